@@ -1,0 +1,23 @@
+# A thin front for Meson. `make` builds into build/, `make run` shows it, `make test` checks it.
+BUILD := build
+
+all: $(BUILD)/build.ninja
+	@ninja -C $(BUILD)
+
+$(BUILD)/build.ninja:
+	@tools/setup.sh
+	@meson setup $(BUILD)
+
+run: all
+	@tools/demo.sh $(BUILD)
+
+test: all
+	@tools/test.sh
+
+install: all
+	@meson install -C $(BUILD) --no-rebuild
+
+clean:
+	@rm -rf $(BUILD) $(BUILD)-*
+
+.PHONY: all run test install clean

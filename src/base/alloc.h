@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/* The seam to malloc, where tests make the nth allocation fail.
+ *
+ * `mem_*` may fail (NULL): for lengths that come from outside, and in base/, journal/ and
+ * client/. `xmem_*` abort: for the service's small fixed-size objects. Both are freed with
+ * mem_free. Any thread. */
+#ifndef TARE_BASE_ALLOC_H
+#define TARE_BASE_ALLOC_H
+
+#include <stddef.h>
+
+void *mem_alloc(size_t size_bytes);
+void *mem_calloc(size_t n, size_t size_bytes); /* zeroed; NULL on overflow */
+void *mem_realloc(void *p, size_t size_bytes);
+char *mem_strndup(const char *s, size_t len); /* NUL-terminated copy of `len` bytes */
+void mem_free(void *p);
+
+void *xmem_alloc(size_t size_bytes);
+void *xmem_calloc(size_t n, size_t size_bytes);
+void *xmem_realloc(void *p, size_t size_bytes);
+char *xmem_strdup(const char *s);
+char *xmem_strndup(const char *s, size_t len);
+
+/* Let the `countdown`-th mem_* call from now (1 = the next) and all `repeat - 1` after it fail.
+ * 0 switches faults off. Tests only; not thread-safe. */
+void mem_fault_set(int countdown, int repeat);
+/* How many calls have failed since mem_fault_set. */
+int mem_fault_fired(void);
+
+/* Cleanup attributes for synchronous code: `AUTO_FREE char *s = mem_strndup(...)`. */
+void mem_free_ptr(void *pp);
+#define AUTO_FREE __attribute__((cleanup(mem_free_ptr)))
+
+#endif

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/* Time, with a seam for tests. Any thread. */
+#ifndef TARE_BASE_CLOCK_H
+#define TARE_BASE_CLOCK_H
+
+#include <stdint.h>
+
+/* Nanoseconds since the epoch (UTC); may jump. */
+int64_t clock_wall_ns(void);
+/* Nanoseconds since some fixed moment; never goes back. */
+int64_t clock_mono_ns(void);
+/* The same as clock_wall_ns in seconds. */
+double clock_wall_s(void);
+
+/* Make the clocks answer *wall_ns and *mono_ns; NULL, NULL brings the real ones back. Tests only. */
+void clock_fake(const int64_t *wall_ns, const int64_t *mono_ns);
+
+#endif

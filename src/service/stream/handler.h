@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/* The handler: one run's rules. Records come in; what must last goes to the journal, answers go to
+ * whoever asked. It knows no sockets, no loop and no files: everything it does goes through
+ * `struct handler_out`, and time comes to it through handler_tick, so tests need none of them.
+ *
+ * All calls come from the stream's loop thread. */
+#ifndef TARE_SERVICE_STREAM_HANDLER_H
+#define TARE_SERVICE_STREAM_HANDLER_H
+
+#include "base/str.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct handler;
+struct stream_settings; /* stream/stream_settings.h: what is kept of the Settings message */
+
+/* Who asked, and how the answer finds back: an opaque, copyable handle made by the connection.
+ * A reply to a connection that has closed meanwhile is dropped by the receiver. */
+struct reply_to {
+    uint64_t connection_id;
+    char request_id[48];   /* ServerRequest.request_id, NUL-terminated; "" if there was none */
+    char mailbox_slot[48]; /* Record.control.mailbox_slot, NUL-terminated; "" if there was none */
+    bool wanted;           /* false: a published record, nobody waits */
+};
+
+enum reply_when {
+    REPLY_NOW,          /* as soon as the loop turns */
+    REPLY_WHEN_WRITTEN, /* after everything appended so far is in the file and all work is done */
+};
+
+/* A job for the worker threads: `run` may block and touches only `job`; `done` is then called on
+ * the loop thread (once, also when the stream is closing) and frees it. */
+struct handler_job {
+    void (*run)(struct handler_job *job);
+    void (*done)(struct handler_job *job, struct handler *h);
+};
+
+/* Where a handler's decisions go; `ctx` is the first argument of each. */
+struct handler_out {
+    void *ctx;
+    /* Append one serialized Record to the journal; the bytes are copied (framed) before return. */
+    void (*append)(void *ctx, struct str record);
+    /* Answer with a serialized Result (field numbers of wandb_internal.Result, without `control`,
+     * which the receiver adds from `to`). Copied before return. */
+    void (*reply)(void *ctx, const struct reply_to *to, struct str result, enum reply_when when);
+    /* Run a job on the worker threads. Jobs of one stream run one after another in this order. */
+    void (*work)(void *ctx, struct handler_job *job);
+};
+
+/* `settings` is borrowed and outlives the handler. NULL when out of memory. */
+struct handler *handler_new(const struct stream_settings *settings, const struct handler_out *out,
+                            int64_t now_ns);
+void handler_free(struct handler *h);
+
+/* One record as it stood in the frame: `record` is a serialized wandb_internal.Record, borrowed for
+ * the call. `now_ns` is wall time. Returns 0, or TARE_EFORMAT if the bytes are no Record. */
+int handler_record(struct handler *h, struct str record, const struct reply_to *to, int64_t now_ns);
+
+/* When handler_tick wants to be called next (wall ns), INT64_MAX for never. Cheap: asked after
+ * every batch of records. */
+int64_t handler_deadline(const struct handler *h);
+void handler_tick(struct handler *h, int64_t now_ns);
+
+/* The client will send nothing more (its connection is gone, or teardown): write what is still
+ * open (history row, summary, console) to the journal. Idempotent. `exit_code` is used only if no
+ * exit record came. */
+void handler_close(struct handler *h, int64_t now_ns);
+
+/* A warning for the person at the client: handed out by the next internal_messages request. */
+void handler_warn(struct handler *h, const char *text);
+
+#endif

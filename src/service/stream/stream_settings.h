@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/* What a stream keeps of the Settings message of inform_init: only what some stage uses, so that a
+ * thousand streams stay small. A new use of a setting adds a row here and in stream_settings.c. */
+#ifndef TARE_SERVICE_STREAM_STREAM_SETTINGS_H
+#define TARE_SERVICE_STREAM_STREAM_SETTINGS_H
+
+#include "base/err.h"
+#include "base/str.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Strings are NUL-terminated and owned by the struct (one block); "" where the setting is unset. */
+struct stream_settings {
+    const char *run_id;
+    const char *sync_dir;  /* the run's folder, .../wandb/offline-run-DATE-ID */
+    const char *sync_file; /* the journal, a path */
+    const char *files_dir; /* sync_dir/files */
+    bool offline;          /* mode is "offline" */
+    bool shared;           /* _shared: several writers, no local step */
+    bool skip_journal;     /* x_skip_transaction_log */
+    void *block;           /* where the strings live */
+};
+
+/* Fill `to` from a serialized wandb_internal.Settings. 0, TARE_EFORMAT, TARE_EINVAL (a setting that
+ * is needed is missing; `e` names it) or TARE_ENOMEM. */
+int stream_settings_init(struct stream_settings *to, struct str settings, struct err *e);
+void stream_settings_fini(struct stream_settings *s);
+
+#endif
