@@ -1,13 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+#include "tests/unit/unit.h"
+
 #include "record/names.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 /* Every member of the choice in `type` has a name of its own; returns how many there are. */
 static int check_all(const ProtobufCMessageDescriptor *type, const char *(*name)(int))

@@ -1,14 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+#include "tests/unit/unit.h"
+
 #include "record/record.h"
 #include "record/setting.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 /* A request that publishes a history row of two items and a console line with a NUL in it. */
 static void encode_sample(struct arena *a, struct buf *b)
