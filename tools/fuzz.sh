@@ -1,0 +1,49 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# fuzz.sh BUILD_DIR [TARGET...]: run fuzz targets for FUZZ_SECONDS each on a copy of their corpus
+# (tests/fuzz/corpus/NAME), two at a time. Exit 1 if one of them finds something; the input stays in
+# BUILD_DIR/findings.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+dir=$1
+shift
+seconds=${FUZZ_SECONDS:-60}
+targets=("$@")
+if [ ${#targets[@]} = 0 ]; then
+    mapfile -t targets < <(find "$dir/tests/fuzz" -maxdepth 1 -name 'fuzz_*' -type f -perm -u+x -printf '%f\n' | sort)
+fi
+[ ${#targets[@]} -gt 0 ] || { echo "fuzz: no targets in $dir" >&2; exit 1; }
+mkdir -p "$dir/findings"
+
+one() { # TARGET
+    local name=${1#fuzz_} work
+    work=$(mktemp -d)
+    local corpus=tests/fuzz/corpus/$name dict=tests/fuzz/$name.dict
+    local log=$dir/findings/$name.log
+    local args=(-max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1
+        -artifact_prefix="$dir/findings/$name-")
+    [ -f "$dict" ] && args+=(-dict="$dict")
+    [ -d "$corpus" ] || { echo "fuzz: $name has no corpus" >&2; return 1; }
+    if UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 "$dir/tests/fuzz/$1" "${args[@]}" "$work" "$corpus" >"$log" 2>&1; then
+        echo "$1: no finding, $(grep -oE 'number_of_executed_units: [0-9]+' "$log" | grep -oE '[0-9]+') inputs in $seconds s"
+    else
+        echo "$1: FINDING"
+        tail -40 "$log"
+        rm -rf "$work"
+        return 1
+    fi
+    rm -rf "$work"
+}
+
+bad=0
+for ((i = 0; i < ${#targets[@]}; i += 2)); do
+    one "${targets[i]}" &
+    first=$! second=
+    if [ $((i + 1)) -lt ${#targets[@]} ]; then
+        one "${targets[i + 1]}" &
+        second=$!
+    fi
+    wait $first || bad=1
+    [ -z "$second" ] || wait $second || bad=1
+done
+exit $bad
