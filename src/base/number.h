@@ -8,9 +8,8 @@
 
 enum { NUMBER_MAX = 32 }; /* enough for any number below */
 
-/* The shortest text that reads back as exactly `v`, in the form of Python's repr (so of its json
- * module): 1.0, 0.1, 1e-05, 1e+16, NaN, Infinity, -Infinity. Returns the length; not
- * NUL-terminated. */
+/* The shortest text that reads back as exactly `v`, in the form the SDK sends: 1.0, 0.1, 0.00001,
+ * 1e-6, 1e+16, NaN, Infinity, -Infinity. Returns the length; not NUL-terminated. */
 size_t number_format_double(char *to, double v);
 size_t number_format_i64(char *to, int64_t v);
 size_t number_format_u64(char *to, uint64_t v);

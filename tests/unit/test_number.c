@@ -3,8 +3,22 @@
 
 #include "base/number.h"
 
+#include <inttypes.h>
+#include <locale.h>
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+static uint64_t random_state = 88172645463325252u;
+
+static uint64_t next_random(void)
+{
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    random_state ^= random_state << 17;
+    return random_state;
+}
 
 static void check_text(double v, const char *want)
 {
@@ -13,15 +27,19 @@ static void check_text(double v, const char *want)
     assert_string_equal(text, want);
 }
 
-static void test_forms_are_those_of_python(void **state)
+static void test_forms_are_those_the_sdk_sends(void **state)
 {
     check_text(1.0, "1.0");
     check_text(-0.0, "-0.0");
     check_text(0.1, "0.1");
-    check_text(1e-5, "1e-05");
+    check_text(1e-5, "0.00001");
+    check_text(2.5e-5, "0.000025");
+    check_text(1e-6, "1e-6");
+    check_text(1.234e-10, "1.234e-10");
     check_text(0.0001, "0.0001");
     check_text(1e16, "1e+16");
     check_text(1e15, "1000000000000000.0");
+    check_text(9999999999999998.0, "9999999999999998.0");
     check_text(123456789012345680.0, "1.2345678901234568e+17");
     check_text(5e-324, "5e-324");
     check_text(1.7976931348623157e308, "1.7976931348623157e+308");
@@ -29,20 +47,115 @@ static void test_forms_are_those_of_python(void **state)
     check_text((double)-INFINITY, "-Infinity");
 }
 
-static void test_every_double_reads_back_as_itself(void **state)
+/* The significant digits of a text, without the zeros at both ends, and how many. */
+static uint64_t significant(const char *text, int *n)
 {
-    uint64_t bits = 88172645463325252u;
-    for (int i = 0; i < 20000; i++) {
-        bits ^= bits << 13, bits ^= bits >> 7, bits ^= bits << 17;
-        double v, back;
+    uint64_t digits = 0;
+    *n = 0;
+    for (; *text && *text != 'e'; text++)
+        if (*text >= '0' && *text <= '9')
+            digits = digits * 10 + (uint64_t)(*text - '0');
+    while (digits && digits % 10 == 0)
+        digits /= 10;
+    for (uint64_t d = digits; d; d /= 10)
+        ++*n;
+    return digits;
+}
+
+/* It reads back as itself, with both readers; nothing shorter does; of that length it is the
+ * nearest. */
+static void check_shortest(double v)
+{
+    char text[NUMBER_MAX + 1], longer[40];
+    double back;
+    size_t len = number_format_double(text, v);
+    text[len] = 0;
+    assert_true(len <= 24);
+    assert_int_equal(number_parse_double(text, len, &back), len);
+    assert_memory_equal(&v, &back, sizeof v);
+    back = strtod(text, NULL);
+    assert_memory_equal(&v, &back, sizeof v);
+    int prec = 0, n, n_want;
+    do
+        snprintf(longer, sizeof longer, "%.*e", prec, v);
+    while (strtod(longer, NULL) != v && prec++ < 17);
+    uint64_t digits = significant(text, &n), want = significant(longer, &n_want);
+    assert_true(n < n_want || (n == n_want && digits == want) || v == 0);
+}
+
+static void test_every_double_has_its_shortest_text(void **state)
+{
+    for (int i = 0; i < 150000; i++) {
+        uint64_t bits = next_random();
+        double v;
+        memcpy(&v, &bits, sizeof v);
+        if (isfinite(v))
+            check_shortest(v);
+        check_shortest((double)(int64_t)(next_random() >> next_random() % 64));
+        check_shortest((double)(next_random() % 1000000) / 1000);
+    }
+    for (int e = -1074; e < 1024; e++) {
+        double v = ldexp(1, e);
+        check_shortest(v);
+        check_shortest(nextafter(v, 0));
+        check_shortest(nextafter(v, (double)INFINITY));
+    }
+    check_shortest(2.2250738585072014e-308);
+    check_shortest(9007199254740993.0);
+}
+
+static void check_read(const char *text)
+{
+    double got, want = strtod(text, NULL);
+    assert_int_equal(number_parse_double(text, strlen(text), &got), strlen(text));
+    if (memcmp(&got, &want, sizeof got) != 0)
+        fail_msg("%s reads as %a, not %a", text, got, want);
+}
+
+static void test_reading_agrees_with_strtod(void **state)
+{
+    char text[80];
+    for (int i = 0; i < 400000; i++) {
+        uint64_t bits = next_random();
+        double v;
         memcpy(&v, &bits, sizeof v);
         if (!isfinite(v))
             continue;
-        char text[NUMBER_MAX];
-        size_t n = number_format_double(text, v);
-        assert_int_equal(number_parse_double(text, n, &back), n);
-        assert_memory_equal(&v, &back, sizeof v);
+        snprintf(text, sizeof text, "%.*e", (int)(next_random() % 25), v);
+        check_read(text);
+        snprintf(text, sizeof text, "%" PRIu64 ".%" PRIu64 "e%d", next_random() >> next_random() % 64,
+                 next_random(), (int)(next_random() % 700) - 350);
+        check_read(text);
     }
+}
+
+static void test_reading_at_the_borders(void **state)
+{
+    static const char *const texts[] = {
+        "0", "-0", "0.0", "-0.0e5", "1e400", "-1e400", "1e-400", "1e999999999999", "0e999999999",
+        "1e-999999999999", "9007199254740993", "9007199254740992.999999999999999999999",
+        "9007199254740993.000000000000000000000000000000000000001", "2.2250738585072011e-308",
+        "2.2250738585072014e-308", "4.9406564584124654e-324", "2.4703282292062327e-324",
+        "2.4703282292062328e-324", "1.7976931348623157e308", "1.7976931348623158e308",
+        "1.7976931348623159e308", "179769313486231580793728971405301e276", "1e22", "1e23",
+        "8.5e22", "123456789012345678901234567890", "0.000000000000000000000000000000000001",
+        "6929495644600919.5", "3.7455744005952583e15", "1.00000000000000011102230246251565",
+        "1.00000000000000011102230246251566",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        check_read(texts[i]);
+}
+
+static void test_the_locale_does_not_matter(void **state)
+{
+    if (!setlocale(LC_NUMERIC, "de_DE.UTF-8"))
+        skip();
+    double v;
+    const char *text = "1.2500000000000000000000000000000000000001";
+    assert_int_equal(number_parse_double(text, strlen(text), &v), strlen(text));
+    assert_true(v == 1.25);
+    check_text(1.25, "1.25");
+    setlocale(LC_NUMERIC, "C");
 }
 
 static void test_integers_to_their_limits(void **state)
@@ -55,9 +168,15 @@ static void test_integers_to_their_limits(void **state)
     assert_int_equal(number_parse_i64("9223372036854775808", 19, &v), 0);
     assert_int_equal(number_parse_i64("1.5", 3, &v), 0);
     assert_int_equal(number_parse_i64("-", 1, &v), 0);
-    char text[NUMBER_MAX + 1];
+    char text[NUMBER_MAX + 1], want[NUMBER_MAX + 1];
     text[number_format_i64(text, INT64_MIN)] = 0;
     assert_string_equal(text, "-9223372036854775808");
+    for (uint64_t u = 1, i = 0; i < 20; i++, u *= 10)
+        for (uint64_t d = u - 1; d <= u + 1; d++) {
+            snprintf(want, sizeof want, "%" PRIu64, d);
+            text[number_format_u64(text, d)] = 0;
+            assert_string_equal(text, want);
+        }
 }
 
 static void test_parse_stops_where_the_number_ends(void **state)
@@ -75,8 +194,11 @@ static void test_parse_stops_where_the_number_ends(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_forms_are_those_of_python),
-        cmocka_unit_test(test_every_double_reads_back_as_itself),
+        cmocka_unit_test(test_forms_are_those_the_sdk_sends),
+        cmocka_unit_test(test_every_double_has_its_shortest_text),
+        cmocka_unit_test(test_reading_agrees_with_strtod),
+        cmocka_unit_test(test_reading_at_the_borders),
+        cmocka_unit_test(test_the_locale_does_not_matter),
         cmocka_unit_test(test_integers_to_their_limits),
         cmocka_unit_test(test_parse_stops_where_the_number_ends),
     };
