@@ -1,0 +1,456 @@
+/* SPDX-License-Identifier: MIT */
+#include "unit.h"
+
+#include "base/alloc.h"
+#include "base/buf.h"
+#include "server/store/db.h"
+#include "server/store/db_engine.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* On SQLite in a fresh directory; the same tests run on PostgreSQL when TARE_TEST_POSTGRES is the URL
+ * of a database that may be emptied. */
+struct fixture {
+    char dir[64], path[96];
+    const char *url;
+    struct db *db;
+    struct err e;
+};
+
+static void open_db(struct fixture *f)
+{
+    struct db_options options = {.url = f->url};
+    if (db_open(&options, &f->db, &f->e) != 0)
+        fail_msg("%s", f->e.text);
+}
+
+static void empty_postgres(const char *url)
+{
+    struct db_conn *c;
+    struct err e = {0};
+    if (db_postgres_ops.open(url, true, &c, &e) != 0)
+        fail_msg("%s", e.text);
+    assert_int_equal(db_script(c, &e, "DROP SCHEMA public CASCADE; CREATE SCHEMA public"), 0);
+    db_postgres_ops.close(c);
+}
+
+static int setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    strcpy(f->dir, "/tmp/test_db.XXXXXX");
+    assert_non_null(mkdtemp(f->dir));
+    snprintf(f->path, sizeof f->path, "%s/tare.db", f->dir);
+    f->url = getenv("TARE_TEST_POSTGRES");
+    if (f->url)
+        empty_postgres(f->url);
+    else
+        f->url = f->path;
+    open_db(f);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    db_close(f->db);
+    char command[128];
+    snprintf(command, sizeof command, "rm -r %s", f->dir);
+    int rc = system(command);
+    free(f);
+    return rc;
+}
+
+static int set_setting(struct db_conn *c, void *arg, struct err *e)
+{
+    const char **pair = arg;
+    return db_exec(c, e,
+                   "INSERT INTO settings (name, value, updated_at) VALUES ($1, $2, 1) "
+                   "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                   DB_ARGS(db_t(pair[0]), db_t(pair[1])));
+}
+
+static int put(struct fixture *f, const char *name, const char *value)
+{
+    const char *pair[] = {name, value};
+    return db_write(f->db, set_setting, pair, &f->e);
+}
+
+static char *get(struct fixture *f, const char *name)
+{
+    struct db_conn *c;
+    assert_int_equal(db_read_begin(f->db, &c, &f->e), 0);
+    struct db_rows *rows;
+    int rc = db_first(c, &f->e, &rows, "SELECT value FROM settings WHERE name = $1", DB_ARGS(db_t(name)));
+    assert_in_range(rc, 0, 1);
+    char *value = rc ? strdup(db_text(rows, 0)) : NULL;
+    db_rows_end(rows);
+    db_read_end(c);
+    return value;
+}
+
+static void assert_setting(struct fixture *f, const char *name, const char *want)
+{
+    char *value = get(f, name);
+    if (want)
+        assert_string_equal(value, want);
+    else
+        assert_null(value);
+    free(value);
+}
+
+static void test_what_is_written_is_read_also_after_reopening(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(put(f, "colour", "green"), 1);
+    assert_setting(f, "colour", "green");
+    assert_int_equal(put(f, "colour", "blue"), 1);
+    db_close(f->db);
+    open_db(f);
+    assert_setting(f, "colour", "blue");
+    assert_setting(f, "size", NULL);
+}
+
+static int write_then_fail(struct db_conn *c, void *arg, struct err *e)
+{
+    assert_int_equal(set_setting(c, arg, e), 1);
+    return err_set(e, TARE_EPERM, "not today");
+}
+
+static void test_a_failed_job_leaves_no_trace(void **state)
+{
+    struct fixture *f = *state;
+    const char *pair[] = {"colour", "red"};
+    assert_int_equal(db_write(f->db, write_then_fail, pair, &f->e), TARE_EPERM);
+    assert_string_equal(f->e.text, "not today");
+    assert_setting(f, "colour", NULL);
+}
+
+static int insert_user_twice(struct db_conn *c, void *arg, struct err *e)
+{
+    const char *sql = "INSERT INTO users (username, created_at) VALUES ($1, 1)";
+    assert_int_equal(db_exec(c, e, sql, DB_ARGS(db_t(arg))), 1);
+    return db_exec(c, e, sql, DB_ARGS(db_t(arg)));
+}
+
+static int insert_orphan(struct db_conn *c, void *arg, struct err *e)
+{
+    (void)arg;
+    return db_exec(c, e, "INSERT INTO api_keys (user_id, hash, created_at) VALUES (4711, 'x', 1)", DB_NONE);
+}
+
+static int bad_sql(struct db_conn *c, void *arg, struct err *e)
+{
+    (void)arg;
+    return db_exec(c, e, "SELECT nothing FROM nowhere", DB_NONE);
+}
+
+static void test_errors_have_their_codes(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(db_write(f->db, insert_user_twice, "ann", &f->e), TARE_EEXIST);
+    assert_int_equal(db_write(f->db, insert_orphan, NULL, &f->e), TARE_ECONFLICT);
+    assert_int_equal(db_write(f->db, bad_sql, NULL, &f->e), TARE_EINVAL);
+    assert_int_equal(put(f, "still", "works"), 1);
+}
+
+static int values_round_trip(struct db_conn *c, void *arg, struct err *e)
+{
+    (void)arg;
+    static const char bytes[] = "\0\x01\xff'\"";
+    assert_int_equal(db_script(c, e, "CREATE TABLE t (i BIGINT, d DOUBLE PRECISION, s TEXT, b BYTEA, n BIGINT)"), 0);
+    int rc = db_exec(c, e, "INSERT INTO t (n, b, s, d, i) VALUES ($5, $4, $3, $2, $1)",
+                     DB_ARGS(db_i(INT64_MIN), db_d(-0.1), db_s(STR("it's $1 \xc3\xa9")),
+                             db_b(bytes, 5), db_n()));
+    assert_int_equal(rc, 1);
+    struct db_rows *rows;
+    assert_int_equal(db_first(c, e, &rows, "SELECT i, d, s, b, n, '$9' FROM t WHERE i = $1", DB_ARGS(db_i(INT64_MIN))), 1);
+    assert_true(db_int(rows, 0) == INT64_MIN);
+    assert_true(db_real(rows, 1) == -0.1);
+    assert_string_equal(db_text(rows, 2), "it's $1 \xc3\xa9");
+    assert_int_equal(db_blob(rows, 3).n, 5);
+    assert_memory_equal(db_blob(rows, 3).p, bytes, 5);
+    assert_true(db_is_null(rows, 4));
+    assert_null(db_text(rows, 4));
+    assert_string_equal(db_text(rows, 5), "$9");
+    assert_int_equal(db_next(rows, e), 0);
+    db_rows_end(rows);
+    return 0;
+}
+
+static void test_values_come_back_exactly(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(db_write(f->db, values_round_trip, NULL, &f->e), 0);
+}
+
+static int nested_queries(struct db_conn *c, void *arg, struct err *e)
+{
+    (void)arg;
+    const char *sql = "SELECT a.v FROM (SELECT 1 AS v UNION ALL SELECT 2) AS a ORDER BY a.v";
+    int pairs = 0;
+    AUTO_ROWS struct db_rows *outer = NULL;
+    assert_int_equal(db_query(c, e, &outer, sql, DB_NONE), 0);
+    while (db_next(outer, e) == 1) {
+        AUTO_ROWS struct db_rows *inner = NULL;
+        assert_int_equal(db_query(c, e, &inner, sql, DB_NONE), 0);
+        while (db_next(inner, e) == 1)
+            pairs++;
+    }
+    assert_int_equal(pairs, 4);
+    struct db_rows *left_open;
+    assert_int_equal(db_first(c, e, &left_open, sql, DB_NONE), 1); /* ended with the job */
+    return 0;
+}
+
+static void test_a_query_may_run_inside_itself(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(db_write(f->db, nested_queries, NULL, &f->e), 0);
+    assert_int_equal(put(f, "still", "works"), 1);
+}
+
+static void test_a_reader_keeps_its_snapshot(void **state)
+{
+    struct fixture *f = *state;
+    put(f, "colour", "green");
+    struct db_conn *c;
+    int64_t n = -1;
+    assert_int_equal(db_read_begin(f->db, &c, &f->e), 0);
+    const char *sql = "SELECT COUNT(*) FROM settings";
+    assert_int_equal(db_get_int(c, &f->e, &n, sql, DB_NONE), 1);
+    assert_int_equal(n, 1);
+    put(f, "size", "large");
+    assert_int_equal(db_get_int(c, &f->e, &n, sql, DB_NONE), 1);
+    assert_int_equal(n, 1);
+    db_read_end(c);
+    assert_int_equal(db_read_begin(f->db, &c, &f->e), 0);
+    assert_int_equal(db_get_int(c, &f->e, &n, sql, DB_NONE), 1);
+    assert_int_equal(n, 2);
+    db_read_end(c);
+}
+
+struct counter {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    int done, failed;
+};
+
+static int add_row(struct db_conn *c, void *arg, struct err *e)
+{
+    (void)arg;
+    return db_exec(c, e, "INSERT INTO organizations (name, created_at) SELECT 'o' || COUNT(*), 1 FROM organizations",
+                   DB_NONE);
+}
+
+static void count_done(int rc, const struct err *e, void *arg)
+{
+    (void)e;
+    struct counter *n = arg;
+    pthread_mutex_lock(&n->lock);
+    n->done++;
+    n->failed += rc < 0;
+    pthread_cond_signal(&n->changed);
+    pthread_mutex_unlock(&n->lock);
+}
+
+static void test_many_jobs_are_each_done_once(void **state)
+{
+    struct fixture *f = *state;
+    struct counter n = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+    for (int i = 0; i < 1000; i++)
+        assert_int_equal(db_submit(f->db, 10, i % 10 == 3 ? bad_sql : add_row, count_done, &n), 0);
+    pthread_mutex_lock(&n.lock);
+    while (n.done < 1000)
+        pthread_cond_wait(&n.changed, &n.lock);
+    pthread_mutex_unlock(&n.lock);
+    assert_int_equal(n.failed, 100);
+    struct db_conn *c;
+    int64_t rows;
+    assert_int_equal(db_read_begin(f->db, &c, &f->e), 0);
+    assert_int_equal(db_get_int(c, &f->e, &rows, "SELECT COUNT(*) FROM organizations", DB_NONE), 1);
+    db_read_end(c);
+    assert_int_equal(rows, 900);
+}
+
+static int wait_for_gate(struct db_conn *c, void *arg, struct err *e)
+{
+    (void)c;
+    (void)e;
+    pthread_mutex_lock(arg);
+    pthread_mutex_unlock(arg);
+    return 0;
+}
+
+static void test_a_full_queue_refuses(void **state)
+{
+    struct fixture *f = *state;
+    db_close(f->db);
+    struct db_options options = {.url = f->url, .max_queue_jobs = 3, .max_queue_bytes = 1000};
+    assert_int_equal(db_open(&options, &f->db, &f->e), 0);
+    struct counter n = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+    pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+    pthread_mutex_lock(&gate);
+    assert_int_equal(db_submit(f->db, 400, wait_for_gate, count_done, &gate), 0);
+    assert_int_equal(db_submit(f->db, 700, add_row, count_done, &n), TARE_EFULL);
+    assert_int_equal(db_submit(f->db, 1, add_row, count_done, &n), 0);
+    assert_int_equal(db_submit(f->db, 1, add_row, count_done, &n), 0);
+    assert_int_equal(db_submit(f->db, 1, add_row, count_done, &n), TARE_EFULL);
+    pthread_mutex_unlock(&gate);
+    assert_int_equal(put(f, "still", "works"), 1);
+}
+
+static int raise_version(struct db_conn *c, void *arg, struct err *e)
+{
+    (void)arg;
+    return db_exec(c, e, "INSERT INTO schema_versions (version, name, applied_at) VALUES (9999, 'future', 1)", DB_NONE);
+}
+
+static void test_a_newer_schema_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(db_write(f->db, raise_version, NULL, &f->e), 1);
+    db_close(f->db);
+    f->db = NULL;
+    struct db_options options = {.url = f->url};
+    assert_int_equal(db_open(&options, &f->db, &f->e), TARE_EUNSUPPORTED);
+    assert_non_null(strstr(f->e.text, "9999"));
+}
+
+static int forget_last_migration(struct db_conn *c, void *arg, struct err *e)
+{
+    (void)arg;
+    int rc = db_script(c, e, "DROP TABLE history_segments; DROP TABLE history_series; DROP TABLE history_chunks;"
+                             "DROP TABLE console_blocks");
+    return rc < 0 ? rc : db_exec(c, e, "DELETE FROM schema_versions WHERE version >= 3", DB_NONE);
+}
+
+static void test_migrating_keeps_a_copy(void **state)
+{
+    struct fixture *f = *state;
+    if (f->url != f->path)
+        skip();
+    put(f, "colour", "green");
+    assert_int_equal(db_write(f->db, forget_last_migration, NULL, &f->e), 1);
+    db_close(f->db);
+    f->db = NULL;
+    struct db_options options = {.url = f->url, .no_migrate = true};
+    assert_int_equal(db_open(&options, &f->db, &f->e), TARE_EUNSUPPORTED);
+    open_db(f);
+    assert_setting(f, "colour", "green");
+    char copy[128];
+    snprintf(copy, sizeof copy, "%s.before-3", f->path);
+    assert_int_equal(access(copy, R_OK), 0);
+}
+
+static void test_a_copy_is_complete_and_sound(void **state)
+{
+    struct fixture *f = *state;
+    if (f->url != f->path)
+        skip();
+    put(f, "colour", "green");
+    char copy[128];
+    snprintf(copy, sizeof copy, "%s.copy", f->path);
+    assert_int_equal(db_copy(f->db, copy, &f->e), 0);
+    assert_int_equal(db_copy(f->db, copy, &f->e), TARE_EEXIST);
+    assert_int_equal(db_verify(f->db, &f->e), 0);
+    assert_true(db_size_bytes(f->db) > 8192);
+    db_close(f->db);
+    f->url = copy;
+    open_db(f);
+    assert_setting(f, "colour", "green");
+    assert_int_equal(db_verify(f->db, &f->e), 0);
+}
+
+/* Writes settings k0, k1, ... and says on `fd` after each that it is durable. */
+static void write_until_killed(const char *path, int fd)
+{
+    struct fixture f = {.url = path};
+    struct db_options options = {.url = path};
+    if (db_open(&options, &f.db, &f.e) != 0)
+        _exit(1);
+    for (int i = 0;; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "k%d", i);
+        if (put(&f, name, "v") != 1 || write(fd, &i, sizeof i) != sizeof i)
+            _exit(1);
+    }
+}
+
+static void test_what_was_acknowledged_survives_a_kill(void **state)
+{
+    struct fixture *f = *state;
+    if (f->url != f->path)
+        skip();
+    db_close(f->db);
+    f->db = NULL;
+    for (int round = 0; round < 5; round++) {
+        int pipe_fds[2], last = -1, i;
+        assert_int_equal(pipe(pipe_fds), 0);
+        pid_t child = fork();
+        if (child == 0) {
+            close(pipe_fds[0]);
+            write_until_killed(f->path, pipe_fds[1]);
+        }
+        close(pipe_fds[1]);
+        int stop_after = 5 + round * 17;
+        while (read(pipe_fds[0], &i, sizeof i) == sizeof i)
+            if ((last = i) == stop_after)
+                kill(child, SIGKILL);
+        close(pipe_fds[0]);
+        waitpid(child, NULL, 0);
+        open_db(f);
+        assert_int_equal(db_verify(f->db, &f->e), 0);
+        for (i = 0; i <= last; i++) {
+            char name[16];
+            snprintf(name, sizeof name, "k%d", i);
+            assert_setting(f, name, "v");
+        }
+        db_close(f->db);
+        f->db = NULL;
+    }
+}
+
+static void test_running_out_of_memory_is_an_error_not_a_crash(void **state)
+{
+    struct fixture *f = *state;
+    for (int nth = 1;; nth++) {
+        mem_fault_set(nth, 1);
+        int rc = put(f, "colour", "green");
+        int fired = mem_fault_fired();
+        mem_fault_set(0, 0);
+        if (!fired) {
+            assert_int_equal(rc, 1);
+            break;
+        }
+    }
+    assert_setting(f, "colour", "green");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_what_is_written_is_read_also_after_reopening),
+        TEST(test_a_failed_job_leaves_no_trace),
+        TEST(test_errors_have_their_codes),
+        TEST(test_values_come_back_exactly),
+        TEST(test_a_query_may_run_inside_itself),
+        TEST(test_a_reader_keeps_its_snapshot),
+        TEST(test_many_jobs_are_each_done_once),
+        TEST(test_a_full_queue_refuses),
+        TEST(test_a_newer_schema_is_refused),
+        TEST(test_migrating_keeps_a_copy),
+        TEST(test_a_copy_is_complete_and_sound),
+        TEST(test_what_was_acknowledged_survives_a_kill),
+        TEST(test_running_out_of_memory_is_an_error_not_a_crash),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
