@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/* The blob store: the bytes of run files and artifacts, named by what they are.
+ *
+ * A blob's name is the SHA-256 of its bytes in lower-case hex, so the same content is kept once,
+ * whoever uploads it. Layout below the directory:
+ *
+ *   ab/abcdef…   a complete blob (first two digits of its name, then the whole name), mode 0600
+ *   tmp/…        uploads on the way; emptied when the store is opened
+ *
+ * An upload is hashed while it is written, synced, and renamed into place: a name that exists is
+ * complete and durable. Nothing here knows who refers to a blob; the caller deletes those that
+ * nobody does, and must not delete a name while it hands it out (see blob_delete).
+ *
+ * A store may be used by any thread; one upload belongs to one thread at a time. */
+#ifndef TARE_SERVER_BLOB_BLOB_H
+#define TARE_SERVER_BLOB_BLOB_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { BLOB_NAME = 65, BLOB_MD5 = 25 }; /* sizes with the NUL */
+
+struct blobs;
+struct blob_put; /* one upload on the way */
+
+/* What a finished upload is. */
+struct blob_info {
+    char name[BLOB_NAME]; /* SHA-256, lower-case hex */
+    char md5[BLOB_MD5];   /* MD5 in base64, as the clients write digests */
+    int64_t size_bytes;
+    bool fresh;           /* false: the store had it already */
+};
+
+/* Open the store at `url`: a directory (made if it is not there).
+ * Expected: TARE_EUNSUPPORTED  another scheme than a plain path or file:
+ *           or an errno value of the directory. */
+int blobs_open(struct blobs **out, const char *url, struct err *e);
+void blobs_close(struct blobs *b); /* no upload may be under way; NULL is fine */
+
+/* Refuse uploads that would leave less than this on the file system, or take the store over
+ * `quota_bytes` (0 = no quota; counted from `used_bytes` on, which the caller knows). */
+void blobs_limit(struct blobs *b, int64_t keep_free_bytes, int64_t quota_bytes, int64_t used_bytes);
+
+/* Begin an upload of at most `max_bytes`. Expected: TARE_ENOSPACE (disk or quota), errno values. */
+int blob_put_begin(struct blobs *b, struct blob_put **out, int64_t max_bytes, struct err *e);
+
+/* Add bytes. Expected: TARE_ELIMIT over max_bytes, TARE_ENOSPACE, errno values. After a failure only
+ * blob_put_abort is allowed. */
+int blob_put_write(struct blob_put *p, const void *data, size_t n, struct err *e);
+
+/* Add all bytes of another blob: joining the parts of a multipart upload. */
+int blob_put_blob(struct blob_put *p, const char *name, struct err *e);
+
+/* Finish: sync, rename into place, tell what it is, free `p` whatever happens. If `want_md5` (base64)
+ * is not NULL and the bytes have another, nothing is kept.
+ * Expected: TARE_ECONFLICT the digest differs; TARE_ENOSPACE, errno values. */
+int blob_put_end(struct blob_put *p, const char *want_md5, struct blob_info *info, struct err *e);
+void blob_put_abort(struct blob_put *p); /* NULL is fine */
+
+/* Keep these bytes as a blob: begin, write, end in one. */
+int blob_put_bytes(struct blobs *b, const void *data, size_t n, struct blob_info *info,
+                   struct err *e);
+
+/* Open a blob for reading: a descriptor that the caller closes, and its size.
+ * Expected: TARE_ENOTFOUND, TARE_EINVAL (not a name). */
+int blob_open(struct blobs *b, const char *name, int *fd, int64_t *size_bytes, struct err *e);
+
+/* Remove a blob; missing is no error. A name that is uploaded again at the same moment stays valid
+ * for readers that have it open; the caller serialises "nobody refers to it" with new references. */
+int blob_delete(struct blobs *b, const char *name, struct err *e);
+
+/* Call `each` for every blob; stop and return what it returns when that is not 0. */
+int blobs_each(struct blobs *b, int (*each)(void *arg, const char *name, int64_t size_bytes),
+               void *arg, struct err *e);
+
+/* Read a blob again and compare with its name. 0, TARE_EFORMAT (damaged) or TARE_ENOTFOUND. */
+int blob_verify(struct blobs *b, const char *name, struct err *e);
+
+/* True for 64 lower-case hex digits. */
+bool blob_is_name(const char *name);
+
+#endif

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/unit/unit.h"
+
+#include "base/os.h"
+#include "server/blob/blob.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* SHA-256 and MD5 of "hello\n", by sha256sum and md5sum. */
+static const char hello_name[] = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
+static const char hello_md5[] = "sZRqySSS0jR8YjW00mERhA==";
+
+struct fixture {
+    char dir[64];
+    struct blobs *store;
+};
+
+static int open_store(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    strcpy(f->dir, "/tmp/tare-test-blob-XXXXXX");
+    struct err e = {0};
+    if (!mkdtemp(f->dir) || blobs_open(&f->store, f->dir, &e) < 0)
+        return -1;
+    *state = f;
+    return 0;
+}
+
+static int close_store(void **state)
+{
+    struct fixture *f = *state;
+    char command[96];
+    blobs_close(f->store);
+    snprintf(command, sizeof command, "rm -rf %s", f->dir);
+    int rc = system(command);
+    free(f);
+    return rc;
+}
+
+static int count_one(void *arg, const char *name, int64_t size_bytes)
+{
+    ++*(int *)arg;
+    return 0;
+}
+
+static int count_blobs(struct fixture *f)
+{
+    int n = 0;
+    assert_int_equal(blobs_each(f->store, count_one, &n, NULL), 0);
+    return n;
+}
+
+static int count_tmp(struct fixture *f)
+{
+    char command[128];
+    snprintf(command, sizeof command, "test -z \"$(ls %s/tmp)\"", f->dir);
+    return system(command) != 0;
+}
+
+static void test_a_blob_is_named_by_its_bytes_and_kept_once(void **state)
+{
+    struct fixture *f = *state;
+    struct blob_info info;
+    assert_int_equal(blob_put_bytes(f->store, "hello\n", 6, &info, NULL), 0);
+    assert_string_equal(info.name, hello_name);
+    assert_string_equal(info.md5, hello_md5);
+    assert_true(info.fresh);
+    assert_int_equal(blob_put_bytes(f->store, "hello\n", 6, &info, NULL), 0);
+    assert_false(info.fresh);
+    assert_int_equal(count_blobs(f), 1);
+    assert_int_equal(count_tmp(f), 0);
+
+    int fd;
+    int64_t size;
+    char back[16];
+    assert_int_equal(blob_open(f->store, hello_name, &fd, &size, NULL), 0);
+    assert_int_equal(size, 6);
+    assert_int_equal(read(fd, back, sizeof back), 6);
+    assert_memory_equal(back, "hello\n", 6);
+    close(fd);
+}
+
+static void test_a_wrong_digest_keeps_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct blob_put *p;
+    struct blob_info info = {0};
+    struct err e = {0};
+    assert_int_equal(blob_put_begin(f->store, &p, 100, &e), 0);
+    assert_int_equal(blob_put_write(p, "hellO\n", 6, &e), 0);
+    assert_int_equal(blob_put_end(p, hello_md5, &info, &e), TARE_ECONFLICT);
+    assert_non_null(strstr(e.text, hello_md5));
+    assert_int_equal(count_blobs(f), 0);
+    assert_int_equal(count_tmp(f), 0);
+    assert_int_equal(info.size_bytes, 0);
+}
+
+static void test_limits_of_size_and_quota(void **state)
+{
+    struct fixture *f = *state;
+    struct blob_put *p;
+    struct err e = {0};
+    struct blob_info info;
+    assert_int_equal(blob_put_begin(f->store, &p, 5, &e), 0);
+    assert_int_equal(blob_put_write(p, "hello\n", 6, &e), TARE_ELIMIT);
+    blob_put_abort(p);
+    blobs_limit(f->store, 0, 10, 0);
+    assert_int_equal(blob_put_bytes(f->store, "hello\n", 6, &info, &e), 0);
+    assert_int_equal(blob_put_bytes(f->store, "world\n", 6, &info, &e), TARE_ENOSPACE);
+    assert_int_equal(blob_delete(f->store, hello_name, &e), 0);
+    assert_int_equal(blob_put_bytes(f->store, "world\n", 6, &info, &e), 0);
+    assert_int_equal(count_tmp(f), 0);
+}
+
+static void test_parts_join(void **state)
+{
+    struct fixture *f = *state;
+    struct blob_info a, b, whole;
+    assert_int_equal(blob_put_bytes(f->store, "hel", 3, &a, NULL), 0);
+    assert_int_equal(blob_put_bytes(f->store, "lo\n", 3, &b, NULL), 0);
+    struct blob_put *p;
+    assert_int_equal(blob_put_begin(f->store, &p, 100, NULL), 0);
+    assert_int_equal(blob_put_blob(p, a.name, NULL), 0);
+    assert_int_equal(blob_put_blob(p, b.name, NULL), 0);
+    assert_int_equal(blob_put_end(p, hello_md5, &whole, NULL), 0);
+    assert_string_equal(whole.name, hello_name);
+}
+
+static void test_names_from_outside_are_checked(void **state)
+{
+    struct fixture *f = *state;
+    int fd;
+    int64_t size;
+    assert_int_equal(blob_open(f->store, "../../etc/passwd", &fd, &size, NULL), TARE_EINVAL);
+    assert_int_equal(blob_open(f->store, hello_name, &fd, &size, NULL), TARE_ENOTFOUND);
+    assert_int_equal(blob_delete(f->store, "", NULL), TARE_EINVAL);
+    assert_int_equal(blob_delete(f->store, hello_name, NULL), 0);
+    struct blobs *other = NULL;
+    assert_int_equal(blobs_open(&other, "s3://bucket", NULL), TARE_EUNSUPPORTED);
+}
+
+static void test_damage_is_found(void **state)
+{
+    struct fixture *f = *state;
+    struct blob_info info;
+    char path[192];
+    assert_int_equal(blob_put_bytes(f->store, "hello\n", 6, &info, NULL), 0);
+    assert_int_equal(blob_verify(f->store, info.name, NULL), 0);
+    snprintf(path, sizeof path, "%s/58/%s", f->dir, info.name);
+    FILE *file = fopen(path, "w");
+    fputs("jello\n", file);
+    fclose(file);
+    struct err e = {0};
+    assert_int_equal(blob_verify(f->store, info.name, &e), TARE_EFORMAT);
+    assert_non_null(strstr(e.text, "damaged"));
+}
+
+/* Every call to the disk fails in turn: afterwards there is no blob, or a whole one, and no rest. */
+static int countdown;
+static bool fired;
+
+static bool must_fail(void)
+{
+    if (countdown <= 0 || --countdown > 0)
+        return false;
+    fired = true;
+    return true;
+}
+
+static int fault_open(const char *p, int flags, mode_t m)
+{
+    return must_fail() ? -EMFILE : os_real.open(p, flags, m);
+}
+
+static ssize_t fault_write(int fd, const void *p, size_t n)
+{
+    return must_fail() ? -ENOSPC : os_real.write(fd, p, n);
+}
+
+static int fault_fsync(int fd)
+{
+    return must_fail() ? -EIO : os_real.fsync(fd);
+}
+
+static int fault_rename(const char *a, const char *b)
+{
+    return must_fail() ? -EIO : os_real.rename(a, b);
+}
+
+static int fault_mkdir(const char *p, mode_t m)
+{
+    return must_fail() ? -ENOSPC : os_real.mkdir(p, m);
+}
+
+static void test_a_failing_disk_leaves_nothing_half_done(void **state)
+{
+    struct fixture *f = *state;
+    struct os_ops faulty = os_real;
+    faulty.open = fault_open, faulty.write = fault_write, faulty.fsync = fault_fsync;
+    faulty.rename = fault_rename, faulty.mkdir = fault_mkdir;
+    int nth = 1;
+    for (;; nth++) {
+        struct blob_info info = {0};
+        struct err e = {0};
+        countdown = nth, fired = false;
+        os = &faulty;
+        int rc = blob_put_bytes(f->store, "hello\n", 6, &info, &e);
+        os = &os_real;
+        assert_int_equal(count_tmp(f), 0);
+        if (!fired) {
+            assert_int_equal(rc, 0);
+            break;
+        }
+        assert_true(rc < 0);
+        assert_true(e.text[0]);
+        if (count_blobs(f))
+            assert_int_equal(blob_verify(f->store, hello_name, NULL), 0);
+        blob_delete(f->store, hello_name, NULL);
+    }
+    assert_true(nth > 5);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, open_store, close_store)
+    const struct CMUnitTest tests[] = {
+        TEST(test_a_blob_is_named_by_its_bytes_and_kept_once),
+        TEST(test_a_wrong_digest_keeps_nothing),
+        TEST(test_limits_of_size_and_quota),
+        TEST(test_parts_join),
+        TEST(test_names_from_outside_are_checked),
+        TEST(test_damage_is_found),
+        TEST(test_a_failing_disk_leaves_nothing_half_done),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
