@@ -16,13 +16,15 @@ import re
 
 from google.protobuf import json_format
 
-from journal_reader import records
+from wandbfile import records
 
 TIMES = {"_runtime", "_timestamp"}  # keys of a row or summary whose value is a time
 STAMP = re.compile(r"\b20\d{6}_\d{6}\b")
 RANDOM_ID = re.compile(r"\b[a-z0-9]{128}\b")  # client ids of artifacts
 SPARKS = re.compile("[▁▂▃▄▅▆▇█]{40,}")  # more rows than characters: a random sample
 LOG_TIME = re.compile(r"\d{8}_\d{6}_\d{9}")  # parts of the console
+SECONDS = re.compile(r"\b\d+\.\d+s\b")
+WARNING = re.compile(r"^wandb: WARNING .*\n", re.M)  # shown when the client next asks for them
 TABLE_TIME = re.compile(r"\b(None|\d+)-\d{13}\.")  # increments of a growing table
 
 
@@ -37,6 +39,7 @@ class Names:
         for old, new in self.swaps:
             text = text.replace(old, new)
         text = RANDOM_ID.sub("RANDOM", STAMP.sub("STAMP", text))
+        text = SECONDS.sub("SECONDS", text)
         text = SPARKS.sub(lambda found: f"{len(found[0])} SPARKS", text)
         return TABLE_TIME.sub(r"\1-TIME.", text)
 
@@ -156,12 +159,18 @@ def machine(tree):
     return tree
 
 
+def numbered(path):
+    found = records(str(path))
+    assert [r.num for r in found] == list(range(1, len(found) + 1)), f"{path}: numbers"
+    return found
+
+
 def journal(path):
     """Facts of one .wandb file."""
     found = collections.defaultdict(list)
     summary, config, telemetry, env = {}, {}, {}, {}
     output = {"STDOUT": "", "STDERR": ""}
-    for record in records(path):
+    for record in numbered(path):
         kind = record.WhichOneof("record_type")
         body = getattr(record, kind)
         if kind == "history":
@@ -224,7 +233,7 @@ def files_left(folder):
 def started_at(folder):
     stamp, _, run_id = folder.name.removeprefix("offline-run-").partition("-")
     journals = list(folder.glob("*.wandb"))
-    for record in records(journals[0]) if journals else []:
+    for record in records(str(journals[0])) if journals else []:
         if record.WhichOneof("record_type") == "run":
             at = record.run.start_time
             return (at.seconds, at.nanos, run_id)
@@ -241,6 +250,16 @@ def rename(value, names):
     return value
 
 
+def without_warnings(value):
+    if isinstance(value, str):
+        return WARNING.sub("", value)
+    if isinstance(value, dict):
+        return {k: without_warnings(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [without_warnings(v) for v in value]
+    return value
+
+
 def collect(root, printed):
     """Facts of everything below `root`; `printed` is what the script wrote to its console."""
     folders = sorted(root.glob("wandb/offline-run-*"), key=started_at)
@@ -254,4 +273,6 @@ def collect(root, printed):
             run["journal"] = journal(path)
             probed |= run["journal"].pop("machine")
         runs.append(run)
-    return rename({"runs": runs, "printed": printed, "machine": probed}, names)
+    warnings = sorted(WARNING.findall(printed["stderr"]))
+    found = {"runs": runs, "printed": printed, "machine": probed}
+    return rename(without_warnings(found), names) | {"warnings": warnings}

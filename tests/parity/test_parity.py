@@ -21,10 +21,12 @@ import sys
 import pytest
 import wandb
 
-import facts
-
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+sys.path.insert(0, str(HERE))
+sys.path.insert(0, str(HERE.parent / "support"))
+
+import facts  # noqa: E402
 SCRIPTS = sorted((HERE / "scripts").glob("[a-z]*.py"))
 THEIRS = pathlib.Path(wandb.__file__).parent / "bin" / "wandb-core"
 OURS = pathlib.Path(os.environ.get("PARITY_OURS", ROOT / "build" / "tare"))

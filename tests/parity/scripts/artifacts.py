@@ -9,7 +9,8 @@ pathlib.Path("data").mkdir()
 for i in range(5):
     pathlib.Path(f"data/f{i}.txt").write_text(f"file {i}\n" * (i + 1))
 run = wandb.init()
-one = wandb.Artifact("set", type="dataset", description="five files", metadata={"n": 5, "x": {"y": [1]}})
+one = wandb.Artifact("set", type="dataset", description="five files",
+                     metadata={"n": 5, "x": {"y": [1]}})
 one.add_dir("data")
 run.log_artifact(one, aliases=["best", "v9"], tags=["t1"])
 two = wandb.Artifact("ref", type="dataset")

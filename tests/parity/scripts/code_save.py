@@ -11,8 +11,10 @@ subprocess.run([*git, "init", "-b", "main"], **quiet)
 open("kept.txt", "w").write("one\ntwo\n")
 subprocess.run([*git, "add", "kept.txt"], **quiet)
 subprocess.run([*git, "commit", "-m", "first", "--date", "2020-01-01T00:00:00+0000"],
-               env={"GIT_COMMITTER_DATE": "2020-01-01T00:00:00+0000", "PATH": "/usr/bin:/bin"}, **quiet)
-subprocess.run([*git, "remote", "add", "origin", "https://user:secret@example.com/repo.git"], **quiet)
+               env={"GIT_COMMITTER_DATE": "2020-01-01T00:00:00+0000", "PATH": "/usr/bin:/bin"},
+               **quiet)
+remote = "https://user:secret@example.com/repo.git"
+subprocess.run([*git, "remote", "add", "origin", remote], **quiet)
 open("kept.txt", "w").write("one\n2\nthree\n")
 open("binary.bin", "wb").write(bytes(range(256)))
 subprocess.run([*git, "add", "binary.bin"], **quiet)

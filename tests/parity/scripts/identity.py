@@ -3,8 +3,8 @@
 # shows: run
 import wandb
 
-run = wandb.init(project="other", entity="team", name="first name", notes="some\nnotes", tags=["a", "b"],
-                 group="g", job_type="train", save_code=False)
+run = wandb.init(project="other", entity="team", name="first name",
+                 notes="some\nnotes", tags=["a", "b"], group="g", job_type="train", save_code=False)
 print(run.name, run.project, run.entity, run.group, run.job_type, run.tags, run.notes, run.offline)
 run.name = "second name"
 run.notes = "others"

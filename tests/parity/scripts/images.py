@@ -9,7 +9,8 @@ import wandb
 run = wandb.init()
 pixels = np.arange(16 * 16 * 3, dtype=np.uint8).reshape(16, 16, 3)
 run.log({"img": wandb.Image(pixels, caption="grad")})
-run.log({"list": [wandb.Image(pixels), wandb.Image(255 - pixels)], "pil": wandb.Image(Image.new("RGB", (4, 4)))})
+run.log({"list": [wandb.Image(pixels), wandb.Image(255 - pixels)],
+         "pil": wandb.Image(Image.new("RGB", (4, 4)))})
 run.log({"mask": wandb.Image(pixels, masks={"m": {"mask_data": np.ones((16, 16), dtype=np.uint8),
                                                     "class_labels": {1: "one"}}})})
 run.log({"boxed": wandb.Image(pixels, boxes={"b": {"box_data": [

@@ -6,7 +6,8 @@ import pathlib
 
 folder = pathlib.Path(os.environ["WANDB_DIR"], "wandb")
 folder.mkdir(exist_ok=True)
-(folder / "settings").write_text("[default]\nentity = from-file\nproject = file-project\nignore_globs = *.skip\n")
+(folder / "settings").write_text(
+    "[default]\nentity = from-file\nproject = file-project\nignore_globs = *.skip\n")
 os.environ.pop("WANDB_PROJECT")
 import wandb
 
