@@ -26,6 +26,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* In a job. Make a finished upload known: without its row, a blob is nobody's. Whoever uploads holds
+ * blobs_use_begin from blob_put_end until the row and a reference to it are committed. */
+int blob_row_put(struct db_conn *c, const struct blob_info *blob, int64_t now_us, struct err *e);
+
 enum { ARTIFACT_TTL_INHERIT = -1, ARTIFACT_TTL_NONE = -2 };
 
 struct artifact_spec {
@@ -65,7 +69,7 @@ int artifact_manifest_put(struct db_conn *c, int64_t artifact_id, struct str nam
 
 /* In a job. The manifest's file has arrived. */
 int artifact_manifest_stored(struct db_conn *c, int64_t manifest_id, const struct blob_info *blob,
-                             struct err *e);
+                             int64_t now_us, struct err *e);
 
 struct artifact_file_place {
     bool have;              /* the bytes are here already: no upload is needed */
@@ -77,6 +81,11 @@ struct artifact_file_place {
 int artifact_file_put(struct db_conn *c, int64_t artifact_id, struct str name, struct str digest,
                       struct str mimetype, int64_t now_us, struct artifact_file_place *place,
                       struct err *e);
+
+/* Bytes with this digest that an artifact of the same entity as this one has: 1 and a row of blob,
+ * size, artifact id; or 0. The caller ends `*rows`. */
+int artifact_find_bytes(struct db_conn *c, int64_t artifact_id, struct str digest,
+                        struct db_rows **rows, struct err *e);
 
 /* In a job. The bytes of a file have arrived. Expected: TARE_ENOTFOUND. */
 int artifact_file_stored(struct db_conn *c, int64_t artifact_id, struct str name,

@@ -310,16 +310,6 @@ static int collect_job(struct db_conn *c, void *arg, struct err *e)
     return rc < 0 ? rc : 0;
 }
 
-static int add_size(struct blobs *blobs, const char *name, int64_t *sum)
-{
-    int fd;
-    int64_t size;
-    if (blob_open(blobs, name, &fd, &size, NULL) < 0)
-        return 0;
-    *sum += size;
-    return close_fd(fd);
-}
-
 int artifact_collect(struct db *db, struct blobs *blobs, int64_t now_us, int64_t *freed_bytes,
                      struct err *e)
 {
@@ -328,8 +318,9 @@ int artifact_collect(struct db *db, struct blobs *blobs, int64_t now_us, int64_t
     blobs_collect_begin(blobs);
     int rc = db_write(db, collect_job, &k, e);
     for (size_t at = 0; rc >= 0 && at < k.names.len; at += strlen(k.names.data + at) + 1) {
-        add_size(blobs, k.names.data + at, &freed);
+        int64_t size = blob_size(blobs, k.names.data + at);
         rc = blob_delete(blobs, k.names.data + at, e);
+        freed += size;
     }
     blobs_collect_end(blobs);
     buf_fini(&k.names);

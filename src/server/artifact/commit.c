@@ -33,9 +33,7 @@ struct commit {
     int64_t artifact_id, now_us;
     int n_manifests;
     bool merged;                /* more than one manifest: a new one must be written */
-    struct str region_config;
     struct blob_info manifest;  /* of the merged manifest */
-    int64_t manifest_id;        /* the row that keeps it */
     int64_t size_bytes;
 };
 
@@ -102,7 +100,6 @@ static int read_manifests(struct commit *k, struct db_conn *c, struct err *e)
         bool full = strcmp(db_text(rows, 1), "FULL") == 0;
         if (db_is_null(rows, 2))
             return err_set(e, TARE_EINVAL, "the artifact's manifest has not been uploaded");
-        k->manifest_id = db_int(rows, 0);
         k->merged |= !full;
         if (!db_is_null(rows, 3) && !full)
             rc = read_base(k, c, db_int(rows, 3), e);
@@ -133,21 +130,32 @@ static int write_merged(struct commit *k, struct err *e)
 
 /* ---- inside the writer's transaction ---- */
 
+/* The bytes of an entry: those that were uploaded for this version under its name, or those that
+ * another artifact of the same entity has. 1 and a row of blob and size. */
+static int find_entry_bytes(struct commit *k, struct db_conn *c, const struct manifest_entry *m,
+                            struct db_rows **rows, struct err *e)
+{
+    int rc = db_first(c, e, rows,
+                      "SELECT blob, size_bytes FROM artifact_files WHERE artifact_id = $1 AND name = $2 "
+                      "AND digest = $3 AND blob IS NOT NULL",
+                      DB_ARGS(db_i(k->artifact_id), db_s(m->path), db_s(m->digest)));
+    if (rc != 0)
+        return rc;
+    db_rows_end(*rows);
+    *rows = NULL;
+    rc = artifact_find_bytes(c, k->artifact_id, m->digest, rows, e);
+    if (rc == 0)
+        return err_set(e, TARE_EINVAL, "the artifact's file '%.*s' has not been uploaded", STR_ARG(m->path));
+    return rc;
+}
+
 static int write_entry(struct commit *k, struct db_conn *c, const struct manifest_entry *m, struct err *e)
 {
     int64_t birth = artifact_id_decode(m->birth_id, "Artifact");
     AUTO_ROWS struct db_rows *rows = NULL;
-    int rc = 0;
-    if (!m->ref.n) { /* its bytes: uploaded for this version, or held by the one that brought them first */
-        rc = db_first(c, e, &rows,
-                      "SELECT blob, size_bytes FROM artifact_files WHERE digest = $1 AND blob IS NOT NULL "
-                      "AND artifact_id IN ($2, $3) ORDER BY CASE WHEN artifact_id = $2 THEN 0 ELSE 1 END LIMIT 1",
-                      DB_ARGS(db_s(m->digest), db_i(k->artifact_id), db_i(birth)));
-        if (rc == 0)
-            return err_set(e, TARE_EINVAL, "the artifact's file '%.*s' has not been uploaded", STR_ARG(m->path));
-        if (rc < 0)
-            return rc;
-    }
+    int rc = m->ref.n ? 0 : find_entry_bytes(k, c, m, &rows, e);
+    if (rc < 0)
+        return rc;
     int64_t size = rows ? db_int(rows, 1) : m->size_bytes;
     k->size_bytes += size;
     rc = db_exec(c, e,
@@ -251,6 +259,8 @@ static int commit_job(struct db_conn *c, void *arg, struct err *e)
     if (rc >= 0)
         rc = apply_pending_aliases(k, c, sequence, aliases, e);
     if (rc >= 0 && k->merged)
+        rc = blob_row_put(c, &k->manifest, k->now_us, e);
+    if (rc >= 0 && k->merged)
         rc = db_exec(c, e,
                      "INSERT INTO artifact_manifests (artifact_id, name, kind, digest, blob, size_bytes, created_at) "
                      "VALUES ($1, 'wandb_manifest.json', 'FULL', $2, $3, $4, $5) ON CONFLICT (artifact_id, name) "
@@ -276,10 +286,12 @@ int artifact_commit(struct db *db, struct blobs *blobs, int64_t artifact_id, int
             rc = read_manifests(&k, c, e);
         db_read_end(c);
     }
+    blobs_use_begin(blobs);
     if (rc >= 0 && k.merged)
         rc = write_merged(&k, e);
     if (rc >= 0)
         rc = db_write(db, commit_job, &k, e);
+    blobs_use_end(blobs);
     HASH_CLEAR(hh, k.entries);
     arena_fini(&k.arena);
     return rc < 0 ? rc : 0;

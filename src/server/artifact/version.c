@@ -5,14 +5,13 @@
 #include "base/buf.h"
 #include "base/json.h"
 #include "base/path.h"
-#include "server/artifact/manifest.h"
 
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_NAME = 512, MAX_MANIFEST_BYTES = 1 << 30 };
+enum { MAX_NAME = 512 };
 
 /* ---- ids ---- */
 
@@ -240,6 +239,15 @@ int artifact_create(struct db_conn *c, const struct artifact_spec *spec, int64_t
 
 /* ---- what arrives ---- */
 
+int blob_row_put(struct db_conn *c, const struct blob_info *blob, int64_t now_us, struct err *e)
+{
+    int rc = db_exec(c, e,
+                     "INSERT INTO blobs (name, size_bytes, md5, created_at) VALUES ($1, $2, $3, $4) "
+                     "ON CONFLICT (name) DO NOTHING",
+                     DB_ARGS(db_t(blob->name), db_i(blob->size_bytes), db_t(blob->md5), db_i(now_us)));
+    return rc < 0 ? rc : 0;
+}
+
 int artifact_manifest_put(struct db_conn *c, int64_t artifact_id, struct str name,
                           enum artifact_manifest_kind kind, int64_t base_artifact_id,
                           struct str writer, struct str digest, int64_t now_us,
@@ -265,16 +273,18 @@ int artifact_manifest_put(struct db_conn *c, int64_t artifact_id, struct str nam
 }
 
 int artifact_manifest_stored(struct db_conn *c, int64_t manifest_id, const struct blob_info *blob,
-                             struct err *e)
+                             int64_t now_us, struct err *e)
 {
-    int rc = db_exec(c, e, "UPDATE artifact_manifests SET blob = $2, size_bytes = $3 WHERE id = $1",
+    int rc = blob_row_put(c, blob, now_us, e);
+    if (rc < 0)
+        return rc;
+    rc = db_exec(c, e, "UPDATE artifact_manifests SET blob = $2, size_bytes = $3 WHERE id = $1",
                      DB_ARGS(db_i(manifest_id), db_t(blob->name), db_i(blob->size_bytes)));
     return rc == 0 ? err_set(e, TARE_ENOTFOUND, "there is no such manifest") : rc < 0 ? rc : 0;
 }
 
-/* Bytes with this digest that an artifact of the same entity has. 1 and the places, or 0. */
-static int find_bytes(struct db_conn *c, int64_t artifact_id, struct str digest, struct db_rows **rows,
-                      struct err *e)
+int artifact_find_bytes(struct db_conn *c, int64_t artifact_id, struct str digest,
+                        struct db_rows **rows, struct err *e)
 {
     return db_first(c, e, rows,
                     "SELECT f.blob, f.size_bytes, f.artifact_id FROM artifact_files f "
@@ -296,7 +306,7 @@ int artifact_file_put(struct db_conn *c, int64_t artifact_id, struct str name, s
     if (!path_is_safe(name))
         return err_set(e, TARE_EINVAL, "an artifact cannot hold a file named '%.*s'", STR_ARG(name));
     AUTO_ROWS struct db_rows *have = NULL;
-    int rc = find_bytes(c, artifact_id, digest, &have, e);
+    int rc = artifact_find_bytes(c, artifact_id, digest, &have, e);
     if (rc < 0)
         return rc;
     struct artifact_file_place p = {.have = rc == 1, .birth_id = rc == 1 ? db_int(have, 2) : artifact_id};
@@ -318,10 +328,7 @@ int artifact_file_put(struct db_conn *c, int64_t artifact_id, struct str name, s
 int artifact_file_stored(struct db_conn *c, int64_t artifact_id, struct str name,
                          const struct blob_info *blob, int64_t now_us, struct err *e)
 {
-    int rc = db_exec(c, e,
-                     "INSERT INTO blobs (name, size_bytes, md5, created_at) VALUES ($1, $2, $3, $4) "
-                     "ON CONFLICT (name) DO NOTHING",
-                     DB_ARGS(db_t(blob->name), db_i(blob->size_bytes), db_t(blob->md5), db_i(now_us)));
+    int rc = blob_row_put(c, blob, now_us, e);
     if (rc < 0)
         return rc;
     rc = db_exec(c, e, "UPDATE artifact_files SET blob = $3, size_bytes = $4 WHERE artifact_id = $1 AND name = $2",
