@@ -44,6 +44,8 @@ struct handler_out {
     /* Answer with a serialized Result (field numbers of wandb_internal.Result, without `control`,
      * which the receiver adds from `to`). Copied before return. */
     void (*reply)(void *ctx, const struct reply_to *to, struct str result, enum reply_when when);
+    /* Answer with ServerErrorResponse{message} in place of a Result. */
+    void (*fail)(void *ctx, const struct reply_to *to, const char *message);
     /* Run a job on the worker threads. Jobs of one stream run one after another in this order. */
     void (*work)(void *ctx, struct handler_job *job);
 };
@@ -63,9 +65,14 @@ int64_t handler_deadline(const struct handler *h);
 void handler_tick(struct handler *h, int64_t now_ns);
 
 /* The client will send nothing more (its connection is gone, or teardown): write what is still
- * open (history row, summary, console) to the journal. Idempotent. `exit_code` is used only if no
- * exit record came. */
+ * open (history row, summary, console) to the journal. Idempotent. */
 void handler_close(struct handler *h, int64_t now_ns);
+
+/* The client is gone for good without an exit record: write one, then as handler_close. */
+void handler_finish(struct handler *h, int32_t exit_code, int64_t now_ns);
+
+/* Nobody waits for the answer to this request any more (ServerRequest.cancel). */
+void handler_cancel(struct handler *h, const char *request_id);
 
 /* A warning for the person at the client: handed out by the next internal_messages request. */
 void handler_warn(struct handler *h, const char *text);

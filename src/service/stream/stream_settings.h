@@ -19,6 +19,8 @@ struct stream_settings {
     bool offline;          /* mode is "offline" */
     bool shared;           /* _shared: several writers, no local step */
     bool skip_journal;     /* x_skip_transaction_log */
+    bool server_side_summary; /* x_server_side_derived_summary: derive none here */
+    bool primary;          /* x_primary: this writer owns the files of the run */
     void *block;           /* where the strings live */
 };
 
