@@ -2,50 +2,86 @@
 /* `tare`: finds the verb and runs it. */
 #include "cli/cli.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+
+static int verb_help(int argc, char **argv);
+static int verb_version(int argc, char **argv);
+
+static const struct cli_verb cli_help = {
+    "help",
+    "what the verbs do",
+    verb_help,
+    "usage: tare help [VERB]\n\nList the verbs, or say all about one.\n",
+};
+
+static const struct cli_verb cli_version = {
+    "version",
+    "which version this is",
+    verb_version,
+    "usage: tare version\n",
+};
+
+/* In the order of use. */
+static const struct cli_verb *const verbs[] = {
+    &cli_verify,
+    &cli_help,
+    &cli_version,
+};
+
+enum { N_VERBS = sizeof verbs / sizeof *verbs };
+
+static const struct cli_verb *find_verb(const char *name)
+{
+    for (size_t i = 0; i < N_VERBS; i++)
+        if (strcmp(verbs[i]->name, name) == 0)
+            return verbs[i];
+    return NULL;
+}
+
+static int no_such_verb(const char *name)
+{
+    fprintf(stderr, "tare: there is no verb '%s'; `tare help` lists them\n", name);
+    return CLI_USAGE;
+}
 
 static int verb_version(int argc, char **argv)
 {
     (void)argc, (void)argv;
     puts("tare " TARE_VERSION);
-    return CLI_OK;
+    return cli_flush("version", CLI_OK);
 }
 
-static int verb_help(int argc, char **argv);
-
-static const struct cli_verb verbs[] = {
-    {"help", "what the verbs do", verb_help},
-    {"version", "which version this is", verb_version},
-};
-
-static const struct cli_verb *find_verb(const char *name)
+void cli_print_help(const char *name)
 {
-    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
-        if (strcmp(verbs[i].name, name) == 0)
-            return &verbs[i];
-    return NULL;
+    const struct cli_verb *verb = find_verb(name);
+    if (verb)
+        fputs(verb->help, stdout);
 }
 
 static int verb_help(int argc, char **argv)
 {
-    (void)argc, (void)argv;
+    if (argc > 1 && argv[1][0] != '-') {
+        if (!find_verb(argv[1]))
+            return no_such_verb(argv[1]);
+        cli_print_help(argv[1]);
+        return cli_flush("help", CLI_OK);
+    }
     puts("usage: tare VERB [ARGUMENT...]\n");
-    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
-        printf("  %-10s %s\n", verbs[i].name, verbs[i].summary);
-    return CLI_OK;
+    for (size_t i = 0; i < N_VERBS; i++)
+        printf("  %-10s %s\n", verbs[i]->name, verbs[i]->summary);
+    puts("\n`tare help VERB` says all about one. Exit codes: 0 done, 1 failed, 2 wrong use.");
+    return cli_flush("help", CLI_OK);
 }
 
 int main(int argc, char **argv)
 {
+    signal(SIGPIPE, SIG_IGN);
     if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
-        return verb_help(argc, argv);
+        return verb_help(1, argv);
     if (strcmp(argv[1], "--version") == 0)
         return verb_version(argc, argv);
     const struct cli_verb *verb = find_verb(argv[1]);
-    if (!verb) {
-        fprintf(stderr, "tare: there is no verb '%s'; `tare help` lists them\n", argv[1]);
-        return CLI_USAGE;
-    }
-    return verb->run(argc - 1, argv + 1);
+    return verb ? verb->run(argc - 1, argv + 1) : no_such_verb(argv[1]);
 }

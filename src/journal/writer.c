@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/file.h>
 
 /* All of `n` bytes at `at`, going on after short writes; *written counts also on failure. */
 static int write_at(int fd, const uint8_t *p, size_t n, uint64_t at, size_t *written)
@@ -51,6 +52,7 @@ int journal_writer_create(struct journal_writer *w, const char *path, struct err
         os->unlink(path);
         return err_set(e, rc, "writing the header of %s: %s", path, err_text(rc));
     }
+    flock(fd, LOCK_EX | LOCK_NB); /* only a sign; some file systems have none */
     w->fd = fd;
     w->size = sizeof header;
     return 0;

@@ -25,7 +25,8 @@ struct journal_writer {
                         * cut off; 0 if there are none */
 };
 
-/* Create the file (mode 0666 less umask) and write its header. Never touches an existing file,
+/* Create the file (mode 0666 less umask) and write its header. While the writer is open it holds an
+ * advisory lock (flock), by which others see that the run is alive. Never touches an existing file,
  * not even an empty one (nor does the peer).
  * Expected: TARE_EEXIST  something has that name
  *           a negative errno value; a file created by the call is removed again */
