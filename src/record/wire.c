@@ -4,6 +4,32 @@
 #include "base/buf.h"
 #include "base/err.h"
 
+static bool find(struct str message, uint32_t number, enum wire_type type, struct wire_field *to)
+{
+    bool found = false;
+    struct wire_field f = {0};
+    struct wire_reader r = wire_open(message);
+    while (wire_next(&r, &f) > 0) {
+        if (f.number == number && f.type == type) {
+            *to = f;
+            found = true;
+        }
+    }
+    return found;
+}
+
+struct str wire_find_bytes(struct str message, uint32_t number)
+{
+    struct wire_field f;
+    return find(message, number, WIRE_BYTES, &f) ? f.bytes : STR("");
+}
+
+uint64_t wire_find_varint(struct str message, uint32_t number)
+{
+    struct wire_field f;
+    return find(message, number, WIRE_VARINT, &f) ? f.value : 0;
+}
+
 int wire_buf_bytes(struct buf *b, uint32_t number, struct str s)
 {
     char *to = buf_reserve(b, 2 * WIRE_VARINT_MAX + s.n);

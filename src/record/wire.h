@@ -133,6 +133,11 @@ static inline char *wire_put_bytes(char *to, uint32_t number, struct str s)
     return to + s.n;
 }
 
+/* The last field `number` of a message, of the type asked for: empty or 0 where there is none, or
+ * the message is malformed before it. For cold paths. */
+struct str wire_find_bytes(struct str message, uint32_t number);
+uint64_t wire_find_varint(struct str message, uint32_t number);
+
 struct buf;
 /* The same, appended to a buffer: 0 or TARE_ENOMEM. */
 int wire_buf_bytes(struct buf *b, uint32_t number, struct str s);

@@ -20,7 +20,8 @@ enum { COPY_BYTES = 256 * 1024 };
 
 struct blobs {
     char dir[PATH_MAX - 128];
-    pthread_mutex_t lock; /* of the three figures below */
+    pthread_rwlock_t in_use; /* read: uploads that end; write: collection */
+    pthread_mutex_t lock;    /* of the three figures below */
     int64_t keep_free_bytes, quota_bytes, used_bytes;
 };
 
@@ -83,6 +84,7 @@ int blobs_open(struct blobs **out, const char *url, struct err *e)
     }
     strcpy(b->dir, dir);
     pthread_mutex_init(&b->lock, NULL);
+    pthread_rwlock_init(&b->in_use, NULL);
     char path[PATH_MAX];
     snprintf(path, sizeof path, "%s/tmp", b->dir);
     int rc = os_mkdirs(path, 0700);
@@ -100,6 +102,7 @@ void blobs_close(struct blobs *b)
 {
     if (!b)
         return;
+    pthread_rwlock_destroy(&b->in_use);
     pthread_mutex_destroy(&b->lock);
     mem_free(b);
 }
@@ -328,14 +331,43 @@ int blob_open(struct blobs *b, const char *name, int *fd, int64_t *size_bytes, s
     return 0;
 }
 
+void blobs_use_begin(struct blobs *b)
+{
+    pthread_rwlock_rdlock(&b->in_use);
+}
+
+void blobs_use_end(struct blobs *b)
+{
+    pthread_rwlock_unlock(&b->in_use);
+}
+
+void blobs_collect_begin(struct blobs *b)
+{
+    pthread_rwlock_wrlock(&b->in_use);
+}
+
+void blobs_collect_end(struct blobs *b)
+{
+    pthread_rwlock_unlock(&b->in_use);
+}
+
+int64_t blob_size(struct blobs *b, const char *name)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    if (!blob_is_name(name))
+        return 0;
+    path_of(b, name, path);
+    return stat(path, &st) == 0 ? st.st_size : 0;
+}
+
 int blob_delete(struct blobs *b, const char *name, struct err *e)
 {
     if (!blob_is_name(name))
         return err_set(e, TARE_EINVAL, "'%.80s' is no blob's name", name);
     char path[PATH_MAX];
     path_of(b, name, path);
-    struct stat st;
-    int64_t size = stat(path, &st) == 0 ? st.st_size : 0;
+    int64_t size = blob_size(b, name);
     int rc = os->unlink(path);
     if (rc < 0)
         return rc == -ENOENT ? 0 : fail(e, rc, "cannot delete", path);

@@ -9,7 +9,7 @@
  *
  * An upload is hashed while it is written, synced, and renamed into place: a name that exists is
  * complete and durable. Nothing here knows who refers to a blob; the caller deletes those that
- * nobody does, and must not delete a name while it hands it out (see blob_delete).
+ * nobody does (see blobs_collect_begin).
  *
  * A store may be used by any thread; one upload belongs to one thread at a time. */
 #ifndef TARE_SERVER_BLOB_BLOB_H
@@ -68,8 +68,18 @@ int blob_put_bytes(struct blobs *b, const void *data, size_t n, struct blob_info
  * Expected: TARE_ENOTFOUND, TARE_EINVAL (not a name). */
 int blob_open(struct blobs *b, const char *name, int *fd, int64_t *size_bytes, struct err *e);
 
-/* Remove a blob; missing is no error. A name that is uploaded again at the same moment stays valid
- * for readers that have it open; the caller serialises "nobody refers to it" with new references. */
+/* Size in bytes, 0 if there is no such blob. */
+int64_t blob_size(struct blobs *b, const char *name);
+
+/* Between an upload's end and the commit of the row that refers to it, the blob is in use though no
+ * row says so. Uploads hold `use` over that time (any number at once); who deletes unreferenced blobs
+ * holds `collect` from looking for them to deleting them (alone). */
+void blobs_use_begin(struct blobs *b);
+void blobs_use_end(struct blobs *b);
+void blobs_collect_begin(struct blobs *b);
+void blobs_collect_end(struct blobs *b);
+
+/* Remove a blob; missing is no error. Readers that have it open are not disturbed. */
 int blob_delete(struct blobs *b, const char *name, struct err *e);
 
 /* Call `each` for every blob; stop and return what it returns when that is not 0. */

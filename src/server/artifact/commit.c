@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: MIT */
+/* Commit: a pending version becomes v<N>.
+ *
+ * The manifests are read and parsed outside the writer's transaction (they may be large), the result is
+ * checked and written inside it. A FULL manifest is the version. An INCREMENTAL one is laid over the
+ * contents of its base. PATCHes of a distributed save are laid over one another in the order in which
+ * they were made. Where there was more than one, the merged manifest becomes a blob of its own, and that
+ * is what readers get. */
+#include "server/artifact/artifact.h"
+
+#include "base/alloc.h"
+#include "base/buf.h"
+#include "base/json.h"
+#include "base/os.h"
+#include "server/artifact/manifest.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+
+enum { MAX_MANIFEST_BYTES = 1 << 30 };
+
+struct entry {
+    struct manifest_entry e;
+    UT_hash_handle hh; /* by path */
+};
+
+struct commit {
+    struct blobs *blobs;
+    struct arena arena;
+    struct entry *entries;      /* uthash, in the order of first arrival */
+    int64_t artifact_id, now_us;
+    int n_manifests;
+    bool merged;                /* more than one manifest: a new one must be written */
+    struct blob_info manifest;  /* of the merged manifest */
+    int64_t size_bytes;
+};
+
+/* A later entry of the same path takes the place of the earlier. */
+static int take_entry(void *arg, const struct manifest_entry *m)
+{
+    struct commit *k = arg;
+    struct entry *old = NULL;
+    HASH_FIND(hh, k->entries, m->path.p, (unsigned)m->path.n, old);
+    if (old) {
+        old->e = *m;
+        return 0;
+    }
+    struct entry *entry = arena_calloc(&k->arena, sizeof *entry);
+    if (!entry)
+        return TARE_ENOMEM;
+    entry->e = *m;
+    HASH_ADD_KEYPTR(hh, k->entries, entry->e.path.p, (unsigned)entry->e.path.n, entry);
+    return 0;
+}
+
+static int read_manifest(struct commit *k, const char *blob, struct err *e)
+{
+    int fd;
+    int64_t size;
+    int rc = blob_open(k->blobs, blob, &fd, &size, e);
+    if (rc < 0)
+        return rc;
+    char *text = size <= MAX_MANIFEST_BYTES ? arena_alloc(&k->arena, (size_t)size + 1) : NULL;
+    size_t have = 0;
+    ssize_t n = 1;
+    while (text && have < (size_t)size && (n = os->read(fd, text + have, (size_t)size - have)) > 0)
+        have += (size_t)n;
+    os->close(fd);
+    if (!text)
+        return err_set(e, TARE_ELIMIT, "the manifest is larger than %d bytes", MAX_MANIFEST_BYTES);
+    if (n < 0)
+        return err_set(e, (int)n, "reading a manifest: %s", err_text((int)n));
+    k->n_manifests++;
+    return manifest_walk(str_make(text, have), &k->arena, take_entry, k, e);
+}
+
+/* The base's own current manifest: the newest row of it that holds a full one. */
+static int read_base(struct commit *k, struct db_conn *c, int64_t base, struct err *e)
+{
+    AUTO_ROWS struct db_rows *rows = NULL;
+    int rc = db_first(c, e, &rows,
+                      "SELECT blob FROM artifact_manifests WHERE artifact_id = $1 AND kind = 'FULL' "
+                      "AND blob IS NOT NULL ORDER BY id DESC LIMIT 1",
+                      DB_ARGS(db_i(base)));
+    if (rc == 0)
+        return err_set(e, TARE_EINVAL, "the base of the incremental artifact has no manifest");
+    return rc < 0 ? rc : read_manifest(k, db_text(rows, 0), e);
+}
+
+static int read_manifests(struct commit *k, struct db_conn *c, struct err *e)
+{
+    AUTO_ROWS struct db_rows *rows = NULL;
+    int rc = db_query(c, e, &rows,
+                      "SELECT id, kind, blob, base_artifact_id FROM artifact_manifests "
+                      "WHERE artifact_id = $1 ORDER BY id",
+                      DB_ARGS(db_i(k->artifact_id)));
+    while (rc >= 0 && (rc = db_next(rows, e)) == 1) {
+        bool full = strcmp(db_text(rows, 1), "FULL") == 0;
+        if (db_is_null(rows, 2))
+            return err_set(e, TARE_EINVAL, "the artifact's manifest has not been uploaded");
+        k->merged |= !full;
+        if (!db_is_null(rows, 3) && !full)
+            rc = read_base(k, c, db_int(rows, 3), e);
+        if (rc >= 0)
+            rc = read_manifest(k, db_text(rows, 2), e);
+    }
+    if (rc >= 0 && k->n_manifests == 0)
+        return err_set(e, TARE_EINVAL, "the artifact has no manifest");
+    return rc < 0 ? rc : 0;
+}
+
+static int write_merged(struct commit *k, struct err *e)
+{
+    AUTO_BUF b = {0};
+    buf_puts(&b, "{\"version\": 1, \"storagePolicy\": \"wandb-storage-policy-v1\", "
+                 "\"storagePolicyConfig\": {\"storageLayout\": \"V2\"}, \"contents\": {");
+    for (struct entry *entry = k->entries; entry; entry = entry->hh.next) {
+        if (entry != k->entries)
+            buf_puts(&b, ", ");
+        json_put_string(&b, entry->e.path);
+        buf_puts(&b, ": ");
+        buf_put_str(&b, entry->e.raw);
+    }
+    if (buf_puts(&b, "}}") < 0)
+        return err_set(e, TARE_ENOMEM, "out of memory");
+    return blob_put_bytes(k->blobs, b.data, b.len, &k->manifest, e);
+}
+
+/* ---- inside the writer's transaction ---- */
+
+/* The bytes of an entry: those that were uploaded for this version under its name, or those that
+ * another artifact of the same entity has. 1 and a row of blob and size. */
+static int find_entry_bytes(struct commit *k, struct db_conn *c, const struct manifest_entry *m,
+                            struct db_rows **rows, struct err *e)
+{
+    int rc = db_first(c, e, rows,
+                      "SELECT blob, size_bytes FROM artifact_files WHERE artifact_id = $1 AND name = $2 "
+                      "AND digest = $3 AND blob IS NOT NULL",
+                      DB_ARGS(db_i(k->artifact_id), db_s(m->path), db_s(m->digest)));
+    if (rc != 0)
+        return rc;
+    db_rows_end(*rows);
+    *rows = NULL;
+    rc = artifact_find_bytes(c, k->artifact_id, m->digest, rows, e);
+    if (rc == 0)
+        return err_set(e, TARE_EINVAL, "the artifact's file '%.*s' has not been uploaded", STR_ARG(m->path));
+    return rc;
+}
+
+static int write_entry(struct commit *k, struct db_conn *c, const struct manifest_entry *m, struct err *e)
+{
+    int64_t birth = artifact_id_decode(m->birth_id, "Artifact");
+    AUTO_ROWS struct db_rows *rows = NULL;
+    int rc = m->ref.n ? 0 : find_entry_bytes(k, c, m, &rows, e);
+    if (rc < 0)
+        return rc;
+    int64_t size = rows ? db_int(rows, 1) : m->size_bytes;
+    k->size_bytes += size;
+    rc = db_exec(c, e,
+                 "INSERT INTO artifact_files (artifact_id, name, digest, size_bytes, blob, ref, "
+                 "birth_artifact_id, extra, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) "
+                 "ON CONFLICT (artifact_id, name) DO UPDATE SET digest = excluded.digest, "
+                 "size_bytes = excluded.size_bytes, blob = excluded.blob, ref = excluded.ref, "
+                 "birth_artifact_id = excluded.birth_artifact_id, extra = excluded.extra",
+                 DB_ARGS(db_i(k->artifact_id), db_s(m->path), db_s(m->digest), db_i(size),
+                         rows ? db_t(db_text(rows, 0)) : db_n(), m->ref.n ? db_s(m->ref) : db_n(),
+                         db_i(birth > 0 ? birth : k->artifact_id), m->extra.n ? db_s(m->extra) : db_n(),
+                         db_i(k->now_us)));
+    return rc < 0 ? rc : 0;
+}
+
+/* Files that were announced but are in no manifest do not belong to the version. */
+static int drop_strays(struct commit *k, struct db_conn *c, struct err *e)
+{
+    AUTO_ROWS struct db_rows *rows = NULL;
+    int64_t n = 0;
+    int rc = db_get_int(c, e, &n, "SELECT COUNT(*) FROM artifact_files WHERE artifact_id = $1",
+                        DB_ARGS(db_i(k->artifact_id)));
+    if (rc < 0 || n == (int64_t)HASH_COUNT(k->entries))
+        return rc < 0 ? rc : 0;
+    AUTO_BUF strays = {0};
+    rc = db_query(c, e, &rows, "SELECT name FROM artifact_files WHERE artifact_id = $1",
+                  DB_ARGS(db_i(k->artifact_id)));
+    while (rc >= 0 && (rc = db_next(rows, e)) == 1) {
+        struct str name = db_str(rows, 0);
+        struct entry *entry = NULL;
+        HASH_FIND(hh, k->entries, name.p, (unsigned)name.n, entry);
+        if (!entry)
+            rc = buf_append(&strays, name.p, name.n + 1); /* with its NUL */
+    }
+    for (size_t at = 0; rc >= 0 && at < strays.len; at += strlen(strays.data + at) + 1)
+        rc = db_exec(c, e, "DELETE FROM artifact_files WHERE artifact_id = $1 AND name = $2",
+                     DB_ARGS(db_i(k->artifact_id), db_t(strays.data + at)));
+    return rc < 0 ? rc : 0;
+}
+
+static int apply_pending_aliases(struct commit *k, struct db_conn *c, int64_t sequence, const char *json,
+                                 struct err *e)
+{
+    const char *at = json + 1, *end = json + strlen(json);
+    struct json_item item;
+    int rc = 0;
+    while (rc >= 0 && (rc = json_next_element(&at, end, &item)) == 1) {
+        AUTO_BUF alias = {0};
+        if (item.value.n < 2 || json_unescape(&alias, str_make(item.value.p + 1, item.value.n - 2)) < 0)
+            continue;
+        rc = artifact_alias_set(c, sequence, buf_str(&alias), k->artifact_id, k->now_us, e);
+    }
+    return rc == 0 || rc == 1 ? artifact_alias_set(c, sequence, STR("latest"), k->artifact_id, k->now_us, e) : rc;
+}
+
+static int write_version(struct commit *k, struct db_conn *c, int64_t sequence, struct err *e)
+{
+    int64_t index;
+    int rc = db_get_int(c, e, &index,
+                        "UPDATE artifact_collections SET next_index = next_index + 1, updated_at = $2 "
+                        "WHERE id = $1 RETURNING next_index - 1",
+                        DB_ARGS(db_i(sequence), db_i(k->now_us)));
+    if (rc >= 0)
+        rc = db_exec(c, e,
+                     "UPDATE artifacts SET state = 'COMMITTED', version_index = $2, size_bytes = $3, "
+                     "file_count = $4, committed_at = $5, updated_at = $5 WHERE id = $1",
+                     DB_ARGS(db_i(k->artifact_id), db_i(index), db_i(k->size_bytes),
+                             db_i((int64_t)HASH_COUNT(k->entries)), db_i(k->now_us)));
+    if (rc >= 0)
+        rc = db_exec(c, e,
+                     "INSERT INTO artifact_memberships (collection_id, artifact_id, version_index, created_at) "
+                     "VALUES ($1, $2, $3, $4)",
+                     DB_ARGS(db_i(sequence), db_i(k->artifact_id), db_i(index), db_i(k->now_us)));
+    return rc < 0 ? rc : 0;
+}
+
+static int commit_job(struct db_conn *c, void *arg, struct err *e)
+{
+    struct commit *k = arg;
+    k->size_bytes = 0;
+    AUTO_ROWS struct db_rows *rows = NULL;
+    int rc = db_first(c, e, &rows, "SELECT state, sequence_id, pending_aliases FROM artifacts WHERE id = $1",
+                      DB_ARGS(db_i(k->artifact_id)));
+    if (rc <= 0)
+        return rc < 0 ? rc : err_set(e, TARE_ENOTFOUND, "there is no such artifact");
+    if (strcmp(db_text(rows, 0), "COMMITTED") == 0)
+        return 0; /* a repeated request */
+    if (strcmp(db_text(rows, 0), "PENDING") != 0)
+        return err_set(e, TARE_EINVAL, "the artifact has been deleted");
+    int64_t sequence = db_int(rows, 1);
+    AUTO_FREE char *aliases = mem_strndup(db_text(rows, 2), strlen(db_text(rows, 2)));
+    if (!aliases)
+        return err_set(e, TARE_ENOMEM, "out of memory");
+    rc = 0;
+    for (struct entry *entry = k->entries; entry && rc >= 0; entry = entry->hh.next)
+        rc = write_entry(k, c, &entry->e, e);
+    if (rc >= 0)
+        rc = drop_strays(k, c, e);
+    if (rc >= 0)
+        rc = write_version(k, c, sequence, e);
+    if (rc >= 0)
+        rc = apply_pending_aliases(k, c, sequence, aliases, e);
+    if (rc >= 0 && k->merged)
+        rc = blob_row_put(c, &k->manifest, k->now_us, e);
+    if (rc >= 0 && k->merged)
+        rc = db_exec(c, e,
+                     "INSERT INTO artifact_manifests (artifact_id, name, kind, digest, blob, size_bytes, created_at) "
+                     "VALUES ($1, 'wandb_manifest.json', 'FULL', $2, $3, $4, $5) ON CONFLICT (artifact_id, name) "
+                     "DO UPDATE SET kind = 'FULL', digest = excluded.digest, blob = excluded.blob, "
+                     "size_bytes = excluded.size_bytes",
+                     DB_ARGS(db_i(k->artifact_id), db_t(k->manifest.md5), db_t(k->manifest.name),
+                             db_i(k->manifest.size_bytes), db_i(k->now_us)));
+    return rc < 0 ? rc : 0;
+}
+
+int artifact_commit(struct db *db, struct blobs *blobs, int64_t artifact_id, int64_t now_us,
+                    struct err *e)
+{
+    struct commit k = {.blobs = blobs, .artifact_id = artifact_id, .now_us = now_us};
+    arena_init(&k.arena, 0);
+    struct db_conn *c;
+    int64_t pending = 0;
+    int rc = db_read_begin(db, &c, e);
+    if (rc >= 0) {
+        rc = db_get_int(c, e, &pending, "SELECT COUNT(*) FROM artifacts WHERE id = $1 AND state = 'PENDING'",
+                        DB_ARGS(db_i(artifact_id)));
+        if (rc >= 0 && pending)
+            rc = read_manifests(&k, c, e);
+        db_read_end(c);
+    }
+    blobs_use_begin(blobs);
+    if (rc >= 0 && k.merged)
+        rc = write_merged(&k, e);
+    if (rc >= 0)
+        rc = db_write(db, commit_job, &k, e);
+    blobs_use_end(blobs);
+    HASH_CLEAR(hh, k.entries);
+    arena_fini(&k.arena);
+    return rc < 0 ? rc : 0;
+}

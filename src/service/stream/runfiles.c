@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: MIT */
+#include "service/stream/runfiles.h"
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/diag.h"
+#include "base/err.h"
+#include "base/os.h"
+#include "base/path.h"
+#include "record/setting_wire.h"
+#include "service/stream/console.h"
+#include "service/stream/handler.h"
+#include "service/watch/machine.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+
+/* Of Settings. */
+enum {
+    SET_DISABLE_META = 7,
+    SET_CONSOLE = 60,
+    SET_DISABLE_GIT = 63,
+    SET_GIT_ROOT = 75,
+    SET_PROGRAM_RELPATH = 96,
+    SET_SAVE_CODE = 115,
+    SET_DISABLE_MACHINE_INFO = 158,
+    SET_PROGRAM_ABSPATH = 159,
+    SET_CONSOLE_MULTIPART = 166,
+    SET_LABEL = 181,
+    SET_PRIMARY = 182,
+    SET_CHUNK_MAX_BYTES = 199,
+    SET_CHUNK_MAX_SECONDS = 201,
+    SET_DISABLE_GIT_FORK_POINT = 203,
+};
+
+/* Of Record, FilesItem, OutputRawRecord, OutputLoggerRecord, RunRecord, GitRepoRecord. */
+enum {
+    RECORD_FILES = 6,
+    RECORD_ENVIRONMENT = 26,
+    ITEM_PATH = 1,
+    ITEM_TYPE = 3,
+    TYPE_WANDB = 1,
+    RAW_TYPE = 1,
+    RAW_STDOUT = 1,
+    RAW_LINE = 3,
+    LOGGER_LINE = 1,
+    RUN_GIT = 21,
+};
+
+struct runfiles {
+    struct runfiles_owner owner;
+    const char *files_dir;     /* borrowed */
+    struct console *console;
+    char *label;               /* what console borrows */
+    struct buf settings;       /* serialized */
+    struct buf git;            /* GitRepoRecord of run_start */
+    char writer_id[WRITER_ID_LEN + 1];
+    int n_busy;                /* jobs whose record is still to come */
+    bool primary, machine_info, finished, idle_wanted;
+};
+
+/* A job that makes files, and after that a record. Fields are set by the maker of the job; `run`
+ * fills `record`. */
+struct file_job {
+    struct handler_job base;
+    struct runfiles *r;
+    void (*make)(struct file_job *job); /* on a worker thread */
+    char *files_dir;                    /* a copy: the job touches nothing of r */
+    struct buf in;                      /* what `make` needs */
+    struct buf also_in;
+    char writer_id[WRITER_ID_LEN + 1];
+    uint32_t kind;                      /* of the record */
+    struct buf record;                  /* its body; none if empty */
+};
+
+static char *text_setting(const struct runfiles *r, uint32_t number)
+{
+    struct str s = setting_wire_text(buf_str(&r->settings), number);
+    return xmem_strndup(s.p, s.n);
+}
+
+static bool flag(const struct runfiles *r, uint32_t number)
+{
+    return setting_wire_bool(buf_str(&r->settings), number);
+}
+
+static void make_console(struct runfiles *r)
+{
+    struct str settings = buf_str(&r->settings);
+    r->label = text_setting(r, SET_LABEL);
+    struct console_options o = {
+        .files_dir = r->files_dir,
+        .label = r->label,
+        .capture = !str_eqz(setting_wire_text(settings, SET_CONSOLE), "off"),
+        .multipart = setting_wire_bool(settings, SET_CONSOLE_MULTIPART),
+        .chunk_max_bytes = (int32_t)setting_wire_int(settings, SET_CHUNK_MAX_BYTES),
+        .chunk_max_seconds = (int32_t)setting_wire_int(settings, SET_CHUNK_MAX_SECONDS),
+    };
+    r->console = console_new(&o);
+}
+
+struct runfiles *runfiles_new(struct str settings, const char *files_dir,
+                              const struct runfiles_owner *owner, int64_t now_ns)
+{
+    struct runfiles *r = xmem_calloc(1, sizeof *r);
+    r->owner = *owner;
+    r->files_dir = files_dir;
+    buf_put_str(&r->settings, settings);
+    machine_writer_id(r->writer_id, now_ns);
+    r->primary = flag(r, SET_PRIMARY);
+    r->machine_info = !flag(r, SET_DISABLE_MACHINE_INFO);
+    make_console(r);
+    return r;
+}
+
+void runfiles_free(struct runfiles *r)
+{
+    if (!r)
+        return;
+    console_free(r->console);
+    mem_free(r->label);
+    buf_fini(&r->settings);
+    buf_fini(&r->git);
+    mem_free(r);
+}
+
+/* ---- jobs ---- */
+
+static void file_job_run(struct handler_job *base)
+{
+    struct file_job *job = (struct file_job *)base;
+    job->make(job);
+}
+
+static void file_job_done(struct handler_job *base, struct handler *h)
+{
+    (void)h;
+    struct file_job *job = (struct file_job *)base;
+    struct runfiles *r = job->r;
+    r->n_busy--;
+    if (job->record.len > 0 && !job->record.failed)
+        r->owner.keep(r->owner.ctx, job->kind, buf_str(&job->record));
+    mem_free(job->files_dir);
+    buf_fini(&job->in);
+    buf_fini(&job->also_in);
+    buf_fini(&job->record);
+    mem_free(job);
+    if (r->idle_wanted && r->n_busy == 0) {
+        r->idle_wanted = false;
+        r->owner.idle(r->owner.ctx, clock_wall_ns());
+    }
+}
+
+static struct file_job *new_job(struct runfiles *r, void (*make)(struct file_job *), uint32_t kind)
+{
+    struct file_job *job = xmem_calloc(1, sizeof *job);
+    job->base.run = file_job_run;
+    job->base.done = file_job_done;
+    job->r = r;
+    job->make = make;
+    job->files_dir = xmem_strdup(r->files_dir);
+    job->kind = kind;
+    memcpy(job->writer_id, r->writer_id, sizeof job->writer_id);
+    return job;
+}
+
+static void start_job(struct file_job *job)
+{
+    job->r->n_busy++;
+    job->r->owner.work(job->r->owner.ctx, &job->base);
+}
+
+/* Write `bytes` as files_dir/name, folders included. 0 or a negative code; says so once. */
+static int write_file(const char *files_dir, const char *name, struct str bytes)
+{
+    AUTO_FREE char *path = path_join(files_dir, name);
+    struct str dir = path_dir(str_of(path));
+    AUTO_FREE char *folder = path ? mem_strndup(dir.p, dir.n) : NULL;
+    if (!folder)
+        return TARE_ENOMEM;
+    int rc = os_mkdirs(folder, 0777);
+    int fd = rc < 0 ? rc : os->open(path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+    if (fd >= 0) {
+        rc = os_write_all(fd, bytes.p, bytes.n, NULL);
+        int closed = os->close(fd);
+        rc = rc < 0 ? rc : closed;
+    } else {
+        rc = fd;
+    }
+    if (rc < 0)
+        diag_warn("runfiles: writing %s: %s", path, err_text(rc));
+    return rc;
+}
+
+/* Append a FilesItem that names a file of ours. */
+static void put_files_item(struct buf *to, struct str path)
+{
+    size_t mark = wire_buf_begin(to, 1);
+    wire_buf_bytes(to, ITEM_PATH, path);
+    wire_buf_varint(to, ITEM_TYPE, TYPE_WANDB);
+    wire_buf_end(to, mark);
+}
+
+/* ---- requirements.txt ---- */
+
+static void make_requirements(struct file_job *job)
+{
+    if (write_file(job->files_dir, "requirements.txt", buf_str(&job->in)) == 0)
+        put_files_item(&job->record, STR("requirements.txt"));
+}
+
+static void put_package(struct buf *to, struct str package)
+{
+    buf_put_str(to, wire_find_bytes(package, 1));
+    buf_puts(to, "==");
+    buf_put_str(to, wire_find_bytes(package, 2));
+    buf_putc(to, '\n');
+}
+
+void runfiles_packages(struct runfiles *r, struct str request)
+{
+    if (!r->primary || r->finished)
+        return;
+    struct file_job *job = new_job(r, make_requirements, RECORD_FILES);
+    struct wire_reader reader = wire_open(request);
+    struct wire_field f = {0};
+    while (wire_next(&reader, &f) > 0)
+        if (f.number == 1 && f.type == WIRE_BYTES)
+            put_package(&job->in, f.bytes);
+    start_job(job);
+}
+
+/* ---- wandb-metadata.json ---- */
+
+/* `in` is the settings, `also_in` the record of the program. */
+static void make_host_record(struct file_job *job)
+{
+    machine_put_host(&job->record, buf_str(&job->in), job->writer_id);
+    AUTO_BUF both = {0}, json = {0};
+    buf_put_str(&both, buf_str(&job->also_in));
+    buf_put_str(&both, buf_str(&job->record));
+    if (machine_put_json(&json, buf_str(&both)) == 0)
+        write_file(job->files_dir, "wandb-metadata.json", buf_str(&json));
+}
+
+static struct str_pair git_of(const struct runfiles *r)
+{
+    struct str git = buf_str(&r->git);
+    return (struct str_pair){wire_find_bytes(git, 1), wire_find_bytes(git, 2)};
+}
+
+void runfiles_probe(struct runfiles *r, int64_t now_ns)
+{
+    (void)now_ns;
+    if (flag(r, SET_DISABLE_META) || !r->machine_info || !r->primary || r->finished)
+        return;
+    AUTO_BUF program = {0};
+    machine_put_program(&program, buf_str(&r->settings), git_of(r), r->writer_id);
+    r->owner.keep(r->owner.ctx, RECORD_ENVIRONMENT, buf_str(&program));
+    struct file_job *job = new_job(r, make_host_record, RECORD_ENVIRONMENT);
+    buf_put_str(&job->in, buf_str(&r->settings));
+    buf_put_str(&job->also_in, buf_str(&program));
+    start_job(job);
+}
+
+/* ---- code ---- */
+
+static int copy_file(const char *from, const char *files_dir, const char *name)
+{
+    AUTO_BUF bytes = {0};
+    int rc = os_read_file(from, 256 << 20, &bytes);
+    return rc < 0 ? rc : write_file(files_dir, name, buf_str(&bytes));
+}
+
+/* `in` is where the program is, `also_in` its path in the repository. */
+static void make_code(struct file_job *job)
+{
+    AUTO_BUF name = {0};
+    buf_puts(&name, "code/");
+    buf_put_str(&name, buf_str(&job->also_in));
+    const char *from = buf_z(&job->in), *z = buf_z(&name);
+    AUTO_FREE char *path = z ? path_join(job->files_dir, z) : NULL;
+    struct stat st;
+    if (!from || !path || stat(from, &st) != 0)
+        return;
+    if (stat(path, &st) != 0 && copy_file(from, job->files_dir, z) < 0)
+        return;
+    put_files_item(&job->record, buf_str(&name));
+}
+
+static void save_code(struct runfiles *r)
+{
+    struct str relative = setting_wire_text(buf_str(&r->settings), SET_PROGRAM_RELPATH);
+    struct str absolute = setting_wire_text(buf_str(&r->settings), SET_PROGRAM_ABSPATH);
+    if (!path_is_safe(relative) || absolute.n == 0)
+        return;
+    struct file_job *job = new_job(r, make_code, RECORD_FILES);
+    buf_put_str(&job->in, absolute);
+    buf_put_str(&job->also_in, relative);
+    start_job(job);
+}
+
+void runfiles_start(struct runfiles *r, struct str run)
+{
+    buf_clear(&r->git);
+    buf_put_str(&r->git, wire_find_bytes(run, RUN_GIT));
+    if (flag(r, SET_SAVE_CODE) && r->machine_info && r->primary && !r->finished)
+        save_code(r);
+}
+
+/* ---- output.log ---- */
+
+struct console_job {
+    struct handler_job base;
+    struct runfiles *r;
+    struct console_write *write;
+};
+
+static void console_job_run(struct handler_job *base)
+{
+    console_write_run(((struct console_job *)base)->write);
+}
+
+static void write_console(struct runfiles *r, int64_t now_ns);
+
+static void console_job_done(struct handler_job *base, struct handler *h)
+{
+    (void)h;
+    struct console_job *job = (struct console_job *)base;
+    struct runfiles *r = job->r;
+    int rc = console_written(r->console, job->write, clock_wall_ns());
+    if (rc < 0)
+        diag_warn("runfiles: output.log of %s: %s", r->files_dir, err_text(rc));
+    else if (r->finished)
+        write_console(r, clock_wall_ns()); /* what came while this was under way */
+    mem_free(job);
+}
+
+static void write_console(struct runfiles *r, int64_t now_ns)
+{
+    struct console_write *w = console_take_write(r->console, now_ns, r->finished);
+    if (!w)
+        return;
+    struct console_job *job = xmem_calloc(1, sizeof *job);
+    job->base.run = console_job_run;
+    job->base.done = console_job_done;
+    job->r = r;
+    job->write = w;
+    r->owner.work(r->owner.ctx, &job->base);
+}
+
+void runfiles_output(struct runfiles *r, struct str output_raw, int64_t now_ns)
+{
+    bool is_error = wire_find_varint(output_raw, RAW_TYPE) != RAW_STDOUT;
+    if (!r->finished)
+        console_output(r->console, is_error, wire_find_bytes(output_raw, RAW_LINE), now_ns);
+}
+
+void runfiles_line(struct runfiles *r, struct str output_logger, int64_t now_ns)
+{
+    if (!r->finished)
+        console_line(r->console, wire_find_bytes(output_logger, LOGGER_LINE), now_ns);
+}
+
+/* ---- time and end ---- */
+
+int64_t runfiles_deadline(const struct runfiles *r)
+{
+    return console_deadline(r->console);
+}
+
+void runfiles_tick(struct runfiles *r, int64_t now_ns)
+{
+    if (now_ns >= console_deadline(r->console))
+        write_console(r, now_ns);
+}
+
+bool runfiles_finish(struct runfiles *r, int64_t now_ns)
+{
+    if (!r->finished) {
+        r->finished = true;
+        write_console(r, now_ns);
+    }
+    r->idle_wanted = r->n_busy > 0;
+    return r->n_busy == 0;
+}

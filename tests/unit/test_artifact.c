@@ -1,0 +1,441 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/unit/unit.h"
+
+#include "server/artifact/artifact.h"
+#include "server/artifact/manifest.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { PROJECT = 1, OTHER_PROJECT = 2 };
+static const int64_t now = 1795000000000000;
+
+struct fixture {
+    char dir[64];
+    struct db *db;
+    struct blobs *blobs;
+    struct err e;
+};
+
+static int make_rows(struct db_conn *c, void *arg, struct err *e)
+{
+    return db_script(c, e,
+                     "INSERT INTO entities (id, name, created_at) VALUES (1, 'ann', 1), (2, 'bob', 1);"
+                     "INSERT INTO projects (id, entity_id, name, created_at, updated_at) VALUES "
+                     "(1, 1, 'p', 1, 1), (2, 2, 'q', 1, 1);");
+}
+
+static int setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    strcpy(f->dir, "/tmp/tare-test-artifact-XXXXXX");
+    char path[128];
+    if (!mkdtemp(f->dir))
+        return -1;
+    snprintf(path, sizeof path, "%s/db", f->dir);
+    if (db_open(&(struct db_options){.url = path}, &f->db, &f->e) < 0)
+        return -1;
+    snprintf(path, sizeof path, "%s/blobs", f->dir);
+    if (blobs_open(&f->blobs, path, &f->e) < 0 || db_write(f->db, make_rows, NULL, &f->e) < 0)
+        return -1;
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    char command[96];
+    db_close(f->db);
+    blobs_close(f->blobs);
+    snprintf(command, sizeof command, "rm -rf %s", f->dir);
+    int rc = system(command);
+    free(f);
+    return rc;
+}
+
+/* ---- one step of a save each, as a job ---- */
+
+struct save {
+    struct fixture *f;
+    struct artifact_spec spec;
+    struct artifact_made made;
+    const char *path, *digest, *bytes; /* of the file at hand */
+    struct artifact_file_place place;
+    const char *manifest;
+    enum artifact_manifest_kind kind;
+    int64_t base, manifest_id;
+    const char *writer;
+};
+
+static int job_create(struct db_conn *c, void *arg, struct err *e)
+{
+    struct save *s = arg;
+    return artifact_create(c, &s->spec, now, &s->made, e);
+}
+
+static int job_file(struct db_conn *c, void *arg, struct err *e)
+{
+    struct save *s = arg;
+    return artifact_file_put(c, s->made.id, str_of(s->path), str_of(s->digest), (struct str){0}, now, &s->place, e);
+}
+
+static int job_bytes(struct db_conn *c, void *arg, struct err *e)
+{
+    struct save *s = arg;
+    struct blob_info info;
+    int rc = blob_put_bytes(s->f->blobs, s->bytes, strlen(s->bytes), &info, e);
+    return rc < 0 ? rc : artifact_file_stored(c, s->made.id, str_of(s->path), &info, now, e);
+}
+
+static int job_manifest(struct db_conn *c, void *arg, struct err *e)
+{
+    struct save *s = arg;
+    struct blob_info info;
+    int rc = artifact_manifest_put(c, s->made.id, STR("wandb_manifest.json"), s->kind, s->base,
+                                   str_of(s->writer), STR("d"), now, &s->manifest_id, e);
+    if (rc >= 0)
+        rc = blob_put_bytes(s->f->blobs, s->manifest, strlen(s->manifest), &info, e);
+    return rc < 0 ? rc : artifact_manifest_stored(c, s->manifest_id, &info, now, e);
+}
+
+static int64_t number(struct fixture *f, const char *sql, int64_t a)
+{
+    struct db_conn *c;
+    int64_t v = -1;
+    assert_int_equal(db_read_begin(f->db, &c, &f->e), 0);
+    int rc = db_get_int(c, &f->e, &v, sql, DB_ARGS(db_i(a)));
+    assert_true(rc >= 0);
+    db_read_end(c);
+    return rc == 1 ? v : -1;
+}
+
+static void begin(struct save *s, const char *name, const char *digest)
+{
+    s->spec.type = STR("dataset");
+    s->spec.collection = str_of(name);
+    s->spec.digest = str_of(digest);
+    s->spec.ttl_s = ARTIFACT_TTL_INHERIT;
+    s->spec.history_step = -1;
+    s->spec.dedup = true;
+    if (!s->spec.project_id)
+        s->spec.project_id = PROJECT;
+    if (!s->writer)
+        s->writer = "";
+    assert_int_equal(db_write(s->f->db, job_create, s, &s->f->e), 0);
+}
+
+static void add_file(struct save *s, const char *path, const char *digest, const char *bytes)
+{
+    s->path = path, s->digest = digest, s->bytes = bytes;
+    assert_int_equal(db_write(s->f->db, job_file, s, &s->f->e), 0);
+    if (!s->place.have)
+        assert_int_equal(db_write(s->f->db, job_bytes, s, &s->f->e), 0);
+}
+
+static void add_manifest(struct save *s, const char *text)
+{
+    s->manifest = text;
+    assert_int_equal(db_write(s->f->db, job_manifest, s, &s->f->e), 0);
+}
+
+#define MANIFEST(contents)                                                                      \
+    "{\"version\":1,\"storagePolicy\":\"wandb-storage-policy-v1\",\"storagePolicyConfig\":{},"  \
+    "\"contents\":{" contents "}}"
+#define ENTRY(path, digest) "\"" path "\":{\"digest\":\"" digest "\",\"size\":3}"
+
+/* A version with one file, committed. */
+static int64_t commit_one(struct fixture *f, const char *name, const char *digest, const char *bytes)
+{
+    struct save s = {.f = f};
+    char manifest[256];
+    begin(&s, name, digest);
+    add_file(&s, "a.txt", digest, bytes);
+    snprintf(manifest, sizeof manifest, MANIFEST("\"a.txt\":{\"digest\":\"%s\"}"), digest);
+    add_manifest(&s, manifest);
+    assert_int_equal(artifact_commit(f->db, f->blobs, s.made.id, now, &f->e), 0);
+    return s.made.id;
+}
+
+static void test_a_version_is_committed_with_its_files(void **state)
+{
+    struct fixture *f = *state;
+    struct save s = {.f = f};
+    struct str aliases[] = {STR("best"), STR("latest")};
+    s.spec.aliases = aliases, s.spec.n_aliases = 2;
+    begin(&s, "ds", "digest-1");
+    assert_false(s.made.committed);
+    assert_int_equal(s.made.latest_id, 0);
+    add_file(&s, "a.txt", "AAA=", "one");
+    assert_false(s.place.have);
+    add_file(&s, "stray.txt", "SSS=", "stray");
+    add_manifest(&s, MANIFEST(ENTRY("a.txt", "AAA=") ",\"r\":{\"digest\":\"etag\",\"ref\":\"s3://b/k\",\"size\":7}"));
+    assert_int_equal(artifact_commit(f->db, f->blobs, s.made.id, now, &f->e), 0);
+    assert_int_equal(artifact_commit(f->db, f->blobs, s.made.id, now, &f->e), 0); /* again: no change */
+    assert_int_equal(number(f, "SELECT version_index FROM artifacts WHERE id = $1", s.made.id), 0);
+    assert_int_equal(number(f, "SELECT file_count FROM artifacts WHERE id = $1", s.made.id), 2);
+    assert_int_equal(number(f, "SELECT size_bytes FROM artifacts WHERE id = $1", s.made.id), 3 + 7);
+    assert_int_equal(number(f, "SELECT COUNT(*) FROM artifact_aliases WHERE artifact_id = $1", s.made.id), 2);
+    assert_int_equal(number(f, "SELECT COUNT(*) FROM artifact_files WHERE artifact_id = $1", s.made.id), 2);
+}
+
+static void test_the_same_digest_is_the_same_version(void **state)
+{
+    struct fixture *f = *state;
+    int64_t first = commit_one(f, "ds", "digest-1", "one");
+    struct save again = {.f = f};
+    struct str alias = STR("again");
+    again.spec.aliases = &alias, again.spec.n_aliases = 1;
+    begin(&again, "ds", "digest-1");
+    assert_true(again.made.committed);
+    assert_int_equal(again.made.id, first);
+    assert_int_equal(number(f, "SELECT artifact_id FROM artifact_aliases WHERE alias = 'again' AND $1 = $1", 0), first);
+    int64_t second = commit_one(f, "ds", "digest-2", "two");
+    assert_int_equal(number(f, "SELECT version_index FROM artifacts WHERE id = $1", second), 1);
+    assert_int_equal(number(f, "SELECT artifact_id FROM artifact_aliases WHERE alias = 'latest' AND $1 = $1", 0),
+                     second);
+}
+
+static void test_bytes_are_shared_within_an_entity_only(void **state)
+{
+    struct fixture *f = *state;
+    int64_t first = commit_one(f, "ds", "shared=", "one");
+    struct save mine = {.f = f}, foreign = {.f = f};
+    begin(&mine, "other", "x");
+    add_file(&mine, "b.txt", "shared=", "one");
+    assert_true(mine.place.have);
+    assert_int_equal(mine.place.birth_id, first);
+    foreign.spec.project_id = OTHER_PROJECT;
+    begin(&foreign, "ds", "shared=");
+    assert_false(foreign.made.committed);
+    foreign.path = "b.txt", foreign.digest = "shared=";
+    assert_int_equal(db_write(f->db, job_file, &foreign, &f->e), 0);
+    assert_false(foreign.place.have);
+    /* and naming the owner's artifact as birth place in the manifest helps nothing */
+    char birth[64], manifest[256];
+    artifact_id_encode(first, "Artifact", birth);
+    snprintf(manifest, sizeof manifest,
+             MANIFEST("\"b.txt\":{\"digest\":\"shared=\",\"birthArtifactID\":\"%s\"}"), birth);
+    add_manifest(&foreign, manifest);
+    assert_int_equal(artifact_commit(f->db, f->blobs, foreign.made.id, now, &f->e), TARE_EINVAL);
+    assert_non_null(strstr(f->e.text, "b.txt"));
+}
+
+static void test_commit_without_bytes_or_manifest_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct save s = {.f = f};
+    begin(&s, "ds", "d");
+    assert_int_equal(artifact_commit(f->db, f->blobs, s.made.id, now, &f->e), TARE_EINVAL);
+    add_manifest(&s, MANIFEST(ENTRY("missing.bin", "MMM=")));
+    assert_int_equal(artifact_commit(f->db, f->blobs, s.made.id, now, &f->e), TARE_EINVAL);
+    assert_non_null(strstr(f->e.text, "missing.bin"));
+    assert_int_equal(number(f, "SELECT COUNT(*) FROM artifacts WHERE id = $1 AND state = 'PENDING'", s.made.id), 1);
+    assert_int_equal(artifact_commit(f->db, f->blobs, 999, now, &f->e), TARE_ENOTFOUND);
+}
+
+static void test_incremental_is_laid_over_its_base(void **state)
+{
+    struct fixture *f = *state;
+    int64_t base = commit_one(f, "ds", "one=", "one");
+    struct save s = {.f = f, .kind = MANIFEST_INCREMENTAL, .base = base};
+    s.spec.dedup = false;
+    begin(&s, "ds", "new");
+    assert_int_equal(s.made.latest_id, base);
+    add_file(&s, "b.txt", "two=", "two");
+    add_manifest(&s, MANIFEST(ENTRY("b.txt", "two=")));
+    assert_int_equal(artifact_commit(f->db, f->blobs, s.made.id, now, &f->e), 0);
+    assert_int_equal(number(f, "SELECT file_count FROM artifacts WHERE id = $1", s.made.id), 2);
+    assert_int_equal(number(f, "SELECT COUNT(*) FROM artifact_manifests WHERE artifact_id = $1 AND kind = 'FULL'",
+                            s.made.id), 1);
+}
+
+static void test_patches_of_a_distributed_save_are_joined(void **state)
+{
+    struct fixture *f = *state;
+    struct save a = {.f = f, .kind = MANIFEST_PATCH, .writer = "run-a"};
+    struct save b = {.f = f, .kind = MANIFEST_PATCH, .writer = "run-b"};
+    a.spec.distributed_id = b.spec.distributed_id = STR("group");
+    begin(&a, "ds", "da");
+    begin(&b, "ds", "db");
+    assert_int_equal(a.made.id, b.made.id);
+    add_file(&a, "a", "aaa=", "aaa");
+    add_manifest(&a, MANIFEST(ENTRY("a", "aaa=")));
+    add_file(&b, "b", "bbb=", "bbb");
+    add_manifest(&b, MANIFEST(ENTRY("b", "bbb=")));
+    assert_int_equal(artifact_commit(f->db, f->blobs, a.made.id, now, &f->e), 0);
+    assert_int_equal(number(f, "SELECT file_count FROM artifacts WHERE id = $1", a.made.id), 2);
+}
+
+struct link {
+    int64_t artifact, project, collection, index;
+    const char *name;
+    bool with_aliases;
+};
+
+static int job_link(struct db_conn *c, void *arg, struct err *e)
+{
+    struct link *l = arg;
+    struct str alias = STR("prod");
+    return artifact_link(c, l->artifact, l->project, str_of(l->name), &alias, 1, 0, now, &l->collection, &l->index, e);
+}
+
+static int job_unlink(struct db_conn *c, void *arg, struct err *e)
+{
+    struct link *l = arg;
+    return artifact_unlink(c, l->artifact, l->collection, e);
+}
+
+static int job_delete(struct db_conn *c, void *arg, struct err *e)
+{
+    struct link *l = arg;
+    return artifact_delete(c, l->artifact, l->with_aliases, now, e);
+}
+
+static void test_links_have_their_own_versions_and_leave_again(void **state)
+{
+    struct fixture *f = *state;
+    struct link one = {.artifact = commit_one(f, "ds", "1=", "one"), .project = PROJECT, .name = "models"};
+    struct link two = {.artifact = commit_one(f, "ds", "2=", "two"), .project = PROJECT, .name = "models"};
+    assert_int_equal(db_write(f->db, job_link, &two, &f->e), 0);
+    assert_int_equal(db_write(f->db, job_link, &one, &f->e), 0);
+    assert_int_equal(two.index, 0);
+    assert_int_equal(one.index, 1);
+    assert_int_equal(db_write(f->db, job_link, &one, &f->e), 0);
+    assert_int_equal(one.index, 1);
+    one.name = "ds";
+    assert_int_equal(db_write(f->db, job_link, &one, &f->e), TARE_ECONFLICT);
+    assert_int_equal(db_write(f->db, job_unlink, &one, &f->e), 0);
+    /* `latest` of the portfolio falls back to the version that stays */
+    assert_int_equal(number(f, "SELECT artifact_id FROM artifact_aliases WHERE alias = 'latest' AND collection_id = $1",
+                            two.collection), two.artifact);
+}
+
+static int job_find(struct db_conn *c, void *arg, struct err *e)
+{
+    struct link *l = arg;
+    return artifact_find(c, l->collection, str_of(l->name), &l->artifact, &l->index, e);
+}
+
+static void test_versions_are_found_by_alias_and_index(void **state)
+{
+    struct fixture *f = *state;
+    int64_t first = commit_one(f, "ds", "1=", "one"), second = commit_one(f, "ds", "2=", "two");
+    struct link l = {.collection = number(f, "SELECT sequence_id FROM artifacts WHERE id = $1", first)};
+    l.name = "v0";
+    assert_int_equal(db_write(f->db, job_find, &l, &f->e), 0);
+    assert_int_equal(l.artifact, first);
+    l.name = "latest";
+    assert_int_equal(db_write(f->db, job_find, &l, &f->e), 0);
+    assert_int_equal(l.artifact, second);
+    assert_int_equal(l.index, 1);
+    l.name = "v7";
+    assert_int_equal(db_write(f->db, job_find, &l, &f->e), 0);
+    assert_int_equal(l.artifact, 0);
+}
+
+static int count_one(void *arg, const char *name, int64_t size_bytes)
+{
+    ++*(int *)arg;
+    return 0;
+}
+
+static void test_collection_keeps_what_is_referenced(void **state)
+{
+    struct fixture *f = *state;
+    struct link keep = {.artifact = commit_one(f, "ds", "shared=", "same"), .with_aliases = true};
+    struct link gone = {.artifact = commit_one(f, "other", "shared2=", "other"), .with_aliases = true};
+    struct save copy = {.f = f};
+    begin(&copy, "third", "t");
+    add_file(&copy, "x", "shared=", "same"); /* pending, but refers to the same bytes */
+    assert_int_equal(db_write(f->db, job_delete, &gone, &f->e), 0);
+    int64_t freed = 0;
+    assert_int_equal(artifact_collect(f->db, f->blobs, now, &freed, &f->e), 0);
+    assert_true(freed > (int64_t)strlen("other"));
+    int before = 0, after = 0;
+    assert_int_equal(blobs_each(f->blobs, count_one, &before, NULL), 0);
+    assert_int_equal(before, 2); /* "same" and the manifest of ds */
+    assert_int_equal(db_write(f->db, job_delete, &keep, &f->e), 0);
+    assert_int_equal(artifact_collect(f->db, f->blobs, now, &freed, &f->e), 0);
+    assert_int_equal(blobs_each(f->blobs, count_one, &after, NULL), 0);
+    assert_int_equal(after, 1); /* the pending copy still refers to "same" */
+}
+
+static void test_a_version_with_aliases_is_kept_unless_told(void **state)
+{
+    struct fixture *f = *state;
+    struct link l = {.artifact = commit_one(f, "ds", "1=", "one"), .project = PROJECT, .name = "models"};
+    assert_int_equal(db_write(f->db, job_link, &l, &f->e), 0);
+    assert_int_equal(db_write(f->db, job_delete, &l, &f->e), TARE_ECONFLICT);
+    l.with_aliases = true;
+    assert_int_equal(db_write(f->db, job_delete, &l, &f->e), 0);
+    assert_int_equal(number(f, "SELECT COUNT(*) FROM artifact_memberships WHERE artifact_id = $1", l.artifact), 0);
+}
+
+static int count_entry(void *arg, const struct manifest_entry *m)
+{
+    ++*(int *)arg;
+    return 0;
+}
+
+static void test_manifests_that_are_none_are_refused(void **state)
+{
+    static const struct {
+        const char *text;
+        int rc;
+    } bad[] = {
+        {"", TARE_EFORMAT}, {"[]", TARE_EFORMAT}, {"{\"version\":1}", TARE_EFORMAT},
+        {"{\"version\":2,\"contents\":{}}", TARE_EUNSUPPORTED},
+        {MANIFEST("\"../x\":{\"digest\":\"d\"}"), TARE_EFORMAT},
+        {MANIFEST("\"/x\":{\"digest\":\"d\"}"), TARE_EFORMAT},
+        {MANIFEST("\"x\":{}"), TARE_EFORMAT}, {MANIFEST("\"x\":3"), TARE_EFORMAT},
+        {MANIFEST("\"x\":{\"digest\":\"d\",\"size\":-1}"), TARE_EFORMAT},
+        {MANIFEST("\"x\":{\"digest\":\"d\",\"size\":1.5}"), TARE_EFORMAT},
+    };
+    struct arena a;
+    arena_init(&a, 0);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        int n = 0;
+        struct err e = {0};
+        int rc = manifest_walk(str_of(bad[i].text), &a, count_entry, &n, &e);
+        if (rc != bad[i].rc || !e.text[0])
+            fail_msg("%s gave %d", bad[i].text, rc);
+    }
+    int n = 0;
+    assert_int_equal(manifest_walk(STR(MANIFEST("\"d\\u00e9/x\":{\"digest\":\"d\",\"new\":[1]}")), &a, count_entry, &n, NULL), 0);
+    assert_int_equal(n, 1);
+    arena_fini(&a);
+}
+
+static void test_ids_survive_and_foreign_ones_do_not(void **state)
+{
+    char text[64];
+    artifact_id_encode(12345, "Artifact", text);
+    assert_int_equal(artifact_id_decode(str_of(text), "Artifact"), 12345);
+    assert_int_equal(artifact_id_decode(str_of(text), "Run"), -1);
+    assert_int_equal(artifact_id_decode(STR("!!!!"), "Artifact"), -1);
+    assert_int_equal(artifact_id_decode(STR(""), "Artifact"), -1);
+    assert_int_equal(artifact_id_decode(STR("QXJ0aWZhY3Q6MXg="), "Artifact"), -1); /* Artifact:1x */
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_a_version_is_committed_with_its_files),
+        TEST(test_the_same_digest_is_the_same_version),
+        TEST(test_bytes_are_shared_within_an_entity_only),
+        TEST(test_commit_without_bytes_or_manifest_is_refused),
+        TEST(test_incremental_is_laid_over_its_base),
+        TEST(test_patches_of_a_distributed_save_are_joined),
+        TEST(test_links_have_their_own_versions_and_leave_again),
+        TEST(test_versions_are_found_by_alias_and_index),
+        TEST(test_collection_keeps_what_is_referenced),
+        TEST(test_a_version_with_aliases_is_kept_unless_told),
+        cmocka_unit_test(test_manifests_that_are_none_are_refused),
+        cmocka_unit_test(test_ids_survive_and_foreign_ones_do_not),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
