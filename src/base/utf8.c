@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/utf8.h"
 
+#include <string.h>
+
 struct range {
     uint32_t first, last;
 };
@@ -74,6 +76,28 @@ size_t utf8_decode(const char *p, size_t n, uint32_t *cp)
         return 1;
     *cp = v;
     return len;
+}
+
+/* Runs of ASCII are looked at eight bytes at a time. */
+bool utf8_valid(const char *p, size_t n)
+{
+    const char *end = p + n;
+    while (p < end) {
+        uint64_t word;
+        if ((size_t)(end - p) >= sizeof word) {
+            memcpy(&word, p, sizeof word);
+            if (!(word & 0x8080808080808080u)) {
+                p += sizeof word;
+                continue;
+            }
+        }
+        uint32_t cp;
+        size_t took = utf8_decode(p, (size_t)(end - p), &cp);
+        if (cp == UTF8_BAD && took == 1)
+            return false;
+        p += took;
+    }
+    return true;
 }
 
 size_t utf8_encode(char to[UTF8_MAX], uint32_t cp)

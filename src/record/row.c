@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "base/json.h"
 #include "base/number.h"
+#include "base/utf8.h"
 #include "record/wire.h"
 
 enum {
@@ -132,7 +133,7 @@ static bool classify(struct str text, enum row_kind *kind, double *v)
         *kind = ROW_NUMBER;
         return true;
     }
-    if (!json_valid(text))
+    if (!json_valid(text) || !utf8_valid(text.p, text.n))
         return false;
     const char *p = json_skip_space(text.p, text.p + text.n);
     *kind = *p == 'n' ? ROW_NULL : ROW_OTHER;
@@ -161,6 +162,15 @@ static int spread(struct row *r, struct str path, struct str text)
     return rc;
 }
 
+static bool labels_valid(struct str path)
+{
+    const char *at = path.p, *end = path.p + path.n;
+    for (struct str label; summary_next_label(&at, end, &label);)
+        if (!utf8_valid(label.p, label.n))
+            return false;
+    return true;
+}
+
 static int add_value(struct row *r, struct str field, struct str path, struct str text)
 {
     enum row_kind kind = ROW_OTHER;
@@ -169,7 +179,11 @@ static int add_value(struct row *r, struct str field, struct str path, struct st
         return TARE_EFORMAT;
     if (kind == ROW_OTHER && *json_skip_space(text.p, text.p + text.n) == '{')
         return spread(r, path, text);
-    uint32_t slot = summary_slot(r->summary, path);
+    uint32_t slot = summary_find(r->summary, path);
+    if (slot == SUMMARY_NO_SLOT && !labels_valid(path))
+        return TARE_EFORMAT;
+    if (slot == SUMMARY_NO_SLOT)
+        slot = summary_slot(r->summary, path);
     *entry_for(r, slot) = (struct row_entry){
         .field = field.n ? field.p : NULL,
         .field_len = (uint32_t)field.n,

@@ -14,6 +14,8 @@
 #include "base/diag.h"
 #include "base/err.h"
 #include "base/random.h"
+#include "record/check.h"
+#include "record/record.h"
 #include "record/wire.h"
 #include "service/stream/stream_settings.h"
 
@@ -200,6 +202,14 @@ static void handle_record(struct handler *h, const struct incoming *in)
         handler_fail(h, in->to, "No response.");
 }
 
+/* Cold kinds are kept as they came, so they are checked whole; the hot one is as it is read. */
+static bool is_well_formed(const ProtobufCMessageDescriptor *envelope, const struct parts *p)
+{
+    const ProtobufCFieldDescriptor *d =
+        protobuf_c_message_descriptor_get_field(envelope, p->kind);
+    return !d || (d->type == PROTOBUF_C_TYPE_MESSAGE && record_check(d->descriptor, p->body));
+}
+
 int handler_record(struct handler *h, struct str record, const struct reply_to *to, int64_t now_ns)
 {
     struct parts p;
@@ -208,6 +218,8 @@ int handler_record(struct handler *h, struct str record, const struct reply_to *
         return rc;
     struct incoming in = {.body = p.body, .kind = p.kind, .to = to, .now_ns = now_ns};
     if (p.kind != RECORD_REQUEST) {
+        if (!is_well_formed(&pb__record__descriptor, &p))
+            return TARE_EFORMAT;
         in.local = is_local(p.control);
         handle_record(h, &in);
         return 0;
@@ -217,10 +229,13 @@ int handler_record(struct handler *h, struct str record, const struct reply_to *
         return rc;
     in.body = p.body;
     in.kind = p.kind;
-    if (p.kind == 10)
+    if (p.kind == 10) {
         handler_partial_history(h, &in);
-    else
-        handle_request(h, &in);
+        return 0;
+    }
+    if (!is_well_formed(&pb__request__descriptor, &p))
+        return TARE_EFORMAT;
+    handle_request(h, &in);
     return 0;
 }
 
