@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* `tare`: finds the verb and runs it. */
+#include "base/path.h"
 #include "cli/cli.h"
+#include "service/main.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -75,8 +77,24 @@ static int verb_help(int argc, char **argv)
     return cli_flush("help", CLI_OK);
 }
 
+/* Started as the service: `tare service` (a word after it is for the verb of that name), under the
+ * peer's name, or with flags where a verb should be, as the peer is. Returns how many words come
+ * before the service's flags, 0 if it is not meant. */
+static int is_meant_as_service(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "service") == 0)
+        return argc == 2 || argv[2][0] == '-' ? 2 : 0;
+    if (argc > 0 && str_eqz(path_base(str_of(argv[0])), "wandb-core"))
+        return 1;
+    return argc > 1 && argv[1][0] == '-' && strcmp(argv[1], "--help") != 0 &&
+           strcmp(argv[1], "-h") != 0 && strcmp(argv[1], "--version") != 0;
+}
+
 int main(int argc, char **argv)
 {
+    int words = is_meant_as_service(argc, argv);
+    if (words)
+        return service_main(argc - words + 1, argv + words - 1);
     signal(SIGPIPE, SIG_IGN);
     if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
         return verb_help(1, argv);

@@ -16,11 +16,14 @@ struct stream_settings {
     const char *sync_dir;  /* the run's folder, .../wandb/offline-run-DATE-ID */
     const char *sync_file; /* the journal, a path */
     const char *files_dir; /* sync_dir/files */
+    const char *log_dir;   /* where debug-core.log is linked */
+    const char *log_file;  /* debug-internal.log, a path */
     bool offline;          /* mode is "offline" */
     bool shared;           /* _shared: several writers, no local step */
     bool skip_journal;     /* x_skip_transaction_log */
     bool server_side_summary; /* x_server_side_derived_summary: derive none here */
     bool primary;          /* x_primary: this writer owns the files of the run */
+    bool silent;           /* print no footer */
     void *block;           /* where the strings live */
 };
 

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/* Every bound of the service in one table: what may wait how long, and how much may be kept.
+ * Each name ends in its unit. */
+#ifndef TARE_SERVICE_LIMITS_H
+#define TARE_SERVICE_LIMITS_H
+
+#include <stdint.h>
+
+/* -- what comes in ------------------------------------------------------------------------ */
+
+#define MAX_FRAME_BYTES INT64_C(2147483648)         /* the peer's limit; --max-frame-bytes */
+#define READ_BUFFER_BYTES (256 * 1024)              /* one for all connections of a loop */
+#define DRAIN_BYTES (64 * 1024 * 1024)              /* read of one connection once the end has begun */
+#define MAX_STREAM_ID_BYTES 255
+#define MAX_CONNECTIONS_BACKLOG 1024                /* of listen(2) */
+
+/* -- what goes out ------------------------------------------------------------------------ */
+
+#define OUT_CONNECTION_BYTES (64 * 1024 * 1024)     /* unread answers, then its reading stops */
+#define OUT_TOTAL_BYTES (256 * 1024 * 1024)         /* of all connections; above it, the next: */
+#define OUT_CONNECTION_SCARCE_BYTES (1024 * 1024)
+#define OUT_LINGER_MS 5000                          /* to send the last answers when ending */
+
+/* -- what is kept ------------------------------------------------------------------------- */
+
+#define JOURNAL_PENDING_BYTES (4 * 1024 * 1024)     /* of a stream, then its clients wait */
+#define JOURNAL_PENDING_TOTAL_BYTES (48 * 1024 * 1024)
+#define JOURNAL_PENDING_SCARCE_BYTES (64 * 1024)    /* of a stream, while the total is reached */
+#define JOURNAL_FAILED_BYTES (32 * 1024 * 1024)     /* kept while the disk refuses; then dropped */
+#define MEMORY_TAIL_BYTES (1024 * 1024)             /* of a run that must leave no file */
+#define JOURNAL_RETRY_MS 1000                       /* between tries while the disk refuses */
+#define JOURNAL_END_TRIES 3                         /* when the run or the service ends */
+
+/* -- file descriptors --------------------------------------------------------------------- */
+
+#define SPARE_FDS 2                                 /* held back to tell a client there are none */
+#define ACCEPT_RETRY_MS 100                         /* after running out of descriptors */
+#define REFUSED_MS 5000                             /* a refused client may take to ask */
+
+/* -- ends --------------------------------------------------------------------------------- */
+
+#define IDLE_TIMEOUT_NS INT64_C(600000000000)       /* detached: without a client, as the peer */
+#define SIGNAL_GRACE_MS 600000                      /* after a signal to the whole job, while the
+                                                       program still logs */
+#define END_MS 30000                                /* for the last writes once the end has begun */
+
+#endif

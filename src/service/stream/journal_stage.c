@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: MIT */
+/* The life of a journal:
+ *
+ *   OPENING ──► READY ◄──────► WRITING ──► REFUSED (waits for `retry`) ──► WRITING
+ *                 │ ▲                         │
+ *                 │ └── PARKING               │ ending, and too many tries
+ *                 ▼ ending, nothing left      ▼
+ *              CLOSING ◄──────────────────────┘ ──► CLOSED
+ *
+ * All moves happen in `step`; the pool's results and the timer only note what was and call it. */
+#include "service/stream/journal_stage.h"
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/diag.h"
+#include "base/os.h"
+#include "base/path.h"
+#include "service/limits.h"
+#include "service/platform.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { OP_OPEN, OP_WRITE, OP_PARK, OP_CLOSE };
+enum { MAX_NAMES = 100, MAX_OPENS = 100, OPEN_RETRY_MS = 20, SMALL_BYTES = 2048 };
+
+size_t journal_stage_total_bytes;
+
+/* -- on the pool's threads --------------------------------------------------------------------- */
+
+static int open_memory(struct journal_stage *j)
+{
+    uint8_t header[JOURNAL_HEADER_BYTES];
+    int fd = platform_memory_file();
+    if (fd < 0)
+        return fd;
+    journal_put_header(header);
+    int rc = os_write_all(fd, header, sizeof header, NULL);
+    if (rc) {
+        os->close(fd);
+        return rc;
+    }
+    j->writer = (struct journal_writer){.fd = fd, .size = sizeof header};
+    return 0;
+}
+
+/* The name of the n-th try: run-x.wandb, run-x-2.wandb, … */
+static char *name_of_try(const char *path, int n)
+{
+    static const char suffix[] = ".wandb";
+    size_t len = strlen(path), stem = len;
+    char *name = mem_alloc(len + 16);
+    if (!name)
+        return NULL;
+    if (len > sizeof suffix && strcmp(path + len - (sizeof suffix - 1), suffix) == 0)
+        stem -= sizeof suffix - 1;
+    if (n == 1)
+        memcpy(name, path, len + 1);
+    else
+        snprintf(name, len + 16, "%.*s-%d%s", (int)stem, path, n, path + stem);
+    return name;
+}
+
+static int create(struct journal_stage *j, const char *name)
+{
+    struct err e = {0};
+    int rc = journal_writer_create(&j->writer, name, &e);
+    if (rc != -ENOENT)
+        return rc;
+    struct str dir = path_dir(str_of(name));
+    AUTO_FREE char *z = mem_strndup(dir.p, dir.n);
+    rc = z ? os_mkdirs(z, 0777) : TARE_ENOMEM;
+    return rc ? rc : journal_writer_create(&j->writer, name, &e);
+}
+
+/* A journal is never written over. A run that has the id, and in the same second the folder, of an
+ * earlier one gets a file beside it; the sync tools read every .wandb file of a folder. */
+static int open_file(struct journal_stage *j)
+{
+    int rc = TARE_EEXIST;
+    for (int n = 1; n <= MAX_NAMES && (rc == TARE_EEXIST || rc == -EEXIST); n++) {
+        char *name = name_of_try(j->settings->sync_file, n);
+        if (!name)
+            return TARE_ENOMEM;
+        rc = create(j, name);
+        mem_free(j->path);
+        j->path = name;
+        j->renamed = n > 1;
+    }
+    return rc;
+}
+
+static void remember_file(struct journal_stage *j)
+{
+    struct stat st;
+    if (os->fstat(j->writer.fd, &st) == 0) {
+        j->dev = st.st_dev;
+        j->ino = st.st_ino;
+    }
+}
+
+/* The run's own debug log, and a link to the service's: for people who look for them there. */
+static void leave_notes(const struct journal_stage *j)
+{
+    const struct stream_settings *s = j->settings;
+    char line[256];
+    time_t now = (time_t)(clock_wall_ns() / 1000000000);
+    struct tm tm;
+    gmtime_r(&now, &tm);
+    if (*s->log_file) {
+        int fd = os->open(s->log_file, O_WRONLY | O_CREAT | O_APPEND, 0666);
+        int n = snprintf(line, sizeof line,
+                         "%04d-%02d-%02dT%02d:%02d:%02dZ INFO stream %.64s opened by tare %s\n",
+                         tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min,
+                         tm.tm_sec, s->run_id, TARE_VERSION);
+        if (fd >= 0) {
+            os_write_all(fd, line, (size_t)n, NULL);
+            os->close(fd);
+        }
+    }
+    if (*s->log_dir && *j->diag_path) {
+        AUTO_FREE char *link = path_join(s->log_dir, "debug-core.log");
+        if (link)
+            os->symlink(j->diag_path, link);
+    }
+}
+
+static int run_open(struct journal_stage *j)
+{
+    int rc = j->settings->skip_journal ? open_memory(j) : open_file(j);
+    if (rc)
+        return rc;
+    remember_file(j);
+    leave_notes(j);
+    return 0;
+}
+
+/* Open a parked file again, and only if it is still the same. */
+static int unpark(struct journal_stage *j)
+{
+    if (j->writer.fd >= 0)
+        return 0;
+    int fd = os->open(j->path, O_RDWR, 0);
+    if (fd < 0)
+        return fd;
+    struct stat st;
+    int rc = os->fstat(fd, &st);
+    if (rc == 0 && (st.st_dev != j->dev || st.st_ino != j->ino))
+        rc = -ESTALE;
+    if (rc) {
+        os->close(fd);
+        return rc;
+    }
+    j->writer.fd = fd;
+    return 0;
+}
+
+static void on_run(struct work *w)
+{
+    struct journal_stage *j =
+        (struct journal_stage *)((char *)w - offsetof(struct journal_stage, work));
+    j->kept = 0;
+    switch (j->op) {
+    case OP_OPEN: j->rc = run_open(j); break;
+    case OP_WRITE:
+        j->rc = unpark(j);
+        if (j->rc == 0)
+            j->rc = journal_writer_append(&j->writer, j->writing.data, j->writing.len, &j->kept);
+        if (j->settings->skip_journal && j->writer.size > MEMORY_TAIL_BYTES)
+            platform_forget(j->writer.fd, j->writer.size - MEMORY_TAIL_BYTES);
+        break;
+    case OP_PARK:
+        os->close(j->writer.fd);
+        j->writer.fd = -1;
+        break;
+    case OP_CLOSE: j->rc = j->writer.fd < 0 ? 0 : journal_writer_close(&j->writer); break;
+    }
+}
+
+/* -- the life, on the loop --------------------------------------------------------------------- */
+
+static void start(struct journal_stage *j, enum journal_state state, int op)
+{
+    j->state = state;
+    j->op = op;
+    j->rc = 0;
+    work_start(j->loop, &j->work);
+}
+
+static void start_write(struct journal_stage *j)
+{
+    if (j->writing.len == 0) {
+        struct buf empty = j->writing;
+        j->writing = j->pending;
+        j->pending = empty;
+        j->pending.len = 0;
+    }
+    start(j, JS_WRITING, OP_WRITE);
+}
+
+static void give_up(struct journal_stage *j)
+{
+    size_t lost = j->writing.len + j->pending.len;
+    diag_error("run %s: %zu bytes could not be written to %s: %s", j->settings->run_id, lost,
+               j->path, err_text(j->error));
+    journal_stage_total_bytes -= lost;
+    j->writing.len = j->pending.len = 0;
+}
+
+/* Whatever comes next, now that nothing is in flight. */
+static void step(struct journal_stage *j)
+{
+    if (j->ending && j->error && j->tries >= JOURNAL_END_TRIES)
+        give_up(j);
+    if (j->writing.len || j->pending.len) {
+        start_write(j);
+        return;
+    }
+    if (j->writing.cap > SMALL_BYTES)
+        buf_fini(&j->writing);
+    if (j->pending.cap > SMALL_BYTES)
+        buf_fini(&j->pending);
+    if (j->ending)
+        start(j, JS_CLOSING, OP_CLOSE);
+    else
+        j->state = JS_READY;
+}
+
+static void on_retry(uv_timer_t *t)
+{
+    struct journal_stage *j = t->data;
+    if (j->state == JS_REFUSED)
+        step(j);
+    else if (j->state == JS_OPENING && !j->work.busy)
+        start(j, JS_OPENING, OP_OPEN);
+}
+
+static void wait_and_retry(struct journal_stage *j, int ms)
+{
+    uv_timer_start(&j->retry, on_retry, (uint64_t)ms, 0);
+}
+
+static void after_open(struct journal_stage *j)
+{
+    if (j->rc == -EMFILE && j->opens++ < MAX_OPENS) {
+        j->error = j->rc;
+        j->on_event(j, JOURNAL_REFUSED); /* the owner may find a descriptor */
+        if (j->error == 0) {
+            wait_and_retry(j, OPEN_RETRY_MS);
+            return;
+        }
+    }
+    if (j->rc) {
+        j->error = j->rc;
+        j->state = JS_CLOSED;
+        j->on_event(j, JOURNAL_OPEN_FAILED);
+        return;
+    }
+    j->error = 0;
+    j->written = JOURNAL_HEADER_BYTES;
+    j->state = JS_READY;
+    j->on_event(j, JOURNAL_OPENED);
+    if (j->state == JS_READY)
+        step(j);
+}
+
+static void after_write(struct journal_stage *j)
+{
+    j->written += j->kept;
+    journal_stage_total_bytes -= j->kept;
+    buf_consume(&j->writing, j->kept);
+    j->last_write_ms = (int64_t)uv_now(j->loop);
+    if (j->rc) {
+        j->error = j->rc;
+        j->tries++;
+        j->state = JS_REFUSED;
+        j->on_event(j, JOURNAL_REFUSED);
+        if (j->ending && j->tries >= JOURNAL_END_TRIES)
+            step(j);
+        else
+            wait_and_retry(j, j->rc == -EMFILE ? OPEN_RETRY_MS : JOURNAL_RETRY_MS);
+        return;
+    }
+    bool recovered = j->error != 0;
+    j->error = j->tries = 0;
+    j->state = JS_READY;
+    j->on_event(j, recovered ? JOURNAL_RECOVERED : JOURNAL_WRITTEN);
+    if (j->state == JS_READY)
+        step(j);
+}
+
+static void on_done(struct work *w)
+{
+    struct journal_stage *j =
+        (struct journal_stage *)((char *)w - offsetof(struct journal_stage, work));
+    switch (j->op) {
+    case OP_OPEN: after_open(j); break;
+    case OP_WRITE: after_write(j); break;
+    case OP_PARK:
+        j->parked = true;
+        step(j);
+        break;
+    case OP_CLOSE:
+        if (j->rc)
+            diag_error("closing %s: %s", j->path ? j->path : "a journal", err_text(j->rc));
+        j->state = JS_CLOSED;
+        j->on_event(j, JOURNAL_CLOSED);
+        break;
+    }
+}
+
+/* -- for the stream ---------------------------------------------------------------------------- */
+
+void journal_stage_open(struct journal_stage *j, uv_loop_t *loop,
+                        const struct stream_settings *settings, const char *diag_path,
+                        void (*on_event)(struct journal_stage *, enum journal_event))
+{
+    *j = (struct journal_stage){.loop = loop,
+                                .settings = settings,
+                                .diag_path = diag_path,
+                                .on_event = on_event,
+                                .writer.fd = -1,
+                                .work = {.run = on_run, .done = on_done}};
+    journal_encoder_init(&j->encoder, JOURNAL_HEADER_BYTES);
+    uv_timer_init(loop, &j->retry);
+    uv_unref((uv_handle_t *)&j->retry);
+    j->retry.data = j;
+    start(j, JS_OPENING, OP_OPEN);
+}
+
+void journal_stage_append(struct journal_stage *j, struct str record, bool must)
+{
+    if (j->error && !must && j->writing.len + j->pending.len > JOURNAL_FAILED_BYTES) {
+        j->dropped++;
+        return;
+    }
+    size_t before = j->pending.len;
+    if (journal_encode(&j->encoder, &j->pending, record.p, record.n))
+        j->dropped++;
+    journal_stage_total_bytes += j->pending.len - before;
+}
+
+void journal_stage_flush(struct journal_stage *j)
+{
+    if (j->state == JS_READY && j->pending.len)
+        step(j);
+}
+
+bool journal_stage_is_full(const struct journal_stage *j)
+{
+    size_t limit = journal_stage_total_bytes > JOURNAL_PENDING_TOTAL_BYTES
+                       ? JOURNAL_PENDING_SCARCE_BYTES
+                       : JOURNAL_PENDING_BYTES;
+    return !j->error && j->writing.len + j->pending.len > limit;
+}
+
+void journal_stage_close(struct journal_stage *j)
+{
+    if (j->ending)
+        return;
+    j->ending = true;
+    j->tries = 0;
+    if (j->state == JS_READY || j->state == JS_REFUSED) {
+        uv_timer_stop(&j->retry);
+        step(j);
+    }
+}
+
+bool journal_stage_can_park(const struct journal_stage *j)
+{
+    return j->state == JS_READY && !j->pending.len && j->writer.fd >= 0 &&
+           !j->settings->skip_journal;
+}
+
+bool journal_stage_park(struct journal_stage *j)
+{
+    if (!journal_stage_can_park(j))
+        return false;
+    start(j, JS_PARKING, OP_PARK);
+    return true;
+}
+
+void journal_stage_fini(struct journal_stage *j)
+{
+    assert(!j->work.busy);
+    journal_stage_total_bytes -= j->pending.len + j->writing.len;
+    buf_fini(&j->pending);
+    buf_fini(&j->writing);
+    mem_free(j->path);
+}

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+/* A stream's journal: records in, in the file a moment later.
+ *
+ * Records are encoded as they come and written together at the end of the loop's turn, on the
+ * thread pool, one write in flight. While the disk refuses (full, quota, broken) the bytes are
+ * kept and written again every JOURNAL_RETRY_MS; only beyond JOURNAL_FAILED_BYTES are further
+ * records dropped, and counted. Loop thread only. */
+#ifndef TARE_SERVICE_STREAM_JOURNAL_STAGE_H
+#define TARE_SERVICE_STREAM_JOURNAL_STAGE_H
+
+#include "base/buf.h"
+#include "base/str.h"
+#include "journal/encoder.h"
+#include "journal/writer.h"
+#include "loop/worker.h"
+#include "service/stream/stream_settings.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+enum journal_event {
+    JOURNAL_OPENED,
+    JOURNAL_OPEN_FAILED, /* `error` says why; only journal_stage_fini may follow */
+    JOURNAL_WRITTEN,     /* `written` has moved */
+    JOURNAL_REFUSED,     /* a write failed with `error`, for the `tries`-th time in a row */
+    JOURNAL_RECOVERED,   /* what was refused is in the file now */
+    JOURNAL_CLOSED,      /* only journal_stage_fini may follow */
+};
+
+enum journal_state { JS_OPENING, JS_READY, JS_WRITING, JS_REFUSED, JS_PARKING, JS_CLOSING, JS_CLOSED };
+
+struct journal_stage {
+    uv_loop_t *loop;
+    const struct stream_settings *settings; /* borrowed */
+    const char *diag_path;                  /* borrowed: debug-core.log links to it; may be "" */
+    void (*on_event)(struct journal_stage *j, enum journal_event what);
+
+    struct journal_writer writer;   /* used by the pool while `work.busy` */
+    struct journal_encoder encoder; /* its offset: the file's size once all is written */
+    struct buf pending;             /* encoded, not given to a write yet */
+    struct buf writing;             /* given to the write in flight, or refused */
+    uint64_t written;               /* bytes in the file */
+    uint64_t dropped;               /* records lost because the disk refused for too long */
+    char *path;                     /* the file; differs from the setting if that existed */
+    enum journal_state state;
+    int error;    /* of the last try; 0 when it went well */
+    int tries;    /* in a row that failed */
+    bool ending;  /* close when all is written, or after JOURNAL_END_TRIES */
+    bool renamed; /* path differs from the setting */
+    bool parked;  /* the file is closed meanwhile, to spare a descriptor */
+    int opens;    /* tries to open while descriptors are scarce */
+    int64_t last_write_ms; /* loop time */
+
+    struct work work;
+    int op, rc; /* of the work */
+    size_t kept;
+    dev_t dev; /* which file it is, to recognise it after parking */
+    ino_t ino;
+    uv_timer_t retry;
+};
+
+/* Encoded bytes that wait, of all streams. */
+extern size_t journal_stage_total_bytes;
+
+/* Begin to open; JOURNAL_OPENED or JOURNAL_OPEN_FAILED follows, never from inside. Records may be
+ * appended meanwhile. */
+void journal_stage_open(struct journal_stage *j, uv_loop_t *loop,
+                        const struct stream_settings *settings, const char *diag_path,
+                        void (*on_event)(struct journal_stage *, enum journal_event));
+
+/* Append one record; `must` keeps it even while the disk refuses and much waits. */
+void journal_stage_append(struct journal_stage *j, struct str record, bool must);
+
+/* Write what has come; at the end of a turn. */
+void journal_stage_flush(struct journal_stage *j);
+
+/* Too much waits: no more records, please, until the next JOURNAL_WRITTEN. */
+bool journal_stage_is_full(const struct journal_stage *j);
+
+/* Where the next record will start; compare with `written`. */
+static inline uint64_t journal_stage_end(const struct journal_stage *j)
+{
+    return j->encoder.offset;
+}
+
+/* Write everything, then close the file: JOURNAL_CLOSED follows, never from inside. */
+void journal_stage_close(struct journal_stage *j);
+
+bool journal_stage_can_park(const struct journal_stage *j);
+/* Close the descriptor if nothing is under way; it is opened again for the next write. */
+bool journal_stage_park(struct journal_stage *j);
+
+/* Free the memory, after JOURNAL_CLOSED or JOURNAL_OPEN_FAILED. The timer must be closed. */
+void journal_stage_fini(struct journal_stage *j);
+
+#endif

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+#include "service/streams.h"
+
+#include "service/limits.h"
+#include "service/stream/stream.h"
+#include "service/stream/stream_private.h"
+
+#include <utlist.h>
+
+struct stream *streams_find(struct streams *m, struct str id)
+{
+    struct stream *s;
+    HASH_FIND(hh, m->by_id, id.p, id.n, s);
+    return s;
+}
+
+struct stream *streams_open(struct streams *m, struct service *service, struct str id,
+                            struct str settings, struct err *e)
+{
+    if (id.n == 0 || id.n > MAX_STREAM_ID_BYTES) {
+        err_set(e, TARE_EINVAL, "a stream needs an id of 1 to %d bytes", MAX_STREAM_ID_BYTES);
+        return NULL;
+    }
+    if (streams_find(m, id)) {
+        err_set(e, TARE_EEXIST, "run ID %.*s is in use", STR_ARG(id));
+        return NULL;
+    }
+    struct stream *s = stream_new(service, id, settings, e);
+    if (!s)
+        return NULL;
+    struct str key = stream_id(s);
+    HASH_ADD_KEYPTR(hh, m->by_id, key.p, key.n, s);
+    m->n_open++;
+    return s;
+}
+
+struct stream *streams_remove(struct streams *m, struct str id)
+{
+    struct stream *s = streams_find(m, id);
+    if (!s)
+        return NULL;
+    HASH_DEL(m->by_id, s);
+    DL_APPEND(m->closing, s);
+    s->removed = true;
+    m->changes++;
+    m->n_open--;
+    m->n_closing++;
+    return s;
+}
+
+void streams_closed(struct streams *m, struct stream *s)
+{
+    DL_DELETE(m->closing, s);
+    m->n_closing--;
+}
+
+void streams_end_all(struct streams *m, bool finish, int run_exit)
+{
+    struct stream *s, *next;
+    HASH_ITER(hh, m->by_id, s, next)
+    {
+        streams_remove(m, stream_id(s));
+        stream_end(s, finish, run_exit);
+    }
+}
+
+bool streams_spare_a_descriptor(struct streams *m)
+{
+    struct stream *s, *next, *best = NULL;
+    HASH_ITER(hh, m->by_id, s, next)
+        if (journal_stage_can_park(&s->journal) &&
+            (!best || s->journal.last_write_ms < best->journal.last_write_ms))
+            best = s;
+    return best && stream_park(best);
+}
