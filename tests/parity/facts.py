@@ -25,6 +25,7 @@ SPARKS = re.compile("[▁▂▃▄▅▆▇█]{40,}")  # more rows than charact
 LOG_TIME = re.compile(r"\d{8}_\d{6}_\d{9}")  # parts of the console
 SECONDS = re.compile(r"\b\d+\.\d+s\b")
 WARNING = re.compile(r"^wandb: WARNING .*\n", re.M)  # shown when the client next asks for them
+TEMPORARY = re.compile(r"(/tmp/tmp[a-z0-9_]+|staging)/[^/]+$")
 TABLE_TIME = re.compile(r"\b(None|\d+)-\d{13}\.")  # increments of a growing table
 
 
@@ -132,7 +133,7 @@ def artifact(record):
         if TABLE_TIME.match(entry["path"]):
             entry["digest"] = found["digest"] = "of a name that has a time in it"
         if "local_path" in entry:
-            entry["local_path"] = re.sub(r"[^/]+$", "NAME", entry["local_path"])
+            entry["local_path"] = TEMPORARY.sub("TEMPORARY/NAME", entry["local_path"])
     if "manifest_file_path" in manifest:
         lines = gzip.open(manifest.pop("manifest_file_path")).read()
         manifest["file"] = len(lines.splitlines())

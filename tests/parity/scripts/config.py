@@ -4,6 +4,7 @@
 import argparse
 
 import wandb
+from wandb.proto import wandb_internal_pb2 as pb
 
 with open("config-defaults.yaml", "w") as f:
     f.write("from_file:\n  desc: a file\n  value: 12\nlr:\n  value: 9\n")
@@ -13,7 +14,10 @@ run.config["added"] = 1
 run.config.deep = {"a": {"b": 1}}
 run.config.setdefaults({"lr": 7, "default": 8})
 run.config.update(argparse.Namespace(x=1, y="two"))
-del run.config["added"]
+removal = pb.ConfigRecord()  # no public call removes a key; other clients do
+removal.remove.add(key="added")
+removal.remove.add(nested_key=["deep", "a"])
+run._interface._publish_config(removal)
 run.config["nan"] = float("nan")
 run.config["none"] = None
 run.config["big"] = 2**70

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: MIT
+"""Running one script with a service of our choice, and comparing what two of them left."""
+
+import difflib
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+import wandb
+
+import facts
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+SCRIPTS = HERE / "scripts"
+THEIRS = pathlib.Path(wandb.__file__).parent / "bin" / "wandb-core"
+OURS = pathlib.Path(os.environ.get("PARITY_OURS", ROOT / "build" / "tare"))
+TIMEOUT_S = 60
+MOST_LINES_SHOWN = 300
+
+
+def environment(root, core):
+    keep = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")}
+    keep.pop("PYTHONPATH", None)
+    return dict(
+        keep,
+        PYTHONPATH=str(HERE / "site"),
+        PYTHONDONTWRITEBYTECODE="1",
+        PYTHONHASHSEED="0",
+        PARITY_CORE=str(core),
+        HOME=str(root / "home"),
+        TERM="dumb",
+        COLUMNS="80",
+        WANDB_MODE="offline",
+        WANDB_DIR=str(root),
+        WANDB_CACHE_DIR=str(root / "cache"),
+        WANDB_CONFIG_DIR=str(root / "config"),
+        WANDB_DATA_DIR=str(root / "data"),
+        WANDB_ARTIFACT_DIR=str(root / "artifacts"),
+        WANDB_ERROR_REPORTING="false",
+        WANDB_PROJECT="parity",
+    )
+
+
+def run_script(script, root, binary, python=sys.executable):
+    """Run it in `root/work` with `binary` as the service; what it printed and its exit code."""
+    (root / "work").mkdir(parents=True)
+    (root / "home").mkdir()
+    (root / "bin").mkdir()
+    core = root / "bin" / "wandb-core"
+    core.symlink_to(binary)
+    copy = root / "work" / script.name
+    copy.write_bytes(script.read_bytes())
+    done = subprocess.run(
+        [str(python), str(copy)], cwd=root / "work", env=environment(root, core),
+        capture_output=True, timeout=TIMEOUT_S,
+    )
+    return {
+        "stdout": done.stdout.decode(errors="replace"),
+        "stderr": done.stderr.decode(errors="replace"),
+        "exit": done.returncode,
+    }
+
+
+def differences(theirs, ours):
+    lines = [json.dumps(x, indent=1, sort_keys=True, default=str).splitlines()
+             for x in (theirs, ours)]
+    return list(difflib.unified_diff(*lines, "wandb-core", "tare", lineterm="", n=4))
+
+
+def compare(theirs, ours):
+    if not (theirs["machine"] and ours["machine"]):  # one ended before the machine was probed
+        theirs, ours = dict(theirs, machine=None), dict(ours, machine=None)
+    lines = differences(theirs, ours)
+    if lines:
+        pytest.fail("\n".join(lines[:MOST_LINES_SHOWN]), pytrace=False)
+
+
+def left_by(script, root, binary, python=sys.executable):
+    """Facts of what `script` leaves below `root` with `binary` as the service."""
+    return facts.collect(root, run_script(script, root, binary, python))
+
+
+def promised(script):
+    found = re.search(r"^# shows: (.+)$", script.read_text(), re.M)
+    assert found, f"{script.name} has no '# shows:' line"
+    return set(found[1].split())
+
+
+def check_the_script_did_its_work(script, found):
+    kinds = {k for run in found["runs"] for k in run.get("journal", {}).get("kinds", [])}
+    missing = promised(script) - kinds
+    assert not missing, f"{script.name} does not show {missing}: {found['printed']}"
+    if "raise" not in script.read_text():
+        assert "Traceback" not in found["printed"]["stderr"], found["printed"]["stderr"]
