@@ -27,6 +27,7 @@ static const struct cli_verb cli_version = {
 
 /* In the order of use. */
 static const struct cli_verb *const verbs[] = {
+    &cli_export,
     &cli_verify,
     &cli_help,
     &cli_version,
