@@ -6,6 +6,7 @@
 #include "record/wire.h"
 #include "service/stream/handler.h"
 #include "service/stream/runfiles.h"
+#include "service/stream/stream_settings.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +19,8 @@ enum { FILES = 6, ENVIRONMENT = 26 };
 
 struct fixture {
     char dir[64], files[96];
-    struct buf settings;
+    struct buf raw;
+    struct stream_settings settings;
     struct runfiles *r;
     struct runfiles_owner owner;
     struct handler_job *jobs[16]; /* not run yet */
@@ -57,16 +59,16 @@ static void run_jobs(struct fixture *f)
 
 static void set_text(struct fixture *f, uint32_t number, const char *text)
 {
-    size_t mark = wire_buf_begin(&f->settings, number);
-    wire_buf_bytes(&f->settings, 1, str_of(text));
-    wire_buf_end(&f->settings, mark);
+    size_t mark = wire_buf_begin(&f->raw, number);
+    wire_buf_bytes(&f->raw, 1, str_of(text));
+    wire_buf_end(&f->raw, mark);
 }
 
 static void set_flag(struct fixture *f, uint32_t number, bool v)
 {
-    size_t mark = wire_buf_begin(&f->settings, number);
-    wire_buf_varint(&f->settings, 1, v);
-    wire_buf_end(&f->settings, mark);
+    size_t mark = wire_buf_begin(&f->raw, number);
+    wire_buf_varint(&f->raw, 1, v);
+    wire_buf_end(&f->raw, mark);
 }
 
 static int setup(void **state)
@@ -75,16 +77,18 @@ static int setup(void **state)
     strcpy(f->dir, "/tmp/test_runfiles.XXXXXX");
     assert_non_null(mkdtemp(f->dir));
     snprintf(f->files, sizeof f->files, "%s/files", f->dir);
+    assert_int_equal(mkdir(f->files, 0777), 0);
     f->owner = (struct runfiles_owner){f, keep, work, idle};
     f->now = 1700000000 * SECOND;
-    set_flag(f, 182, true); /* x_primary */
+    f->settings = (struct stream_settings){.files_dir = f->files, .primary = true};
     *state = f;
     return 0;
 }
 
 static void start(struct fixture *f)
 {
-    f->r = runfiles_new(buf_str(&f->settings), f->files, &f->owner, f->now);
+    f->settings.raw = buf_str(&f->raw);
+    f->r = runfiles_new(&f->settings, &f->owner, f->now);
 }
 
 static int teardown(void **state)
@@ -94,7 +98,7 @@ static int teardown(void **state)
     runfiles_free(f->r);
     for (int i = 0; i < f->n_kept; i++)
         buf_fini(&f->kept[i]);
-    buf_fini(&f->settings);
+    buf_fini(&f->raw);
     char command[128];
     snprintf(command, sizeof command, "rm -rf %s", f->dir);
     assert_int_equal(system(command), 0);
@@ -139,7 +143,7 @@ static void test_packages_become_requirements(void **state)
 static void test_only_the_primary_writes(void **state)
 {
     struct fixture *f = *state;
-    set_flag(f, 182, false);
+    f->settings.primary = false;
     start(f);
     runfiles_packages(f->r, STR(""));
     runfiles_probe(f->r, f->now);

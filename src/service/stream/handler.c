@@ -25,7 +25,6 @@
 struct handler *handler_new(const struct stream_settings *settings, const struct handler_out *out,
                             int64_t now_ns)
 {
-    (void)now_ns;
     struct handler *h = mem_calloc(1, sizeof *h);
     if (!h)
         return NULL;
@@ -34,6 +33,7 @@ struct handler *handler_new(const struct stream_settings *settings, const struct
     h->settings = settings;
     h->out = *out;
     h->summary_due_ns = INT64_MAX;
+    handler_files_init(h, now_ns);
     summary_init(&h->summary, seed[0]);
     metrics_init(&h->metrics, seed[0]);
     row_init(&h->row, &h->summary, ROW_JSON);
@@ -52,6 +52,8 @@ void handler_free(struct handler *h)
     if (!h)
         return;
     handler_messages_fini(h);
+    runfiles_free(h->files);
+    buf_fini(&h->exit_body);
     row_fini(&h->row);
     sampler_fini(&h->sampler);
     metrics_fini(&h->metrics);
@@ -243,13 +245,15 @@ int handler_record(struct handler *h, struct str record, const struct reply_to *
 
 int64_t handler_deadline(const struct handler *h)
 {
-    return h->summary_due_ns;
+    int64_t files_ns = runfiles_deadline(h->files);
+    return files_ns < h->summary_due_ns ? files_ns : h->summary_due_ns;
 }
 
 void handler_tick(struct handler *h, int64_t now_ns)
 {
     if (now_ns >= h->summary_due_ns)
         handler_write_summary(h);
+    runfiles_tick(h->files, now_ns);
 }
 
 void handler_close(struct handler *h, int64_t now_ns)
@@ -257,6 +261,8 @@ void handler_close(struct handler *h, int64_t now_ns)
     if (h->closed)
         return;
     h->closed = true;
+    runfiles_finish(h->files, now_ns);
+    handler_exit_now(h, now_ns);
     if (!h->exited) {
         handler_flush_row(h, h->next_step + 1, now_ns);
         handler_write_summary(h);
@@ -266,7 +272,9 @@ void handler_close(struct handler *h, int64_t now_ns)
 
 void handler_finish(struct handler *h, int32_t exit_code, int64_t now_ns)
 {
-    if (!h->exited)
+    if (!h->exited && !h->exit_waits) {
+        runfiles_finish(h->files, now_ns);
         handler_exit(h, exit_code, now_ns);
+    }
     handler_close(h, now_ns);
 }

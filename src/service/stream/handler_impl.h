@@ -10,6 +10,7 @@
 #include "record/row.h"
 #include "record/summary.h"
 #include "service/stream/handler.h"
+#include "service/stream/runfiles.h"
 #include "service/stream/sampler.h"
 
 #include <stdbool.h>
@@ -81,10 +82,15 @@ struct handler {
     int64_t summary_runtime_s; /* _wandb.runtime as it stands in the summary */
     int64_t summary_due_ns; /* INT64_MAX while the journal's summary is up to date */
 
+    struct runfiles *files; /* output.log and others beside the journal */
+
     /* run */
     struct buf run;           /* RunRecord of run_start, what attach answers */
     bool has_run, exited, closed;
     bool clock_runs;          /* the runtime clock */
+    struct buf exit_body;     /* RunExitRecord that waits for the files, */
+    struct reply_to exit_to;  /* and who wants it answered */
+    bool exit_waits;
     int64_t started_ns;       /* when it last started */
     int64_t elapsed_ns;       /* at its last stop */
 
@@ -112,6 +118,12 @@ void handler_warnf(struct handler *h, const char *fmt, ...) __attribute__((forma
 
 int64_t handler_runtime_ns(const struct handler *h, int64_t now_ns);
 void handler_exit(struct handler *h, int32_t exit_code, int64_t now_ns);
+/* The exit that waited for the files may go on. */
+void handler_exit_now(struct handler *h, int64_t now_ns);
+
+/* -- handler_files.c -- */
+
+void handler_files_init(struct handler *h, int64_t now_ns);
 
 /* -- handler_history.c -- */
 
@@ -150,6 +162,9 @@ RULE(rule_get_summary);
 RULE(rule_internal_messages);
 RULE(rule_cancel);
 RULE(rule_python_packages);
+RULE(rule_probe_system_info);
+RULE(rule_output_raw);
+RULE(rule_output_logger);
 RULE(rule_respond_empty);
 RULE(rule_respond_own);
 RULE(rule_poll_exit);

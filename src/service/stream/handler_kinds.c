@@ -17,7 +17,7 @@ const struct handler_kind handler_record_kinds[] = {
     {10, "alert", NULL, K},
     {11, "telemetry", NULL, K},
     {12, "metric", rule_metric, K},
-    {13, "output_raw", NULL, K},
+    {13, "output_raw", rule_output_raw, K},
     {17, "run", rule_run, K | A},
     {18, "exit", rule_exit, A},     /* kept by its rule, with the runtime */
     {20, "final", NULL, 0},         /* long gone; the peer drops it */
@@ -27,7 +27,7 @@ const struct handler_kind handler_record_kinds[] = {
     {24, "noop_link_artifact", NULL, 0},
     {25, "use_artifact", NULL, K},
     {26, "environment", NULL, K},
-    {27, "output_logger", NULL, K},
+    {27, "output_logger", rule_output_logger, K},
     {100, "request", NULL, A}, /* see below */
 };
 const size_t handler_n_record_kinds = sizeof handler_record_kinds / sizeof handler_record_kinds[0];
@@ -69,7 +69,7 @@ const struct handler_kind handler_request_kinds[] = {
     {78, "link_artifact", rule_no_response, 0},
     {81, "sync_finish", rule_no_response, 0},
     {82, "operations", rule_operations, A},
-    {83, "probe_system_info", rule_no_response, 0},
+    {83, "probe_system_info", rule_probe_system_info, 0},
     {1000, "test_inject", rule_respond_own, A},
 };
 const size_t handler_n_request_kinds =

@@ -158,6 +158,7 @@ void rule_run_start(struct handler *h, const struct incoming *in)
             continue;
         buf_fini(&h->run);
         buf_put_str(&h->run, f.bytes);
+        runfiles_start(h->files, f.bytes);
         struct wire_reader run = wire_open(f.bytes);
         for (struct wire_field g; wire_next(&run, &g) == 1;)
             if (g.number == RUN_STARTING_STEP && g.type == WIRE_VARINT)
@@ -211,15 +212,28 @@ void handler_exit(struct handler *h, int32_t exit_code, int64_t now_ns)
 
 void rule_exit(struct handler *h, const struct incoming *in)
 {
-    if (h->exited) {
+    if (h->exited || h->exit_waits) {
         diag_warn("handler: a second exit is ignored");
         handler_fail(h, in->to, "No response.");
         return;
     }
-    write_exit(h, in->body, in->now_ns);
+    buf_put_str(&h->exit_body, in->body);
+    h->exit_to = *in->to;
+    h->exit_waits = true;
+    if (runfiles_finish(h->files, in->now_ns))
+        handler_exit_now(h, in->now_ns);
+}
+
+void handler_exit_now(struct handler *h, int64_t now_ns)
+{
+    if (!h->exit_waits)
+        return;
+    h->exit_waits = false;
+    write_exit(h, buf_str(&h->exit_body), now_ns);
+    buf_fini(&h->exit_body);
     AUTO_BUF result = {0};
     wire_buf_bytes(&result, RESULT_EXIT, STR(""));
-    if (in->to->wanted)
-        h->out.reply(h->out.ctx, in->to, buf_str(&result), REPLY_WHEN_WRITTEN);
+    if (h->exit_to.wanted)
+        h->out.reply(h->out.ctx, &h->exit_to, buf_str(&result), REPLY_WHEN_WRITTEN);
     handler_release_waiters(h, REPLY_WHEN_WRITTEN);
 }

@@ -10,6 +10,7 @@
 #include "record/setting_wire.h"
 #include "service/stream/console.h"
 #include "service/stream/handler.h"
+#include "service/stream/stream_settings.h"
 #include "service/watch/machine.h"
 
 #include <fcntl.h>
@@ -27,7 +28,6 @@ enum {
     SET_PROGRAM_ABSPATH = 159,
     SET_CONSOLE_MULTIPART = 166,
     SET_LABEL = 181,
-    SET_PRIMARY = 182,
     SET_CHUNK_MAX_BYTES = 199,
     SET_CHUNK_MAX_SECONDS = 201,
     SET_DISABLE_GIT_FORK_POINT = 203,
@@ -49,14 +49,13 @@ enum {
 
 struct runfiles {
     struct runfiles_owner owner;
-    const char *files_dir;     /* borrowed */
+    const struct stream_settings *settings; /* borrowed */
     struct console *console;
     char *label;               /* what console borrows */
-    struct buf settings;       /* serialized */
     struct buf git;            /* GitRepoRecord of run_start */
     char writer_id[WRITER_ID_LEN + 1];
     int n_busy;                /* jobs whose record is still to come */
-    bool primary, machine_info, finished, idle_wanted;
+    bool finished, idle_wanted;
 };
 
 /* A job that makes files, and after that a record. Fields are set by the maker of the job; `run`
@@ -75,23 +74,29 @@ struct file_job {
 
 static char *text_setting(const struct runfiles *r, uint32_t number)
 {
-    struct str s = setting_wire_text(buf_str(&r->settings), number);
+    struct str s = setting_wire_text(r->settings->raw, number);
     return xmem_strndup(s.p, s.n);
 }
 
 static bool flag(const struct runfiles *r, uint32_t number)
 {
-    return setting_wire_bool(buf_str(&r->settings), number);
+    return setting_wire_bool(r->settings->raw, number);
+}
+
+/* Of several writers of a run one alone makes its files. */
+static bool may_write(const struct runfiles *r)
+{
+    return r->settings->primary && *r->settings->files_dir && !r->finished;
 }
 
 static void make_console(struct runfiles *r)
 {
-    struct str settings = buf_str(&r->settings);
+    struct str settings = r->settings->raw;
     r->label = text_setting(r, SET_LABEL);
     struct console_options o = {
-        .files_dir = r->files_dir,
+        .files_dir = r->settings->files_dir,
         .label = r->label,
-        .capture = !str_eqz(setting_wire_text(settings, SET_CONSOLE), "off"),
+        .capture = *r->settings->files_dir && !str_eqz(setting_wire_text(settings, SET_CONSOLE), "off"),
         .multipart = setting_wire_bool(settings, SET_CONSOLE_MULTIPART),
         .chunk_max_bytes = (int32_t)setting_wire_int(settings, SET_CHUNK_MAX_BYTES),
         .chunk_max_seconds = (int32_t)setting_wire_int(settings, SET_CHUNK_MAX_SECONDS),
@@ -99,16 +104,13 @@ static void make_console(struct runfiles *r)
     r->console = console_new(&o);
 }
 
-struct runfiles *runfiles_new(struct str settings, const char *files_dir,
+struct runfiles *runfiles_new(const struct stream_settings *settings,
                               const struct runfiles_owner *owner, int64_t now_ns)
 {
     struct runfiles *r = xmem_calloc(1, sizeof *r);
     r->owner = *owner;
-    r->files_dir = files_dir;
-    buf_put_str(&r->settings, settings);
+    r->settings = settings;
     machine_writer_id(r->writer_id, now_ns);
-    r->primary = flag(r, SET_PRIMARY);
-    r->machine_info = !flag(r, SET_DISABLE_MACHINE_INFO);
     make_console(r);
     return r;
 }
@@ -119,7 +121,6 @@ void runfiles_free(struct runfiles *r)
         return;
     console_free(r->console);
     mem_free(r->label);
-    buf_fini(&r->settings);
     buf_fini(&r->git);
     mem_free(r);
 }
@@ -158,7 +159,7 @@ static struct file_job *new_job(struct runfiles *r, void (*make)(struct file_job
     job->base.done = file_job_done;
     job->r = r;
     job->make = make;
-    job->files_dir = xmem_strdup(r->files_dir);
+    job->files_dir = xmem_strdup(r->settings->files_dir);
     job->kind = kind;
     memcpy(job->writer_id, r->writer_id, sizeof job->writer_id);
     return job;
@@ -170,7 +171,7 @@ static void start_job(struct file_job *job)
     job->r->owner.work(job->r->owner.ctx, &job->base);
 }
 
-/* Write `bytes` as files_dir/name, folders included. 0 or a negative code; says so once. */
+/* Write `bytes` as files_dir/name and make the folders in name. 0 or a negative code; says so. */
 static int write_file(const char *files_dir, const char *name, struct str bytes)
 {
     AUTO_FREE char *path = path_join(files_dir, name);
@@ -178,7 +179,7 @@ static int write_file(const char *files_dir, const char *name, struct str bytes)
     AUTO_FREE char *folder = path ? mem_strndup(dir.p, dir.n) : NULL;
     if (!folder)
         return TARE_ENOMEM;
-    int rc = os_mkdirs(folder, 0777);
+    int rc = strchr(name, '/') ? os_mkdirs(folder, 0777) : 0;
     int fd = rc < 0 ? rc : os->open(path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
     if (fd >= 0) {
         rc = os_write_all(fd, bytes.p, bytes.n, NULL);
@@ -219,7 +220,7 @@ static void put_package(struct buf *to, struct str package)
 
 void runfiles_packages(struct runfiles *r, struct str request)
 {
-    if (!r->primary || r->finished)
+    if (!may_write(r))
         return;
     struct file_job *job = new_job(r, make_requirements, RECORD_FILES);
     struct wire_reader reader = wire_open(request);
@@ -252,13 +253,13 @@ static struct str_pair git_of(const struct runfiles *r)
 void runfiles_probe(struct runfiles *r, int64_t now_ns)
 {
     (void)now_ns;
-    if (flag(r, SET_DISABLE_META) || !r->machine_info || !r->primary || r->finished)
+    if (!may_write(r) || flag(r, SET_DISABLE_META) || flag(r, SET_DISABLE_MACHINE_INFO))
         return;
     AUTO_BUF program = {0};
-    machine_put_program(&program, buf_str(&r->settings), git_of(r), r->writer_id);
+    machine_put_program(&program, r->settings->raw, git_of(r), r->writer_id);
     r->owner.keep(r->owner.ctx, RECORD_ENVIRONMENT, buf_str(&program));
     struct file_job *job = new_job(r, make_host_record, RECORD_ENVIRONMENT);
-    buf_put_str(&job->in, buf_str(&r->settings));
+    buf_put_str(&job->in, r->settings->raw);
     buf_put_str(&job->also_in, buf_str(&program));
     start_job(job);
 }
@@ -290,8 +291,8 @@ static void make_code(struct file_job *job)
 
 static void save_code(struct runfiles *r)
 {
-    struct str relative = setting_wire_text(buf_str(&r->settings), SET_PROGRAM_RELPATH);
-    struct str absolute = setting_wire_text(buf_str(&r->settings), SET_PROGRAM_ABSPATH);
+    struct str relative = setting_wire_text(r->settings->raw, SET_PROGRAM_RELPATH);
+    struct str absolute = setting_wire_text(r->settings->raw, SET_PROGRAM_ABSPATH);
     if (!path_is_safe(relative) || absolute.n == 0)
         return;
     struct file_job *job = new_job(r, make_code, RECORD_FILES);
@@ -304,7 +305,7 @@ void runfiles_start(struct runfiles *r, struct str run)
 {
     buf_clear(&r->git);
     buf_put_str(&r->git, wire_find_bytes(run, RUN_GIT));
-    if (flag(r, SET_SAVE_CODE) && r->machine_info && r->primary && !r->finished)
+    if (may_write(r) && flag(r, SET_SAVE_CODE) && !flag(r, SET_DISABLE_MACHINE_INFO))
         save_code(r);
 }
 
@@ -330,7 +331,7 @@ static void console_job_done(struct handler_job *base, struct handler *h)
     struct runfiles *r = job->r;
     int rc = console_written(r->console, job->write, clock_wall_ns());
     if (rc < 0)
-        diag_warn("runfiles: output.log of %s: %s", r->files_dir, err_text(rc));
+        diag_warn("runfiles: output.log of %s: %s", r->settings->files_dir, err_text(rc));
     else if (r->finished)
         write_console(r, clock_wall_ns()); /* what came while this was under way */
     mem_free(job);

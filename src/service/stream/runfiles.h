@@ -19,6 +19,7 @@
 
 struct handler_job;
 struct runfiles;
+struct stream_settings;
 
 /* Who has the run: the handler. `ctx` is the first argument of each. */
 struct runfiles_owner {
@@ -31,8 +32,8 @@ struct runfiles_owner {
     void (*idle)(void *ctx, int64_t now_ns);
 };
 
-/* `settings` is a serialized Settings message (copied), `files_dir` is borrowed. */
-struct runfiles *runfiles_new(struct str settings, const char *files_dir,
+/* `settings` is borrowed and outlives it. Without a files_dir nothing is made. */
+struct runfiles *runfiles_new(const struct stream_settings *settings,
                               const struct runfiles_owner *owner, int64_t now_ns);
 /* No job may be under way. */
 void runfiles_free(struct runfiles *r);

@@ -92,7 +92,7 @@ int stream_settings_init(struct stream_settings *to, struct str settings, struct
     bool flag[N_ROWS] = {false};
     if (scan(settings, text, flag))
         return err_set(e, TARE_EFORMAT, "the settings are malformed");
-    size_t size = sizeof "/files" + 1;
+    size_t size = sizeof "/files" + 1 + settings.n;
     for (size_t i = 0; i < N_ROWS; i++)
         size += text[i].n + 1 + (rows[i].number == 133 ? text[i].n : 0);
     struct stream_settings s = {.block = mem_alloc(size)};
@@ -107,7 +107,10 @@ int stream_settings_init(struct stream_settings *to, struct str settings, struct
             *(bool *)(void *)field = flag[i];
     }
     s.files_dir = at;
-    sprintf(at, "%s/files", s.sync_dir);
+    at += 1 + sprintf(at, "%s%s", s.sync_dir, *s.sync_dir ? "/files" : "");
+    if (settings.n)
+        memcpy(at, settings.p, settings.n);
+    s.raw = (struct str){at, settings.n};
     int rc = check(&s, e);
     if (rc) {
         mem_free(s.block);

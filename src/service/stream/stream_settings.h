@@ -24,7 +24,8 @@ struct stream_settings {
     bool server_side_summary; /* x_server_side_derived_summary: derive none here */
     bool primary;          /* x_primary: this writer owns the files of the run */
     bool silent;           /* print no footer */
-    void *block;           /* where the strings live */
+    struct str raw;        /* the Settings message itself, for what is asked once (record/setting_wire.h) */
+    void *block;           /* where the strings and `raw` live */
 };
 
 /* Fill `to` from a serialized wandb_internal.Settings. 0, TARE_EFORMAT, TARE_EINVAL (a setting that

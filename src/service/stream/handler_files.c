@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/* The rules that make files: they hand on to runfiles, whose records come back here. */
+#include "service/stream/handler_impl.h"
+
+static void on_keep(void *ctx, uint32_t kind, struct str body)
+{
+    struct handler *h = ctx;
+    if (!h->exited) /* a reader of the journal stops at the exit record */
+        handler_keep(h, kind, body);
+}
+
+static void on_work(void *ctx, struct handler_job *job)
+{
+    struct handler *h = ctx;
+    h->out.work(h->out.ctx, job);
+}
+
+static void on_idle(void *ctx, int64_t now_ns)
+{
+    handler_exit_now(ctx, now_ns);
+}
+
+void handler_files_init(struct handler *h, int64_t now_ns)
+{
+    struct runfiles_owner owner = {h, on_keep, on_work, on_idle};
+    h->files = runfiles_new(h->settings, &owner, now_ns);
+}
+
+void rule_python_packages(struct handler *h, const struct incoming *in)
+{
+    runfiles_packages(h->files, in->body);
+    handler_fail(h, in->to, "No response.");
+}
+
+void rule_probe_system_info(struct handler *h, const struct incoming *in)
+{
+    runfiles_probe(h->files, in->now_ns);
+    handler_fail(h, in->to, "No response.");
+}
+
+void rule_output_raw(struct handler *h, const struct incoming *in)
+{
+    runfiles_output(h->files, in->body, in->now_ns);
+}
+
+void rule_output_logger(struct handler *h, const struct incoming *in)
+{
+    runfiles_line(h->files, in->body, in->now_ns);
+}
