@@ -52,6 +52,7 @@ static void catch_signals(struct service *s)
     for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++)
         sigaction(ends[i], &a, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file over its limit is a failed write, like a full disk */
 }
 
 static void ignore_signals(void)
@@ -203,6 +204,26 @@ static void part(struct service *s)
     DL_FOREACH_SAFE(s->connections, c, next)
         connection_part(c);
     service_connections_changed(s);
+}
+
+static void on_sweep(struct work *w)
+{
+    (void)w;
+    server_sock_sweep();
+}
+
+static void on_swept(struct work *w)
+{
+    (void)w;
+}
+
+void service_stream_made(struct service *s)
+{
+    if (s->sweep.run)
+        return;
+    s->sweep.run = on_sweep;
+    s->sweep.done = on_swept;
+    work_start(&s->loop, &s->sweep);
 }
 
 void service_streams_changed(struct service *s)

@@ -8,6 +8,7 @@
 #define TARE_SERVICE_SERVICE_H
 
 #include "loop/turn.h"
+#include "loop/worker.h"
 #include "service/intake/server_sock.h"
 #include "service/options.h"
 #include "service/stream/mailbox.h"
@@ -46,6 +47,7 @@ struct service {
     int run_exit;
     struct turn_task end_task;
     int signals;             /* how many have come */
+    struct work sweep;       /* looks once for what dead services left */
     char diag_path[512];     /* the debug log, "" if there is none */
     uv_timer_t idle_timer;   /* detached, without a client */
     uv_timer_t end_timer;    /* bounds the wait after a signal, and the end */
@@ -70,8 +72,9 @@ int service_run(struct service *s);
 void service_end(struct service *s, const char *why, int exit_code, bool finish_streams,
                  int run_exit);
 
-/* A connection has been made or closed; a stream has closed. */
+/* A connection has been made or closed; a stream has been made; one has closed. */
 void service_connections_changed(struct service *s);
+void service_stream_made(struct service *s);
 void service_streams_changed(struct service *s);
 
 #endif

@@ -2,6 +2,7 @@
 #include "service/streams.h"
 
 #include "service/limits.h"
+#include "service/service.h"
 #include "service/stream/stream.h"
 #include "service/stream/stream_private.h"
 
@@ -31,6 +32,7 @@ struct stream *streams_open(struct streams *m, struct service *service, struct s
     struct str key = stream_id(s);
     HASH_ADD_KEYPTR(hh, m->by_id, key.p, key.n, s);
     m->n_open++;
+    service_stream_made(service);
     return s;
 }
 

@@ -350,7 +350,8 @@ static void sweep(const char *base)
         return;
     struct dirent *entry;
     for (int n = 0; n < SWEEP_MAX_ENTRIES && (entry = readdir(d)); n++)
-        sweep_one(base, entry->d_name);
+        if (strncmp(entry->d_name, "wandb-", 6) == 0)
+            sweep_one(base, entry->d_name);
     closedir(d);
 }
 
