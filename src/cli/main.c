@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* `tare`: finds the verb and runs it. */
+#include "service/main.h"
 #include "base/path.h"
 #include "cli/cli.h"
-#include "service/main.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -27,10 +27,7 @@ static const struct cli_verb cli_version = {
 
 /* In the order of use. */
 static const struct cli_verb *const verbs[] = {
-    &cli_export,
-    &cli_verify,
-    &cli_help,
-    &cli_version,
+    &cli_show, &cli_export, &cli_verify, &cli_help, &cli_version,
 };
 
 enum { N_VERBS = sizeof verbs / sizeof *verbs };

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+/* `tare show`: one run at a glance. */
+#include "cli/cli.h"
+#include "cli/look.h"
+
+#include <stdlib.h>
+
+enum { HEIGHT_DEFAULT = 8, HEIGHT_MIN = 3, HEIGHT_MAX = 60, CHARTS_DEFAULT = 24 };
+
+static int show(struct look *l, const char *name, const char *dir, bool json, int height,
+                size_t max)
+{
+    struct run_place place;
+    struct err e = {0};
+    if (run_find(&place, name, dir, &e) < 0)
+        return cli_fail("show", "%s", e.text);
+    int rc = look_read(l, &place, &e);
+    if (rc < 0) {
+        rc = cli_fail("show", "%s", e.text);
+    } else if (json) {
+        look_print_json(l);
+    } else {
+        struct term t;
+        term_init(&t);
+        look_print_text(l, &t, height, max);
+    }
+    look_fini(l);
+    return rc;
+}
+
+static int verb_show(int argc, char **argv)
+{
+    struct look l = {0};
+    bool json = false, all = false;
+    const char *dir = NULL, *height_text = NULL;
+    const struct cli_option options[] = {
+        {"json", 0, &json, NULL},
+        {"all", 'a', &all, NULL},
+        {"system", 's', &l.want_system, NULL},
+        {"no-charts", 0, &l.no_charts, NULL},
+        {"keys", 'k', NULL, &l.keys},
+        {"height", 0, NULL, &height_text},
+        {"dir", 'd', NULL, &dir},
+    };
+    int exit_code;
+    int n = cli_options(argc, argv, options, 7, false, &exit_code);
+    if (n < 0)
+        return exit_code;
+    if (n > 1)
+        return cli_misuse("show", "name one run");
+    int height = height_text ? atoi(height_text) : HEIGHT_DEFAULT;
+    if (height < HEIGHT_MIN || height > HEIGHT_MAX)
+        return cli_misuse("show", "--height is %d to %d", HEIGHT_MIN, HEIGHT_MAX);
+    l.no_charts |= json;
+    int rc =
+        show(&l, n ? argv[1] : "latest", dir, json, height, all || l.keys ? 0 : CHARTS_DEFAULT);
+    return cli_flush("show", rc);
+}
+
+const struct cli_verb cli_show = {
+    "show",
+    "a run: config, summary, charts, files, output",
+    verb_show,
+    "usage: tare show [OPTION...] [RUN]\n"
+    "\n"
+    "Show one run. RUN is an id (or the start of one), the path of a .wandb file or of a run's "
+    "folder,\n"
+    "or `latest`, which is also what is shown when none is named.\n"
+    "\n"
+    "  -k, --keys A,B*,...  charts of these metrics only (patterns)\n"
+    "  -a, --all            charts of all metrics, not only the first 24\n"
+    "  -s, --system         charts of the system monitor, too\n"
+    "      --no-charts      none\n"
+    "      --height N       lines of a chart, 8 if not given\n"
+    "      --json           everything as one JSON object (NaN and infinities as Python's json has "
+    "them)\n"
+    "  -d, --dir DIR        where ids are looked for; $WANDB_DIR or the current folder if not "
+    "given\n"
+    "\n"
+    "As wide as the terminal, or as COLUMNS says; without a UTF-8 locale in ASCII; colours only "
+    "on\n"
+    "a terminal and without NO_COLOR.\n"
+    "\n"
+    "States: running (a service has the journal open), finished, failed (exit code not 0), "
+    "unfinished\n"
+    "(no end, but written to in the last two minutes), crashed (no end).\n"
+    "\n"
+    "Exit code: 0 shown, 1 there is no such run or it cannot be read, 2 wrong use.\n",
+};
