@@ -326,8 +326,7 @@ static void test_a_newer_schema_is_refused(void **state)
 static int forget_last_migration(struct db_conn *c, void *arg, struct err *e)
 {
     (void)arg;
-    int rc = db_script(c, e, "DROP TABLE history_segments; DROP TABLE history_series; DROP TABLE history_chunks;"
-                             "DROP TABLE console_blocks");
+    int rc = db_script(c, e, "DROP TABLE history_segments; DROP TABLE history_groups; DROP TABLE console_blocks");
     return rc < 0 ? rc : db_exec(c, e, "DELETE FROM schema_versions WHERE version >= 3", DB_NONE);
 }
 

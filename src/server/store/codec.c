@@ -182,10 +182,10 @@ static bool get_slice(struct str *from, size_t n, struct str *to)
 /* True if bytes spread so evenly that compressing them is a waste (more than about 7 bits each). */
 static bool is_noise(const unsigned char *p, size_t n)
 {
-    unsigned counts[256] = {0};
-    size_t step = n > SAMPLE ? n / SAMPLE : 1, sampled = 0;
     if (n < 64)
         return false;
+    unsigned counts[256] = {0};
+    size_t step = n > SAMPLE ? n / SAMPLE : 1, sampled = 0;
     for (size_t i = 0; i < n; i += step, sampled++)
         counts[p[i]]++;
     uint64_t squares = 0;

@@ -2,8 +2,8 @@
 -- What runs log: history, system events, console. Read and written by store/history*.c alone, which
 -- says what the bytes mean.
 
--- A range of lines of one stream (0 history, 1 events) of one run. level 0 is row tail: all columns in
--- `pack`. level 1: columns of any size have a row in history_chunks, small ones stay in `pack`.
+-- A range of lines of one stream (0 history, 1 events) of one run, as store/segment.h says: level 0 is
+-- the tail that still gets merged. A segment of one group has it in `data`, others in history_groups.
 -- `writer` tells clients apart that write one run together; 0 otherwise.
 CREATE TABLE history_segments (
     id          @KEY@,
@@ -16,37 +16,21 @@ CREATE TABLE history_segments (
     min_step    BIGINT NOT NULL,
     max_step    BIGINT NOT NULL,
     sorted      BIGINT NOT NULL,
-    pack        BYTEA,
+    n_groups    BIGINT NOT NULL,
+    directory   BYTEA NOT NULL,
+    data        BYTEA,
     UNIQUE (run_id, stream, writer, first_line)
 );
 
--- A key of a run's stream; `stats` is JSON: type counts, last value, whether it only grows.
-CREATE TABLE history_series (
+CREATE TABLE history_groups (
     id          @KEY@,
-    run_id      BIGINT NOT NULL,
-    stream      BIGINT NOT NULL,
-    path        TEXT NOT NULL,
-    stats       TEXT NOT NULL DEFAULT '{}',
-    UNIQUE (run_id, stream, path)
-);
-
-CREATE TABLE history_chunks (
-    id          @KEY@,
-    series_id   BIGINT NOT NULL,
     segment_id  BIGINT NOT NULL,
-    n_rows      BIGINT NOT NULL,
-    n_values    BIGINT NOT NULL,
-    n_numbers   BIGINT NOT NULL,
-    min_value   DOUBLE PRECISION,
-    max_value   DOUBLE PRECISION,
-    sum_value   DOUBLE PRECISION,
-    last_value  DOUBLE PRECISION,
-    envelope    BYTEA,
+    group_no    BIGINT NOT NULL,
     data        BYTEA NOT NULL,
-    UNIQUE (series_id, segment_id)
+    UNIQUE (segment_id, group_no)
 );
-CREATE INDEX history_chunks_segment ON history_chunks (segment_id);
 
+-- Console lines, compressed; a line that is written again replaces the old one.
 CREATE TABLE console_blocks (
     run_id      BIGINT NOT NULL,
     first_line  BIGINT NOT NULL,
