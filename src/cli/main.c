@@ -27,7 +27,7 @@ static const struct cli_verb cli_version = {
 
 /* In the order of use. */
 static const struct cli_verb *const verbs[] = {
-    &cli_show, &cli_export, &cli_verify, &cli_help, &cli_version,
+    &cli_show, &cli_export, &cli_verify, &cli_server, &cli_help, &cli_version,
 };
 
 enum { N_VERBS = sizeof verbs / sizeof *verbs };

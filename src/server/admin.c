@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT */
+#include "server/admin.h"
+#include "server/auth.h"
+#include "server/lifecycle.h"
+#include "server/store/db.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+enum { DONE = 0, FAILED = 1, USAGE = 2, MAX_WORDS = 4 };
+
+/* The words of the call that are no options, and the options of these commands. */
+struct call {
+    const char *words[MAX_WORDS];
+    int n_words;
+    const char *key;
+    bool admin;
+    struct server_options options;
+};
+
+static int usage(void)
+{
+    fputs("usage: tare server user add NAME [--key KEY] [--admin] [--dir DIR]\n"
+          "       tare server user list [--dir DIR]\n"
+          "       tare server user revoke NAME [--dir DIR]\n",
+          stderr);
+    return USAGE;
+}
+
+static int parse(int argc, char **argv, struct call *call, struct err *e)
+{
+    char *left[16] = {argv[0]};
+    int n_left = 1, rest;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--admin") == 0) {
+            call->admin = true;
+        } else if (strcmp(argv[i], "--key") == 0 && i + 1 < argc) {
+            call->key = argv[++i];
+        } else if (strncmp(argv[i], "--key=", 6) == 0) {
+            call->key = argv[i] + 6;
+        } else if (argv[i][0] == '-' && n_left < 14) {
+            left[n_left++] = argv[i];
+            if (!strchr(argv[i], '=') && i + 1 < argc)
+                left[n_left++] = argv[++i];
+        } else if (call->n_words < MAX_WORDS) {
+            call->words[call->n_words++] = argv[i];
+        } else {
+            return err_set(e, TARE_EINVAL, "too many arguments");
+        }
+    }
+    return options_parse(n_left, left, &call->options, &rest, e);
+}
+
+static int add(struct db *db, struct call *call, struct err *e)
+{
+    char made[AUTH_KEY];
+    struct auth_user_add u = {.name = call->words[1], .key = call->key, .admin = call->admin};
+    if (call->key && !*call->key)
+        return err_set(e, TARE_EINVAL, "the key is empty");
+    if (!call->key) {
+        auth_new_key(made);
+        u.key = made;
+    } else if (strlen(call->key) < 40) {
+        fputs("warning: a key of less than 40 characters can be guessed\n", stderr);
+    }
+    int rc = db_write(db, auth_user_add_job, &u, e);
+    if (rc >= 0)
+        puts(u.key);
+    return rc;
+}
+
+static int list(struct db *db, struct call *call, struct err *e)
+{
+    AUTO_ROWS struct db_rows *rows = NULL;
+    struct db_conn *c;
+    int rc = db_read_begin(db, &c, e);
+    if (rc)
+        return rc;
+    rc = db_query(c, e, &rows,
+                  "SELECT u.username, u.admin, u.created_at, (SELECT count(*) FROM api_keys k WHERE k.user_id = u.id"
+                  " AND k.revoked_at IS NULL) FROM users u WHERE u.deleted_at IS NULL ORDER BY u.id",
+                  DB_NONE);
+    while (rc >= 0 && (rc = db_next(rows, e)) == 1) {
+        char day[32];
+        struct tm tm;
+        time_t at = (time_t)(db_int(rows, 2) / 1000000);
+        gmtime_r(&at, &tm);
+        strftime(day, sizeof day, "%Y-%m-%d", &tm);
+        printf("%-32s %-6s %s  %lld keys\n", db_text(rows, 0), db_int(rows, 1) ? "admin" : "user", day,
+               (long long)db_int(rows, 3));
+    }
+    db_rows_end(rows);
+    rows = NULL;
+    db_read_end(c);
+    return rc;
+}
+
+static int revoke(struct db *db, struct call *call, struct err *e)
+{
+    return db_write(db, auth_user_revoke_job, (void *)(uintptr_t)call->words[1], e);
+}
+
+static const struct command {
+    const char *name;
+    int n_words;
+    int (*run)(struct db *db, struct call *call, struct err *e);
+} commands[] = {{"add", 2, add}, {"list", 1, list}, {"revoke", 2, revoke}};
+
+static int run(const struct command *cmd, struct call *call)
+{
+    struct db *db = NULL;
+    struct err e = {0};
+    int rc = server_open_db(&call->options, &db, &e);
+    if (!rc)
+        rc = cmd->run(db, call, &e);
+    db_close(db);
+    if (rc < 0)
+        fprintf(stderr, "tare server: %s\n", e.text);
+    return rc < 0 ? FAILED : DONE;
+}
+
+int admin_user(int argc, char **argv)
+{
+    struct call call = {0};
+    struct err e = {0};
+    int code = -1;
+    if (parse(argc, argv, &call, &e)) {
+        fprintf(stderr, "tare server: %s\n", e.text);
+        return USAGE;
+    }
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        if (call.n_words && strcmp(call.words[0], commands[i].name) == 0 && call.n_words == commands[i].n_words)
+            code = run(&commands[i], &call);
+    options_fini(&call.options);
+    return code < 0 ? usage() : code;
+}

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: MIT */
+/* Replies. Whoever replies first moves the request to REQ_REPLIED; if it was suspended, the HTTP
+ * thread is woken to send. */
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/diag.h"
+#include "base/json.h"
+#include "base/number.h"
+#include "server/http/inner.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+bool http_replied(const struct http_request *r)
+{
+    return atomic_load(&r->inner->state) == REQ_REPLIED;
+}
+
+void http_set_header(struct http_request *r, const char *name, const char *value)
+{
+    struct http_inner *q = r->inner;
+    struct header *h = arena_alloc(&q->arena, sizeof *h);
+    if (!h)
+        return;
+    *h = (struct header){arena_strdup(&q->arena, name), arena_strdup(&q->arena, value), q->headers};
+    if (h->name && h->value)
+        q->headers = h;
+}
+
+/* Takes `response`. */
+static void finish(struct http_request *r, int status, const char *type, struct MHD_Response *response,
+                   int64_t bytes)
+{
+    struct http_inner *q = r->inner;
+    assert(!q->response);
+    if (!response) {
+        status = 500;
+        response = MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
+        bytes = 0;
+    }
+    if (type)
+        MHD_add_response_header(response, "Content-Type", type);
+    for (struct header *h = q->headers; h; h = h->next)
+        MHD_add_response_header(response, h->name, h->value);
+    if (r->route && r->route->cors)
+        MHD_add_response_header(response, "Access-Control-Allow-Origin", "*");
+    q->response = response;
+    q->status = status;
+    q->reply_bytes = bytes;
+    struct MHD_Connection *conn = q->conn;
+    if (atomic_exchange(&q->state, REQ_REPLIED) == REQ_WAITING)
+        MHD_resume_connection(conn); /* the request may be gone from here on */
+}
+
+static void free_data(void *data)
+{
+    mem_free(data);
+}
+
+void http_reply(struct http_request *r, int status, const char *content_type, struct buf *body)
+{
+    size_t n = body->len;
+    struct MHD_Response *response =
+        body->failed ? NULL
+                     : MHD_create_response_from_buffer_with_free_callback(n, body->data, free_data);
+    if (response)
+        *body = (struct buf){0};
+    else
+        buf_fini(body);
+    finish(r, status, content_type, response, (int64_t)n);
+}
+
+void http_reply_str(struct http_request *r, int status, const char *content_type, struct str body)
+{
+    struct MHD_Response *response = MHD_create_response_from_buffer(
+        body.n, (void *)(uintptr_t)body.p, MHD_RESPMEM_MUST_COPY);
+    finish(r, status, content_type, response, (int64_t)body.n);
+}
+
+void http_reply_error(struct http_request *r, int status, const char *fmt, ...)
+{
+    AUTO_BUF text = {0};
+    struct buf body = {0};
+    va_list ap;
+    va_start(ap, fmt);
+    buf_vprintf(&text, fmt, ap);
+    va_end(ap);
+    buf_puts(&body, "{\"error\":");
+    json_put_string(&body, buf_str(&text));
+    buf_puts(&body, ",\"errors\":[{\"message\":");
+    json_put_string(&body, buf_str(&text));
+    buf_puts(&body, "}]}");
+    http_reply(r, status, "application/json", &body);
+}
+
+/* One range of a file. */
+struct range {
+    int64_t first, n;
+    enum { RANGE_ALL, RANGE_PART, RANGE_BAD } kind;
+};
+
+/* RFC 9110: a Range that is not one of bytes, or has several parts, is ignored. */
+static struct range parse_range(const char *text, int64_t size)
+{
+    struct range all = {0, size, RANGE_ALL}, bad = {0, 0, RANGE_BAD};
+    int64_t a = -1, b = -1;
+    if (!text || strncmp(text, "bytes=", 6) != 0 || strchr(text, ','))
+        return all;
+    const char *p = text + 6, *end = p + strlen(p);
+    p += number_parse_i64(p, *p == '-' ? 0 : (size_t)(end - p), &a);
+    if (*p++ != '-')
+        return all;
+    size_t used = p < end ? number_parse_i64(p, (size_t)(end - p), &b) : 0;
+    if (p + used != end || (a < 0 && b < 0) || (used && b < 0))
+        return all;
+    if (a < 0) { /* the last b bytes */
+        if (b == 0 || size == 0)
+            return bad;
+        a = b < size ? size - b : 0;
+        b = size - 1;
+    }
+    if (a >= size)
+        return bad;
+    if (b < 0 || b >= size)
+        b = size - 1;
+    return b < a ? all : (struct range){a, b - a + 1, RANGE_PART};
+}
+
+static bool etag_matches(const char *header, const char *etag)
+{
+    if (!header || !etag)
+        return false;
+    const char *hit = strstr(header, etag);
+    return strcmp(header, "*") == 0 ||
+           (hit && hit > header && hit[-1] == '"' && hit[strlen(etag)] == '"');
+}
+
+void http_reply_fd(struct http_request *r, int fd, int64_t size, const char *content_type,
+                   const char *etag)
+{
+    char text[160];
+    struct range g = parse_range(http_header(r, "Range"), size);
+    http_set_header(r, "Accept-Ranges", "bytes");
+    if (etag) {
+        snprintf(text, sizeof text, "\"%s\"", etag);
+        http_set_header(r, "ETag", text);
+    }
+    if (etag_matches(http_header(r, "If-None-Match"), etag)) {
+        close(fd);
+        http_reply_str(r, 304, NULL, STR(""));
+        return;
+    }
+    if (g.kind == RANGE_BAD) {
+        close(fd);
+        snprintf(text, sizeof text, "bytes */%" PRId64, size);
+        http_set_header(r, "Content-Range", text);
+        http_reply_error(r, 416, "the range is outside the file");
+        return;
+    }
+    if (g.kind == RANGE_PART) {
+        snprintf(text, sizeof text, "bytes %" PRId64 "-%" PRId64 "/%" PRId64, g.first, g.first + g.n - 1,
+                 size);
+        http_set_header(r, "Content-Range", text);
+    }
+    struct MHD_Response *response =
+        MHD_create_response_from_fd_at_offset64((uint64_t)g.n, fd, (uint64_t)g.first);
+    if (!response)
+        close(fd);
+    finish(r, g.kind == RANGE_PART ? 206 : 200, content_type, response, g.n);
+}
+
+int http_url_encode(struct buf *to, struct str s, bool keep_slashes)
+{
+    static const char hex[] = "0123456789ABCDEF";
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                     (c && strchr("-_.~", c)) || (keep_slashes && c == '/');
+        if (plain) {
+            buf_putc(to, (char)c);
+        } else {
+            char three[3] = {'%', hex[c >> 4], hex[c & 15]};
+            buf_append(to, three, 3);
+        }
+    }
+    return to->failed ? TARE_ENOMEM : 0;
+}

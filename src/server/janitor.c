@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+#include "server/janitor.h"
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/diag.h"
+#include "server/request.h"
+
+#include <pthread.h>
+#include <time.h>
+
+/* A run that was not heard of for so long has crashed (clients send a heartbeat every 30 s). */
+static const int64_t crashed_after_us = 5 * 60 * 1000000ll;
+
+struct janitor {
+    struct server *server;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    bool stopping;
+};
+
+static int mark_crashed_job(struct db_conn *c, void *arg, struct err *e)
+{
+    int64_t *now = arg;
+    return db_exec(c, e,
+                   "UPDATE runs SET state = CASE state WHEN 'preempting' THEN 'preempted' ELSE 'crashed' END,"
+                   " updated_at = $1 WHERE state IN ('running', 'preempting') AND heartbeat_at < $2",
+                   DB_ARGS(db_i(*now), db_i(*now - crashed_after_us)));
+}
+
+/* Looked at first without the writer: nearly always there is nothing to do. */
+static int mark_crashed(struct server *s, struct err *e)
+{
+    struct db_conn *c;
+    int64_t now = now_us(), n = 0;
+    int rc = db_read_begin(s->db, &c, e);
+    if (rc)
+        return rc;
+    rc = db_get_int(c, e, &n,
+                    "SELECT count(*) FROM runs WHERE state IN ('running', 'preempting') AND heartbeat_at < $1",
+                    DB_ARGS(db_i(now - crashed_after_us)));
+    db_read_end(c);
+    return rc < 0 || !n ? rc : db_write(s->db, mark_crashed_job, &now, e);
+}
+
+/* In seconds; a task that fails is tried again at its next turn. */
+static const struct task {
+    const char *name;
+    int every_s;
+    int (*run)(struct server *s, struct err *e);
+} tasks[] = {
+    {"marking crashed runs", 30, mark_crashed},
+};
+enum { N_TASKS = sizeof tasks / sizeof *tasks };
+
+static void run_due(struct janitor *j, int64_t *due_ns)
+{
+    for (int i = 0; i < N_TASKS; i++) {
+        struct err e = {0};
+        int64_t now_ns = clock_mono_ns();
+        if (now_ns < due_ns[i])
+            continue;
+        due_ns[i] = now_ns + tasks[i].every_s * 1000000000ll;
+        if (tasks[i].run(j->server, &e) < 0)
+            diag_warn("%s: %s", tasks[i].name, e.text);
+    }
+}
+
+static void *janitor_main(void *arg)
+{
+    struct janitor *j = arg;
+    int64_t due_ns[N_TASKS];
+    for (int i = 0; i < N_TASKS; i++)
+        due_ns[i] = clock_mono_ns() + tasks[i].every_s * 1000000000ll;
+    pthread_mutex_lock(&j->lock);
+    while (!j->stopping) {
+        struct timespec until;
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_sec += 1;
+        pthread_cond_timedwait(&j->wake, &j->lock, &until);
+        if (j->stopping)
+            break;
+        pthread_mutex_unlock(&j->lock);
+        run_due(j, due_ns);
+        pthread_mutex_lock(&j->lock);
+    }
+    pthread_mutex_unlock(&j->lock);
+    return NULL;
+}
+
+int janitor_open(struct server *s, struct janitor **out, struct err *e)
+{
+    struct janitor *j = xmem_calloc(1, sizeof *j);
+    j->server = s;
+    pthread_mutex_init(&j->lock, NULL);
+    pthread_cond_init(&j->wake, NULL);
+    if (pthread_create(&j->thread, NULL, janitor_main, j)) {
+        mem_free(j);
+        return err_set(e, TARE_ENOMEM, "a thread could not be started");
+    }
+    *out = j;
+    return 0;
+}
+
+void janitor_close(struct janitor *j)
+{
+    if (!j)
+        return;
+    pthread_mutex_lock(&j->lock);
+    j->stopping = true;
+    pthread_cond_signal(&j->wake);
+    pthread_mutex_unlock(&j->lock);
+    pthread_join(j->thread, NULL);
+    pthread_cond_destroy(&j->wake);
+    pthread_mutex_destroy(&j->lock);
+    mem_free(j);
+}

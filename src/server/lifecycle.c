@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: MIT */
+#include "server/lifecycle.h"
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/diag.h"
+#include "base/os.h"
+#include "base/path.h"
+#include "base/random.h"
+#include "schema_tables.h"
+#include "server/access_log.h"
+#include "server/auth.h"
+#include "server/blob/blob.h"
+#include "server/graphql/document.h"
+#include "server/janitor.h"
+#include "server/metrics.h"
+#include "server/routes.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { MAX_WORKERS = 16, HTTP_THREADS = 4, KEEP_FREE_BYTES = 64 << 20 };
+
+/* ---- the directory --------------------------------------------------------------------- */
+
+static int take_lock(struct server *s, struct err *e)
+{
+    AUTO_FREE char *path = path_join(s->options.dir, "lock");
+    char pid[32], other[32] = "";
+    s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (s->lock_fd < 0)
+        return err_set(e, -errno, "opening %s: %s", path, strerror(errno));
+    if (flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+        ssize_t n = read(s->lock_fd, other, sizeof other - 1);
+        other[n > 0 ? strcspn(other, "\n") : 0] = 0;
+        return err_set(e, TARE_EEXIST, "another server (process %s) is using %s", other[0] ? other : "unknown",
+                       s->options.dir);
+    }
+    int n = snprintf(pid, sizeof pid, "%d\n", (int)getpid());
+    if (ftruncate(s->lock_fd, 0) < 0 || write(s->lock_fd, pid, (size_t)n) != n)
+        return err_set(e, -errno, "writing %s: %s", path, strerror(errno));
+    return 0;
+}
+
+/* The secret that signs URLs lasts as long as the directory: tokens survive a restart. */
+static int load_secret(struct server *s, struct err *e)
+{
+    AUTO_FREE char *path = path_join(s->options.dir, "secret");
+    AUTO_BUF b = {0};
+    int rc = os_read_file(path, 64, &b);
+    if (!rc && b.len == sizeof s->secret) {
+        memcpy(s->secret, b.data, sizeof s->secret);
+        return 0;
+    }
+    if (rc && rc != -ENOENT)
+        return err_set(e, rc, "reading %s: %s", path, err_text(rc));
+    random_bytes(s->secret, sizeof s->secret);
+    rc = os_write_file(path, s->secret, sizeof s->secret, 0600);
+    return rc ? err_set(e, rc, "writing %s: %s", path, err_text(rc)) : 0;
+}
+
+static int open_dir(struct server *s, struct err *e)
+{
+    int rc = os_mkdirs(s->options.dir, 0700);
+    if (rc)
+        return err_set(e, rc, "making %s: %s", s->options.dir, err_text(rc));
+    rc = take_lock(s, e);
+    return rc ? rc : load_secret(s, e);
+}
+
+/* ---- database and blobs ---------------------------------------------------------------- */
+
+int server_open_db(const struct server_options *options, struct db **out, struct err *e)
+{
+    AUTO_FREE char *path = path_join(options->dir, "tare.db");
+    int workers = options->max_workers ? options->max_workers : MAX_WORKERS;
+    struct db_options o = {.url = options->db_url ? options->db_url : path,
+                           .max_readers = workers + HTTP_THREADS + 8};
+    int rc = os_mkdirs(options->dir, 0700);
+    if (rc)
+        return err_set(e, rc, "making %s: %s", options->dir, err_text(rc));
+    return db_open(&o, out, e);
+}
+
+static int open_blobs(struct server *s, struct err *e)
+{
+    AUTO_FREE char *path = path_join(s->options.dir, "blobs");
+    int rc = blobs_open(&s->blobs, s->options.blobs_url ? s->options.blobs_url : path, e);
+    if (!rc)
+        blobs_limit(s->blobs, KEEP_FREE_BYTES, 0, 0);
+    return rc;
+}
+
+/* The first start: somebody must be able to log in. */
+static int make_administrator(struct server *s, char **new_key, struct err *e)
+{
+    AUTO_FREE char *path = path_join(s->options.dir, "admin.key");
+    char key[AUTH_KEY], line[AUTH_KEY + 1];
+    struct db_conn *c;
+    int64_t n = 0;
+    int rc = db_read_begin(s->db, &c, e);
+    if (rc)
+        return rc;
+    rc = db_get_int(c, e, &n, "SELECT count(*) FROM users WHERE admin = 1", DB_NONE);
+    db_read_end(c);
+    if (rc < 0 || n)
+        return rc < 0 ? rc : 0;
+    auth_new_key(key);
+    struct auth_user_add u = {.name = "local", .key = key, .admin = true};
+    snprintf(line, sizeof line, "%s\n", key);
+    rc = os_write_file(path, line, strlen(line), 0600);
+    if (rc)
+        return err_set(e, rc, "writing %s: %s", path, err_text(rc));
+    rc = db_write(s->db, auth_user_add_job, &u, e);
+    if (rc < 0)
+        return rc;
+    *new_key = xmem_strdup(key);
+    return 0;
+}
+
+/* ---- HTTP ------------------------------------------------------------------------------ */
+
+static bool authorize(struct http_request *r)
+{
+    struct server *s = r->app;
+    return auth_request(s->auth, r);
+}
+
+static void on_done(struct http_request *r, int status, int64_t bytes)
+{
+    struct server *s = r->app;
+    metrics_request(s->metrics, r, status, bytes);
+    access_log_put(s->access_log, r, status, bytes);
+}
+
+static int read_pem(const char *path, struct buf *to, struct err *e)
+{
+    int rc = path ? os_read_file(path, 1 << 20, to) : 0;
+    if (rc)
+        return err_set(e, rc, "reading %s: %s", path, err_text(rc));
+    return 0;
+}
+
+static int open_http(struct server *s, struct err *e)
+{
+    AUTO_BUF cert = {0}, key = {0};
+    int rc = read_pem(s->options.tls_cert, &cert, e);
+    if (rc || (rc = read_pem(s->options.tls_key, &key, e)))
+        return rc;
+    struct http_options o = {
+        .listen = s->options.listen, .routes = server_routes, .app = s, .authorize = authorize,
+        .on_done = on_done, .max_workers = s->options.max_workers ? s->options.max_workers : MAX_WORKERS,
+        .tls_cert = s->options.tls_cert ? buf_z(&cert) : NULL,
+        .tls_key = s->options.tls_key ? buf_z(&key) : NULL,
+    };
+    return http_open(&o, &s->http, e);
+}
+
+static int write_port_file(struct server *s, struct err *e)
+{
+    char text[256];
+    if (!s->options.port_file)
+        return 0;
+    int n = http_port(s->http) ? snprintf(text, sizeof text, "sock=%d\nEOF\n", http_port(s->http))
+                               : snprintf(text, sizeof text, "%s\nEOF\n", http_address(s->http));
+    if (!http_port(s->http))
+        text[4] = '='; /* unix:PATH -> unix=PATH */
+    int rc = os_write_file(s->options.port_file, text, (size_t)n, 0600);
+    return rc ? err_set(e, rc, "writing %s: %s", s->options.port_file, err_text(rc)) : 0;
+}
+
+/* ---- all of it ------------------------------------------------------------------------- */
+
+static int open_all(struct server *s, char **new_key, struct err *e)
+{
+    int rc;
+    if (!options_is_local(s->options.listen) && !s->options.tls_cert && !s->options.insecure)
+        return err_set(e, TARE_EPERM,
+                       "%s is reachable from other machines: give --tls-cert and --tls-key, or --insecure",
+                       s->options.listen);
+    if ((rc = open_dir(s, e)) || (rc = server_open_db(&s->options, &s->db, e)) || (rc = open_blobs(s, e)) ||
+        (rc = make_administrator(s, new_key, e)))
+        return rc;
+    s->auth = auth_new(s->db);
+    s->documents = gql_cache_new(&tare_schema);
+    s->metrics = metrics_new();
+    if (!s->options.no_access_log) {
+        AUTO_FREE char *path = path_join(s->options.dir, "access.log");
+        if (!(s->access_log = access_log_open(path, e)))
+            return e->code;
+    }
+    if ((rc = open_http(s, e)) || (rc = janitor_open(s, &s->janitor, e)))
+        return rc;
+    return write_port_file(s, e);
+}
+
+int server_open(struct server_options *options, struct server **out, char **new_key, struct err *e)
+{
+    struct server *s = xmem_calloc(1, sizeof *s);
+    *new_key = NULL;
+    s->options = *options;
+    *options = (struct server_options){0};
+    s->lock_fd = -1;
+    s->started_ns = clock_mono_ns();
+    int rc = open_all(s, new_key, e);
+    if (rc) {
+        server_close(s, 0);
+        mem_free(*new_key);
+        return rc;
+    }
+    *out = s;
+    return 0;
+}
+
+void server_close(struct server *s, int grace_ms)
+{
+    if (!s)
+        return;
+    janitor_close(s->janitor);
+    http_close(s->http, grace_ms);
+    access_log_close(s->access_log);
+    metrics_free(s->metrics);
+    gql_cache_free(s->documents);
+    auth_free(s->auth);
+    blobs_close(s->blobs);
+    db_close(s->db);
+    if (s->lock_fd >= 0)
+        close(s->lock_fd);
+    options_fini(&s->options);
+    mem_free(s);
+}

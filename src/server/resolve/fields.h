@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+/* What every file of resolve/ includes: short ways to say "this field is that member", the shared
+ * connection types, and how to reach the request.
+ *
+ * A resolver that only hands out a member of the row is one line:
+ *     FIELD_STR(Run, displayName, run_row, display_name)
+ * Lists whose nodes are in memory use struct connection with the schema's @as(name: "connection") and
+ * @as(name: "edge"); lists that are read row by row while they are written have their own (run_list.c). */
+#ifndef TARE_SERVER_RESOLVE_FIELDS_H
+#define TARE_SERVER_RESOLVE_FIELDS_H
+
+#include "schema_tables.h"
+#include "server/graphql/resolver.h"
+#include "server/ids.h"
+#include "server/request.h"
+#include "server/resolve/access.h"
+#include "server/resolve/rows.h"
+
+#define FIELD_(type, field, emit)                                          \
+    void resolve_##type##_##field(struct gql_call *c, const void *obj)     \
+    {                                                                      \
+        emit;                                                              \
+    }
+#define ROW_(row) ((const struct row *)obj)
+#define FIELD_STR(type, field, row, member) FIELD_(type, field, gql_str(c, ROW_(row)->member))
+#define FIELD_INT(type, field, row, member) FIELD_(type, field, gql_int(c, (int64_t)ROW_(row)->member))
+#define FIELD_BOOL(type, field, row, member) FIELD_(type, field, gql_bool(c, ROW_(row)->member))
+#define FIELD_TIME(type, field, row, member) FIELD_(type, field, gql_time(c, ROW_(row)->member))
+#define FIELD_ID(type, field, row, kind, member) FIELD_(type, field, gql_id(c, kind, ROW_(row)->member))
+#define FIELD_NULL(type, field) FIELD_(type, field, (void)obj; gql_null(c))
+#define FIELD_CONST_BOOL(type, field, v) FIELD_(type, field, (void)obj; gql_bool(c, v))
+#define FIELD_CONST_STR(type, field, v) FIELD_(type, field, (void)obj; gql_strz(c, v))
+#define FIELD_CONST_INT(type, field, v) FIELD_(type, field, (void)obj; gql_int(c, v))
+
+/* A page of nodes that are in memory. */
+struct connection {
+    int edge_type, node_type; /* TYPE_… */
+    const void *nodes;        /* the first; the next is `stride` bytes on */
+    size_t n, stride;
+    int64_t offset;           /* of the first node in the whole list: cursors are offsets */
+    bool has_next;
+    int64_t total;            /* -1: not known (null) */
+};
+
+struct edge {
+    const struct connection *in;
+    const void *node;
+    int64_t offset;
+};
+
+struct page_info {
+    bool has_next, has_previous;
+    const char *start, *end; /* cursors; NULL: null */
+};
+
+/* For payloads that only say that it worked. */
+struct success {
+    bool ok;
+};
+
+/* `after` (a cursor of struct connection) as the offset where the page begins. */
+int64_t page_offset(struct gql_call *c, const char *arg);
+/* `first`, between 1 and `most`. */
+int64_t page_size(struct gql_call *c, const char *arg, int64_t fallback, int64_t most);
+
+/* The request, and its accessor on its snapshot. False: the field failed (and says so). */
+struct request *request_of(struct gql_call *c);
+bool accessor_of(struct gql_call *c, struct err *e, struct accessor *out);
+
+/* The field fails with e's text and the status that fits `rc`. */
+void fail_with(struct gql_call *c, int rc, const struct err *e);
+
+/* For queries: what is not found is null, anything else fails. */
+void null_or_fail(struct gql_call *c, int rc, const struct err *e);
+
+/* A borrowed string as a NUL-terminated one in the request's arena; NULL for {NULL, 0}. */
+const char *zstr(struct gql_call *c, struct str s);
+
+/* What several files need to answer. */
+void answer_user_id(struct gql_call *c, int64_t user_id);  /* a User, or null */
+void answer_project(struct gql_call *c, struct str entity, struct str name);
+int load_user(const struct accessor *a, int64_t id, struct user_row *out);
+
+/* In a job: make a project in an entity (null: the default). TARE_EPERM, TARE_ENOTFOUND. */
+int project_make(const struct accessor *a, struct str entity, struct str name, int64_t *id);
+
+#endif

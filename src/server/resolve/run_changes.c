@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+/* Small mutations of runs: delete, state, stop, alert. */
+#include "server/resolve/fields.h"
+#include "server/resolve/run_rows.h"
+
+struct run_change {
+    const struct http_user *user;
+    struct arena *arena;
+    const struct gql_value *in;
+    int (*apply)(const struct accessor *a, const struct run_change *ch, const struct run_row *r);
+};
+
+static int by_id_job(struct db_conn *db, void *arg, struct err *e)
+{
+    const struct run_change *ch = arg;
+    const struct accessor a = {db, ch->user, ch->arena, e};
+    struct run_row r;
+    int64_t id = 0;
+    if (!gql_in_id(ch->in, "id", "Run", &id))
+        return err_set(e, TARE_ENOTFOUND, "run not found");
+    int rc = access_run_id(&a, id, ACCESS_WRITE, 0, &r);
+    return rc ? rc : ch->apply(&a, ch, &r);
+}
+
+static void run_change(struct gql_call *c, db_job_fn job,
+                       int (*apply)(const struct accessor *, const struct run_change *, const struct run_row *))
+{
+    struct request *q = request_of(c);
+    struct err e = {0};
+    struct run_change ch = {q->user, q->arena, gql_arg(c, "input"), apply};
+    int rc = request_write(q, job, &ch, &e);
+    if (rc < 0)
+        fail_with(c, rc, &e);
+    else
+        gql_object(c, TYPE_SuccessPayload, &(struct success){true});
+}
+
+/* The name becomes free; the janitor clears the rest away. */
+static int apply_delete(const struct accessor *a, const struct run_change *ch, const struct run_row *r)
+{
+    return db_exec(a->db, a->e, "UPDATE runs SET deleted_at = $2, name = name || '/' || id WHERE id = $1",
+                   DB_ARGS(db_i(r->id), db_i(now_us())));
+}
+
+void resolve_Mutation_deleteRun(struct gql_call *c, const void *obj)
+{
+    run_change(c, by_id_job, apply_delete);
+}
+
+static int apply_state(const struct accessor *a, const struct run_change *ch, const struct run_row *r)
+{
+    return db_exec(a->db, a->e, "UPDATE runs SET state = $2, updated_at = $3 WHERE id = $1",
+                   DB_ARGS(db_i(r->id), db_s(gql_in_str(ch->in, "state")), db_i(now_us())));
+}
+
+void resolve_Mutation_updateRunState(struct gql_call *c, const void *obj)
+{
+    run_change(c, by_id_job, apply_state);
+}
+
+/* The program hears of it in the answer to its next file stream request. */
+static int apply_stop(const struct accessor *a, const struct run_change *ch, const struct run_row *r)
+{
+    return db_exec(a->db, a->e, "UPDATE runs SET stop_requested = 1, updated_at = $2 WHERE id = $1",
+                   DB_ARGS(db_i(r->id), db_i(now_us())));
+}
+
+void resolve_Mutation_stopRun(struct gql_call *c, const void *obj)
+{
+    run_change(c, by_id_job, apply_stop);
+}
+
+static int alert_job(struct db_conn *db, void *arg, struct err *e)
+{
+    const struct run_change *ch = arg;
+    const struct accessor a = {db, ch->user, ch->arena, e};
+    struct project_row p;
+    struct run_row r;
+    int rc = access_project(&a, gql_in_str(ch->in, "entityName"), gql_in_str(ch->in, "projectName"), ACCESS_WRITE, &p);
+    if (!rc)
+        rc = access_run(&a, &p, gql_in_str(ch->in, "runName"), 0, &r);
+    if (rc)
+        return rc;
+    struct str text = gql_in_str(ch->in, "text");
+    return db_exec(db, e,
+                   "INSERT INTO alerts (run_id, title, text, severity, wait_ms, created_at)"
+                   " VALUES ($1, $2, $3, $4, $5, $6)",
+                   DB_ARGS(db_i(r.id), db_s(gql_in_str(ch->in, "title")), db_s(text.p ? text : STR("")),
+                           db_s(gql_in_str(ch->in, "severity")), db_i(gql_in_int(ch->in, "waitDuration", 0)),
+                           db_i(now_us())));
+}
+
+void resolve_Mutation_notifyScriptableRunAlert(struct gql_call *c, const void *obj)
+{
+    run_change(c, alert_job, NULL);
+}

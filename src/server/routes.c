@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+#include "server/routes.h"
+#include "server/graphql_route.h"
+#include "server/metrics.h"
+#include "server/server.h"
+
+enum { MIB = 1 << 20 };
+
+static void handle_health(struct http_request *r)
+{
+    http_reply_str(r, 200, "application/json", STR("{\"ok\":true,\"ready\":true}"));
+}
+
+static void handle_front(struct http_request *r)
+{
+    http_reply_str(r, 200, "text/plain; charset=utf-8", STR("tare server " TARE_VERSION "\n"));
+}
+
+static void handle_metrics(struct http_request *r)
+{
+    struct buf b = {0};
+    metrics_write(r->app, &b);
+    http_reply(r, 200, "text/plain; version=0.0.4; charset=utf-8", &b);
+}
+
+const struct http_route server_routes[] = {
+    {"GET", "/", .open = true, .quick = true, .handle = handle_front},
+    {"GET", "/healthz", .open = true, .quick = true, .handle = handle_health},
+    {"GET", "/ready", .open = true, .quick = true, .handle = handle_health},
+    {"GET", "/metrics", .handle = handle_metrics},
+    {"POST", "/graphql", .body = HTTP_KEPT, .max_body = 64 * MIB, .handle = graphql_handle},
+    {0},
+};

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/* The running server: what is made in main, in this order, and freed in reverse. Every request
+ * handler and resolver reaches it through http_request.app or request.server. */
+#ifndef TARE_SERVER_SERVER_H
+#define TARE_SERVER_SERVER_H
+
+#include "server/options.h"
+
+#include <stdint.h>
+
+struct server {
+    struct server_options options;
+    int lock_fd;             /* keeps a second server off the directory */
+    unsigned char secret[32]; /* signs upload URLs: token.h */
+    struct db *db;
+    struct blobs *blobs;
+    struct auth *auth;
+    struct gql_cache *documents;
+    struct metrics *metrics;
+    struct access_log *access_log;
+    struct http_server *http;
+    struct janitor *janitor;
+    int64_t started_ns; /* clock_mono_ns */
+};
+
+#endif
