@@ -28,13 +28,16 @@
     X(TARE_EPERM, -5014, "not permitted")                               \
     X(TARE_ESERVICE, -5015, "the service is not available")             \
     X(TARE_ECANCELLED, -5016, "cancelled")                              \
-    X(TARE_ECONFLICT, -5017, "conflicts with another change")
+    X(TARE_ECONFLICT, -5017, "conflicts with another change")           \
+    X(TARE_EFORKED, -5018, "the run belongs to the parent process")
 
+#ifndef TARE_ERROR_CODES /* tare.h has given them already */
 enum tare_error_code {
 #define X(name, value, text) name = value,
     TARE_ERRORS(X)
 #undef X
 };
+#endif
 
 /* Text of `code`, whether ours or an errno value; never NULL; static storage. Any thread. */
 const char *err_text(int code);

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT */
+/* FIPS 180-4 and RFC 1321, straight from the standards: speed does not matter here, the files
+ * are small or read from disk. */
+#include "client/digest.h"
+
+#include <string.h>
+
+static uint32_t rotr(uint32_t v, int n)
+{
+    return v >> n | v << (32 - n);
+}
+
+static uint32_t rotl(uint32_t v, int n)
+{
+    return v << n | v >> (32 - n);
+}
+
+/* Gather bytes into blocks and hand each full one to `compress`. */
+static void add(struct digest *d, const void *p, size_t n,
+                void (*compress)(uint32_t *h, const uint8_t *block))
+{
+    const uint8_t *at = p;
+    size_t have = d->n_bytes % DIGEST_BLOCK;
+    d->n_bytes += n;
+    while (n) {
+        size_t k = DIGEST_BLOCK - have < n ? DIGEST_BLOCK - have : n;
+        memcpy(d->block + have, at, k);
+        at += k;
+        n -= k;
+        have += k;
+        if (have == DIGEST_BLOCK) {
+            compress(d->h, d->block);
+            have = 0;
+        }
+    }
+}
+
+static const uint32_t sha256_k[64] = {
+    0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
+    0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
+    0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
+    0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
+    0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
+    0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
+    0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
+    0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2,
+};
+
+static void sha256_schedule(uint32_t w[64], const uint8_t *block)
+{
+    for (int i = 0; i < 16; i++)
+        w[i] = (uint32_t)block[4 * i] << 24 | (uint32_t)block[4 * i + 1] << 16 |
+               (uint32_t)block[4 * i + 2] << 8 | block[4 * i + 3];
+    for (int i = 16; i < 64; i++) {
+        uint32_t s0 = rotr(w[i - 15], 7) ^ rotr(w[i - 15], 18) ^ w[i - 15] >> 3;
+        uint32_t s1 = rotr(w[i - 2], 17) ^ rotr(w[i - 2], 19) ^ w[i - 2] >> 10;
+        w[i] = w[i - 16] + s0 + w[i - 7] + s1;
+    }
+}
+
+static void sha256_compress(uint32_t *h, const uint8_t *block)
+{
+    uint32_t w[64], v[8];
+    sha256_schedule(w, block);
+    memcpy(v, h, sizeof v);
+    for (int i = 0; i < 64; i++) {
+        uint32_t s1 = rotr(v[4], 6) ^ rotr(v[4], 11) ^ rotr(v[4], 25);
+        uint32_t ch = (v[4] & v[5]) ^ (~v[4] & v[6]);
+        uint32_t t1 = v[7] + s1 + ch + sha256_k[i] + w[i];
+        uint32_t s0 = rotr(v[0], 2) ^ rotr(v[0], 13) ^ rotr(v[0], 22);
+        uint32_t maj = (v[0] & v[1]) ^ (v[0] & v[2]) ^ (v[1] & v[2]);
+        memmove(v + 1, v, 7 * sizeof *v);
+        v[4] += t1;
+        v[0] = t1 + s0 + maj;
+    }
+    for (int i = 0; i < 8; i++)
+        h[i] += v[i];
+}
+
+void sha256_init(struct digest *d)
+{
+    static const uint32_t start[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+                                      0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+    memcpy(d->h, start, sizeof start);
+    d->n_bytes = 0;
+}
+
+void sha256_add(struct digest *d, const void *p, size_t n)
+{
+    add(d, p, n, sha256_compress);
+}
+
+void sha256_end(struct digest *d, uint8_t to[SHA256_BYTES])
+{
+    uint64_t bits = d->n_bytes * 8;
+    uint8_t length[8];
+    for (int i = 0; i < 8; i++)
+        length[i] = (uint8_t)(bits >> (56 - 8 * i));
+    sha256_add(d, "\x80", 1);
+    while (d->n_bytes % DIGEST_BLOCK != 56)
+        sha256_add(d, "", 1);
+    sha256_add(d, length, sizeof length);
+    for (int i = 0; i < SHA256_BYTES; i++)
+        to[i] = (uint8_t)(d->h[i / 4] >> (24 - 8 * (i % 4)));
+}
+
+/* floor(2^32 * |sin(i + 1)|) */
+static const uint32_t md5_k[64] = {
+    0xd76aa478, 0xe8c7b756, 0x242070db, 0xc1bdceee, 0xf57c0faf, 0x4787c62a, 0xa8304613, 0xfd469501,
+    0x698098d8, 0x8b44f7af, 0xffff5bb1, 0x895cd7be, 0x6b901122, 0xfd987193, 0xa679438e, 0x49b40821,
+    0xf61e2562, 0xc040b340, 0x265e5a51, 0xe9b6c7aa, 0xd62f105d, 0x02441453, 0xd8a1e681, 0xe7d3fbc8,
+    0x21e1cde6, 0xc33707d6, 0xf4d50d87, 0x455a14ed, 0xa9e3e905, 0xfcefa3f8, 0x676f02d9, 0x8d2a4c8a,
+    0xfffa3942, 0x8771f681, 0x6d9d6122, 0xfde5380c, 0xa4beea44, 0x4bdecfa9, 0xf6bb4b60, 0xbebfbc70,
+    0x289b7ec6, 0xeaa127fa, 0xd4ef3085, 0x04881d05, 0xd9d4d039, 0xe6db99e5, 0x1fa27cf8, 0xc4ac5665,
+    0xf4292244, 0x432aff97, 0xab9423a7, 0xfc93a039, 0x655b59c3, 0x8f0ccc92, 0xffeff47d, 0x85845dd1,
+    0x6fa87e4f, 0xfe2ce6e0, 0xa3014314, 0x4e0811a1, 0xf7537e82, 0xbd3af235, 0x2ad7d2bb, 0xeb86d391,
+};
+
+/* The mixing function of a round and which word it takes. */
+static uint32_t md5_mix(int i, const uint32_t *v, int *word)
+{
+    switch (i / 16) {
+    case 0:
+        *word = i;
+        return (v[1] & v[2]) | (~v[1] & v[3]);
+    case 1:
+        *word = (5 * i + 1) % 16;
+        return (v[3] & v[1]) | (~v[3] & v[2]);
+    case 2:
+        *word = (3 * i + 5) % 16;
+        return v[1] ^ v[2] ^ v[3];
+    default:
+        *word = 7 * i % 16;
+        return v[2] ^ (v[1] | ~v[3]);
+    }
+}
+
+static void md5_compress(uint32_t *h, const uint8_t *block)
+{
+    static const uint8_t shifts[4][4] = {
+        {7, 12, 17, 22}, {5, 9, 14, 20}, {4, 11, 16, 23}, {6, 10, 15, 21}};
+    uint32_t v[4];
+    memcpy(v, h, sizeof v);
+    for (int i = 0; i < 64; i++) {
+        int word;
+        uint32_t f = md5_mix(i, v, &word);
+        const uint8_t *b = block + 4 * word;
+        uint32_t m = (uint32_t)b[3] << 24 | (uint32_t)b[2] << 16 | (uint32_t)b[1] << 8 | b[0];
+        uint32_t next = v[1] + rotl(v[0] + f + md5_k[i] + m, shifts[i / 16][i % 4]);
+        v[0] = v[3], v[3] = v[2], v[2] = v[1], v[1] = next;
+    }
+    for (int i = 0; i < 4; i++)
+        h[i] += v[i];
+}
+
+void md5_init(struct digest *d)
+{
+    static const uint32_t start[4] = {0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476};
+    memcpy(d->h, start, sizeof start);
+    d->n_bytes = 0;
+}
+
+void md5_add(struct digest *d, const void *p, size_t n)
+{
+    add(d, p, n, md5_compress);
+}
+
+void md5_end(struct digest *d, uint8_t to[MD5_BYTES])
+{
+    uint64_t bits = d->n_bytes * 8;
+    uint8_t length[8];
+    for (int i = 0; i < 8; i++)
+        length[i] = (uint8_t)(bits >> 8 * i);
+    md5_add(d, "\x80", 1);
+    while (d->n_bytes % DIGEST_BLOCK != 56)
+        md5_add(d, "", 1);
+    md5_add(d, length, sizeof length);
+    for (int i = 0; i < MD5_BYTES; i++)
+        to[i] = (uint8_t)(d->h[i / 4] >> 8 * (i % 4));
+}
+
+void digest_hex(char *to, const uint8_t *bytes, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        *to++ = "0123456789abcdef"[bytes[i] >> 4];
+        *to++ = "0123456789abcdef"[bytes[i] & 15];
+    }
+    *to = 0;
+}
+
+void digest_base64(char *to, const uint8_t *bytes, size_t n)
+{
+    static const char set[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for (size_t i = 0; i < n; i += 3) {
+        uint32_t v = (uint32_t)bytes[i] << 16;
+        v |= i + 1 < n ? (uint32_t)bytes[i + 1] << 8 : 0;
+        v |= i + 2 < n ? bytes[i + 2] : 0;
+        *to++ = set[v >> 18];
+        *to++ = set[v >> 12 & 63];
+        *to++ = i + 1 < n ? set[v >> 6 & 63] : '=';
+        *to++ = i + 2 < n ? set[v & 63] : '=';
+    }
+    *to = 0;
+}

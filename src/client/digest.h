@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/* SHA-256 (names of media files) and MD5 (digests of artifacts), without a library. Any thread. */
+#ifndef TARE_CLIENT_DIGEST_H
+#define TARE_CLIENT_DIGEST_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { SHA256_BYTES = 32, MD5_BYTES = 16, DIGEST_BLOCK = 64 };
+
+struct digest {
+    uint32_t h[8];
+    uint64_t n_bytes;
+    uint8_t block[DIGEST_BLOCK];
+};
+
+void sha256_init(struct digest *d);
+void sha256_add(struct digest *d, const void *p, size_t n);
+void sha256_end(struct digest *d, uint8_t to[SHA256_BYTES]);
+
+void md5_init(struct digest *d);
+void md5_add(struct digest *d, const void *p, size_t n);
+void md5_end(struct digest *d, uint8_t to[MD5_BYTES]);
+
+/* Lower-case hex, NUL-terminated: 2 * n + 1 bytes. */
+void digest_hex(char *to, const uint8_t *bytes, size_t n);
+/* Base64 with padding, NUL-terminated: (n + 2) / 3 * 4 + 1 bytes. */
+void digest_base64(char *to, const uint8_t *bytes, size_t n);
+
+#endif
