@@ -20,7 +20,7 @@ char *path_join(const char *a, const char *b)
 
 static const char *last_slash(struct str path)
 {
-    return path.n ? memrchr(path.p, '/', path.n) : NULL;
+    return path.p && path.n ? memrchr(path.p, '/', path.n) : NULL;
 }
 
 struct str path_base(struct str path)
