@@ -283,8 +283,9 @@ static int wait_for_gate(struct db_conn *c, void *arg, struct err *e)
 {
     (void)c;
     (void)e;
-    pthread_mutex_lock(arg);
-    pthread_mutex_unlock(arg);
+    struct counter *gate = arg;
+    pthread_mutex_lock(&gate->lock);
+    pthread_mutex_unlock(&gate->lock);
     return 0;
 }
 
@@ -295,14 +296,14 @@ static void test_a_full_queue_refuses(void **state)
     struct db_options options = {.url = f->url, .max_queue_jobs = 3, .max_queue_bytes = 1000};
     assert_int_equal(db_open(&options, &f->db, &f->e), 0);
     struct counter n = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
-    pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
-    pthread_mutex_lock(&gate);
+    struct counter gate = n;
+    pthread_mutex_lock(&gate.lock);
     assert_int_equal(db_submit(f->db, 400, wait_for_gate, count_done, &gate), 0);
     assert_int_equal(db_submit(f->db, 700, add_row, count_done, &n), TARE_EFULL);
     assert_int_equal(db_submit(f->db, 1, add_row, count_done, &n), 0);
     assert_int_equal(db_submit(f->db, 1, add_row, count_done, &n), 0);
     assert_int_equal(db_submit(f->db, 1, add_row, count_done, &n), TARE_EFULL);
-    pthread_mutex_unlock(&gate);
+    pthread_mutex_unlock(&gate.lock);
     assert_int_equal(put(f, "still", "works"), 1);
 }
 

@@ -81,7 +81,7 @@ static void test_what_is_no_filter(void **state)
     expect(TARE_EINVAL, bad, sizeof bad / sizeof *bad);
     assert_int_equal(match("{\"n\":{\"$where\":1}}"), TARE_EUNSUPPORTED);
     assert_int_equal(match("{\"$where\":1}"), TARE_EUNSUPPORTED);
-    char deep[400] = "";
+    char deep[600] = "";
     for (int i = 0; i < 40; i++)
         strcat(deep, "{\"$or\":[");
     strcat(deep, "{}");

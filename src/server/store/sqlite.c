@@ -132,7 +132,8 @@ static int stmt_new(struct conn *c, const char *sql, uint64_t hash, struct stmt 
     if (st)
         st->sql = mem_strndup(sql, strlen(sql));
     if (!numbered || !st || !st->sql) {
-        mem_free(st);
+        if (st)
+            stmt_free(st);
         return err_set(e, TARE_ENOMEM, "out of memory");
     }
     int rc = sqlite3_prepare_v3(c->h, numbered, -1, SQLITE_PREPARE_PERSISTENT, &st->s, NULL);
