@@ -186,20 +186,33 @@ int history_merge(struct db *db, int64_t run, bool finish, struct err *e)
     return rc < 0 ? rc : merged;
 }
 
-int history_merge_due(struct db *db, int64_t *runs, int max, struct err *e)
+static int list_runs(struct db *db, const char *sql, int64_t *runs, int max, struct err *e)
 {
     struct db_conn *c;
     int n = 0, rc = db_read_begin(db, &c, e);
     if (rc)
         return rc;
     struct db_rows *rows = NULL;
-    rc = db_query(c, e, &rows,
-                  "SELECT id FROM runs WHERE tail_segments > 0 AND (tail_segments >= $1 OR "
-                  "state IN ('finished', 'failed', 'crashed', 'killed')) ORDER BY tail_segments DESC LIMIT $2",
-                  DB_ARGS(db_i(MERGE_AT), db_i(max)));
+    rc = db_query(c, e, &rows, sql, DB_ARGS(db_i(MERGE_AT), db_i(max)));
     while (rc >= 0 && (rc = db_next(rows, e)) == 1)
         runs[n++] = db_int(rows, 0);
     db_rows_end(rows);
     db_read_end(c);
     return rc < 0 ? rc : n;
+}
+
+int history_merge_due(struct db *db, int64_t *runs, int max, struct err *e)
+{
+    return list_runs(db,
+                     "SELECT id FROM runs WHERE tail_segments > 0 AND tail_segments >= $1 "
+                     "ORDER BY tail_segments DESC LIMIT $2",
+                     runs, max, e);
+}
+
+int history_merge_ended(struct db *db, int64_t *runs, int max, struct err *e)
+{
+    return list_runs(db,
+                     "SELECT id FROM runs WHERE tail_segments > 0 AND tail_segments < $1 AND "
+                     "state IN ('finished', 'failed', 'crashed', 'killed', 'preempted') LIMIT $2",
+                     runs, max, e);
 }

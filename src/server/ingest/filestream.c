@@ -1,0 +1,478 @@
+/* SPDX-License-Identifier: MIT */
+/* Reading a body goes over its bytes once: objects are walked as they come, and each history line is
+ * freed of its string escapes into one scratch buffer and taken apart there (store/rowset.h). */
+#include "server/ingest/filestream.h"
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/number.h"
+
+#include <string.h>
+
+enum file { F_HISTORY, F_EVENTS, F_SUMMARY, F_CONSOLE, F_OTHER };
+
+static const char *const file_names[] = {"wandb-history.jsonl", "wandb-events.jsonl",
+                                         "wandb-summary.json", "output.log"};
+
+struct reader {
+    const char *p, *end;
+    struct filestream *fs;
+    struct rowset rows[HISTORY_STREAMS];
+    int64_t offset[HISTORY_STREAMS];
+    struct buf line; /* the content string in hand, unescaped */
+    struct buf key;
+    int rc; /* why reading stopped */
+};
+
+static bool stop(struct reader *r, int rc)
+{
+    if (!r->rc)
+        r->rc = rc;
+    return false;
+}
+
+static bool expect(struct reader *r, char c)
+{
+    r->p = json_skip_space(r->p, r->end);
+    if (r->p >= r->end || *r->p != c)
+        return stop(r, TARE_EFORMAT);
+    r->p++;
+    return true;
+}
+
+static bool peek(struct reader *r, char c)
+{
+    r->p = json_skip_space(r->p, r->end);
+    return r->p < r->end && *r->p == c;
+}
+
+static bool skip_value(struct reader *r)
+{
+    const char *q = json_skip(r->p, r->end);
+    if (!q)
+        return stop(r, TARE_EFORMAT);
+    r->p = q;
+    return true;
+}
+
+/* ---- strings ---- */
+
+/* The usual escapes, 0 for \u (and for what is none). */
+static char escape_of(char c)
+{
+    switch (c) {
+    case '"':
+    case '\\':
+    case '/':
+        return c;
+    case 'n':
+        return '\n';
+    case 't':
+        return '\t';
+    case 'r':
+        return '\r';
+    case 'b':
+        return '\b';
+    case 'f':
+        return '\f';
+    default:
+        return 0;
+    }
+}
+
+/* A high bit for each byte of `w` that is a quote, a backslash or below 0x20. */
+static uint64_t special_bytes(uint64_t w)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), high = ones * 0x80;
+    uint64_t quote = w ^ (ones * '"'), backslash = w ^ (ones * '\\');
+    return (((quote - ones) & ~quote) | ((backslash - ones) & ~backslash) | ((w - ones * 0x20) & ~w)) & high;
+}
+
+/* Copy plain bytes from *p up to the next special one, 8 at a time; room for 8 more must be in `to`
+ * at each step. */
+static bool copy_plain(const char **p, const char *end, struct buf *to)
+{
+    for (;;) {
+        if (to->cap - to->len < 16 && !buf_reserve(to, to->cap + 256))
+            return false;
+        if (end - *p < 8)
+            break;
+        uint64_t w;
+        memcpy(&w, *p, 8);
+        memcpy(to->data + to->len, &w, 8);
+        uint64_t special = special_bytes(w);
+        if (special) {
+            size_t n = (size_t)__builtin_ctzll(special) / 8;
+            *p += n;
+            to->len += n;
+            return true;
+        }
+        *p += 8;
+        to->len += 8;
+    }
+    while (*p < end && **p != '"' && **p != '\\' && (unsigned char)**p >= 0x20)
+        to->data[to->len++] = *(*p)++;
+    return true;
+}
+
+/* A string with \u escapes: find its end, then let base do it. */
+static bool read_string_slowly(struct reader *r, const char *start, struct buf *to, size_t old_len)
+{
+    const char *q = json_skip(start - 1, r->end);
+    if (!q)
+        return stop(r, TARE_EFORMAT);
+    to->len = old_len;
+    int rc = json_unescape(to, str_make(start, (size_t)(q - 1 - start)));
+    r->p = q;
+    return rc ? stop(r, rc) : true;
+}
+
+/* A string at r->p, appended to `to`. */
+static bool read_string(struct reader *r, struct buf *to)
+{
+    if (!expect(r, '"'))
+        return false;
+    const char *start = r->p;
+    size_t old_len = to->len;
+    for (;;) {
+        if (!copy_plain(&r->p, r->end, to))
+            return stop(r, TARE_ENOMEM);
+        if (r->p >= r->end || (unsigned char)*r->p < 0x20)
+            return stop(r, TARE_EFORMAT);
+        if (*r->p == '"') {
+            r->p++;
+            return true;
+        }
+        char c = r->end - r->p > 1 ? escape_of(r->p[1]) : 0;
+        if (!c)
+            return read_string_slowly(r, start, to, old_len);
+        to->data[to->len++] = c;
+        r->p += 2;
+    }
+}
+
+/* ---- walking objects ---- */
+
+/* After '{': the next key into r->key, its colon eaten. False at the end (r->rc 0) or if malformed. */
+static bool next_key(struct reader *r, bool *first)
+{
+    if (peek(r, '}')) {
+        r->p++;
+        return false;
+    }
+    if (!*first && !expect(r, ','))
+        return false;
+    *first = false;
+    buf_clear(&r->key);
+    return peek(r, '"') ? read_string(r, &r->key) && expect(r, ':') : stop(r, TARE_EFORMAT);
+}
+
+static bool key_is(const struct reader *r, const char *name)
+{
+    return str_eqz(buf_str(&r->key), name);
+}
+
+static bool read_int(struct reader *r, int64_t *to)
+{
+    double d;
+    r->p = json_skip_space(r->p, r->end);
+    size_t left = (size_t)(r->end - r->p), n = number_parse_i64(r->p, left, to);
+    if (!n && (n = number_parse_double(r->p, left, &d)) != 0) {
+        if (!(d > -0x1p53 && d < 0x1p53))
+            return stop(r, TARE_EFORMAT);
+        *to = (int64_t)d;
+    }
+    r->p += n;
+    return n ? true : stop(r, TARE_EFORMAT);
+}
+
+static bool read_bool(struct reader *r, bool *to)
+{
+    const char *at = json_skip_space(r->p, r->end);
+    if (!skip_value(r))
+        return false;
+    *to = *at == 't';
+    return true;
+}
+
+/* ---- files ---- */
+
+static bool add_console_line(struct reader *r)
+{
+    struct filestream *fs = r->fs;
+    if (fs->console.n == fs->console.cap) {
+        size_t cap = fs->console.cap ? fs->console.cap * 2 : 64;
+        struct str *lines = mem_realloc(fs->console.lines, cap * sizeof *lines);
+        if (!lines)
+            return stop(r, TARE_ENOMEM);
+        fs->console.lines = lines;
+        fs->console.cap = cap;
+    }
+    /* an offset until the text stands still */
+    fs->console.lines[fs->console.n++] = (struct str){(const char *)fs->text.len, r->line.len};
+    return buf_put_str(&fs->text, buf_str(&r->line)) == 0 ? true : stop(r, TARE_ENOMEM);
+}
+
+static bool add_summary(struct reader *r)
+{
+    struct str text = buf_str(&r->line);
+    const char *first = text.n ? json_skip_space(text.p, text.p + text.n) : "";
+    if (!json_valid(text) || *first != '{')
+        return stop(r, TARE_EFORMAT);
+    buf_clear(&r->fs->summary);
+    return buf_put_str(&r->fs->summary, text) == 0 ? true : stop(r, TARE_ENOMEM);
+}
+
+static bool add_line(struct reader *r, enum file file)
+{
+    int rc;
+    buf_clear(&r->line);
+    if (!read_string(r, &r->line))
+        return false;
+    switch (file) {
+    case F_HISTORY:
+    case F_EVENTS:
+        rc = rowset_add_line(&r->rows[file], buf_str(&r->line));
+        return rc ? stop(r, rc) : true;
+    case F_SUMMARY:
+        return add_summary(r);
+    case F_CONSOLE:
+        return add_console_line(r);
+    default:
+        return true;
+    }
+}
+
+static bool read_content(struct reader *r, enum file file)
+{
+    bool first = true;
+    if (!expect(r, '['))
+        return false;
+    while (!peek(r, ']')) {
+        if (!first && !expect(r, ','))
+            return false;
+        first = false;
+        if (!add_line(r, file))
+            return false;
+    }
+    r->p++;
+    return true;
+}
+
+static bool read_file(struct reader *r, enum file file)
+{
+    bool first = true;
+    int64_t offset = 0;
+    if (file == F_OTHER)
+        return skip_value(r);
+    if (!expect(r, '{'))
+        return false;
+    while (next_key(r, &first)) {
+        bool ok = key_is(r, "offset")    ? read_int(r, &offset)
+                  : key_is(r, "content") ? read_content(r, file)
+                                         : skip_value(r);
+        if (!ok)
+            return false;
+    }
+    if (r->rc)
+        return false;
+    if (offset < 0 || offset > INT64_MAX / 4)
+        return stop(r, TARE_EFORMAT);
+    if (file == F_HISTORY || file == F_EVENTS)
+        r->offset[file] = offset;
+    else if (file == F_CONSOLE)
+        r->fs->console.first_line = offset;
+    return true;
+}
+
+static bool read_files(struct reader *r)
+{
+    bool first = true, seen[F_OTHER] = {false};
+    if (!expect(r, '{'))
+        return false;
+    while (next_key(r, &first)) {
+        int file = 0;
+        while (file < F_OTHER && !key_is(r, file_names[file]))
+            file++;
+        if (file < F_OTHER && seen[file])
+            return stop(r, TARE_EFORMAT); /* one range a file */
+        if (file < F_OTHER)
+            seen[file] = true;
+        if (!read_file(r, (enum file)file))
+            return false;
+    }
+    return r->rc == 0;
+}
+
+static bool read_body(struct reader *r)
+{
+    bool first = true;
+    if (!expect(r, '{'))
+        return false;
+    while (next_key(r, &first)) {
+        bool null = peek(r, 'n');
+        bool ok = null                      ? skip_value(r)
+                  : key_is(r, "files")      ? read_files(r)
+                  : key_is(r, "complete")   ? read_bool(r, &r->fs->complete)
+                  : key_is(r, "preempting") ? read_bool(r, &r->fs->preempting)
+                  : key_is(r, "exitcode")   ? read_int(r, &r->fs->exitcode)
+                                            : skip_value(r);
+        if (!ok)
+            return false;
+    }
+    if (r->rc)
+        return false;
+    r->p = json_skip_space(r->p, r->end);
+    return r->p == r->end ? true : stop(r, TARE_EFORMAT);
+}
+
+/* ---- reading ---- */
+
+static int encode(struct reader *r)
+{
+    struct filestream *fs = r->fs;
+    int rc = 0;
+    for (int i = 0; i < HISTORY_STREAMS && !rc; i++) {
+        const struct rowset *rs = &r->rows[i];
+        for (uint32_t k = 0; i == F_HISTORY && k < rs->n_columns; k++)
+            fs->n_values += rs->columns[k].n;
+        if (rs->n_rows)
+            rc = history_batch_encode(rs, r->offset[i], 1, &fs->batches[i]);
+        fs->n_bytes += fs->batches[i].n_bytes;
+    }
+    for (size_t i = 0; i < fs->console.n; i++)
+        fs->console.lines[i].p = fs->text.data + (size_t)fs->console.lines[i].p;
+    fs->n_bytes += fs->text.len + fs->summary.len + fs->console.cap * sizeof *fs->console.lines;
+    return rc;
+}
+
+int filestream_read(struct str body, struct filestream *to, struct err *e)
+{
+    struct reader r = {.p = body.p, .end = body.p + body.n, .fs = to};
+    memset(to, 0, sizeof *to);
+    for (int i = 0; i < HISTORY_STREAMS; i++)
+        rowset_init(&r.rows[i]);
+    if (body.n && json_skip_space(r.p, r.end) != r.end)
+        read_body(&r);
+    if (!r.rc)
+        r.rc = encode(&r);
+    for (int i = 0; i < HISTORY_STREAMS; i++)
+        rowset_fini(&r.rows[i]);
+    buf_fini(&r.line);
+    buf_fini(&r.key);
+    if (!r.rc)
+        return 0;
+    filestream_fini(to);
+    return err_set(e, r.rc, "file stream: %s at byte %zu", err_text(r.rc), (size_t)(r.p - body.p));
+}
+
+void filestream_fini(struct filestream *fs)
+{
+    for (int i = 0; i < HISTORY_STREAMS; i++)
+        history_batch_fini(&fs->batches[i]);
+    mem_free(fs->console.lines);
+    buf_fini(&fs->text);
+    buf_fini(&fs->summary);
+    memset(fs, 0, sizeof *fs);
+}
+
+/* ---- storing ---- */
+
+/* One statement: counters, summary, heartbeat and state. A run that has ended stays so, whatever late
+ * retry arrives; asked to stop and ended badly is "killed", suspended and ended badly "preempted". */
+static int update_run(struct db_conn *c, int64_t run, const struct filestream *fs,
+                      const struct history_change *ch, struct filestream_answer *answer, struct err *e)
+{
+    int64_t now_us = clock_wall_ns() / 1000;
+    int64_t log_end = fs->console.n ? fs->console.first_line + (int64_t)fs->console.n : 0;
+    AUTO_ROWS struct db_rows *rows = NULL;
+    int rc = db_first(
+        c, e, &rows,
+        "UPDATE runs SET "
+        "history_lines = CASE WHEN history_lines < $2 THEN $2 ELSE history_lines END, "
+        "events_lines = CASE WHEN events_lines < $3 THEN $3 ELSE events_lines END, "
+        "log_lines = CASE WHEN log_lines < $4 THEN $4 ELSE log_lines END, "
+        "last_step = CASE WHEN $2 > 0 AND last_step < $5 THEN $5 ELSE last_step END, "
+        "tail_segments = tail_segments + $6, tail_lines = tail_lines + $7, stored_bytes = stored_bytes + $8, "
+        "summary = COALESCE($9, summary), heartbeat_at = $10, updated_at = $10, "
+        "exitcode = CASE WHEN $11 = 1 THEN $12 ELSE exitcode END, "
+        "finished_at = CASE WHEN $11 = 1 THEN $10 ELSE finished_at END, "
+        "state = CASE WHEN $11 = 1 THEN CASE WHEN $12 = 0 THEN 'finished' WHEN stop_requested = 1 THEN 'killed' "
+        "WHEN state = 'preempting' THEN 'preempted' ELSE 'failed' END "
+        "WHEN $13 = 1 THEN 'preempting' WHEN state IN ('pending', 'crashed') THEN 'running' ELSE state END "
+        "WHERE id = $1 AND deleted_at IS NULL RETURNING stop_requested, tail_segments",
+        DB_ARGS(db_i(run), db_i(ch->end_line[HISTORY_METRICS]), db_i(ch->end_line[HISTORY_EVENTS]),
+                db_i(log_end), db_i(ch->last_step), db_i(ch->tail_segments), db_i(ch->tail_lines),
+                db_i(ch->n_bytes), db_s(fs->summary.len ? buf_str(&fs->summary) : (struct str){NULL, 0}),
+                db_i(now_us), db_i(fs->complete), db_i(fs->exitcode), db_i(fs->preempting)));
+    if (rc == 1) {
+        answer->stopped = db_int(rows, 0);
+        answer->tail_segments = db_int(rows, 1);
+        rc = db_next(rows, e);
+        return rc < 0 ? rc : 0;
+    }
+    return rc < 0 ? rc : err_set(e, TARE_ENOTFOUND, "no such run");
+}
+
+int filestream_store(struct db_conn *c, int64_t run, int64_t writer, const struct filestream *fs,
+                     struct filestream_answer *answer, struct err *e)
+{
+    struct history_change change = {0};
+    int rc = 0;
+    for (int i = 0; i < HISTORY_STREAMS && !rc; i++)
+        if (fs->batches[i].n_lines)
+            rc = history_append(c, run, (enum history_stream)i, writer, &fs->batches[i], &change, e);
+    if (!rc)
+        rc = console_write(c, run, fs->console.first_line, fs->console.lines, fs->console.n, e);
+    return rc ? rc : update_run(c, run, fs, &change, answer, e);
+}
+
+struct post {
+    struct filestream fs;
+    int64_t run, writer;
+    struct filestream_answer answer;
+    filestream_done_fn done;
+    void *arg;
+};
+
+static int post_job(struct db_conn *c, void *arg, struct err *e)
+{
+    struct post *p = arg;
+    return filestream_store(c, p->run, p->writer, &p->fs, &p->answer, e);
+}
+
+static void post_done(int rc, const struct err *e, void *arg)
+{
+    struct post *p = arg;
+    filestream_fini(&p->fs);
+    p->done(rc, &p->answer, e, p->arg);
+    mem_free(p);
+}
+
+int filestream_post(struct db *db, int64_t run, int64_t writer, struct str body,
+                    filestream_done_fn done, void *arg, struct err *e)
+{
+    struct post *p = mem_calloc(1, sizeof *p);
+    if (!p)
+        return err_set(e, TARE_ENOMEM, "out of memory");
+    p->run = run;
+    p->writer = writer;
+    p->done = done;
+    p->arg = arg;
+    int rc = filestream_read(body, &p->fs, e);
+    if (!rc) {
+        rc = db_submit(db, p->fs.n_bytes, post_job, post_done, p);
+        if (!rc)
+            return 0;
+        filestream_fini(&p->fs);
+        err_set(e, rc, "%s", err_text(rc));
+    }
+    mem_free(p);
+    return rc;
+}
+
+int filestream_put_answer(struct buf *to, const struct filestream_answer *answer)
+{
+    return buf_printf(to, "{\"exitcode\":null,\"limits\":{},\"stopped\":%s}", answer->stopped ? "true" : "false");
+}
