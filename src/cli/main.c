@@ -27,7 +27,18 @@ static const struct cli_verb cli_version = {
 
 /* In the order of use. */
 static const struct cli_verb *const verbs[] = {
-    &cli_show, &cli_export, &cli_verify, &cli_server, &cli_help, &cli_version,
+    /* clang-format off */
+    &cli_run,
+    &cli_ls,
+    &cli_show,
+    &cli_tail,
+    &cli_export,
+    &cli_verify,
+    &cli_service,
+    &cli_server,
+    &cli_help,
+    &cli_version,
+    /* clang-format on */
 };
 
 enum { N_VERBS = sizeof verbs / sizeof *verbs };

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: MIT */
+/* `tare run`: a program in an environment in which it logs through Tare.
+ *
+ * The program stays in our process group, so the keys of the terminal reach it as they always do;
+ * signals that someone sends to us are passed on. The service is the one WANDB_SERVICE names, or
+ * the user's detached one, or else one of our own, which ends with us. */
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "cli/cli.h"
+#include "cli/launch.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { EXIT_NOT_EXECUTABLE = 126, EXIT_NO_COMMAND = 127, EXIT_BY_SIGNAL = 128 };
+#define SERVICE_END_NS ((int64_t)60 * 1000000000)
+#define LOOK_NS 2000000
+
+static volatile sig_atomic_t child;
+
+static void pass_on(int number, siginfo_t *info, void *context)
+{
+    (void)context;
+    int saved = errno;
+    bool from_terminal = info->si_code > 0 || info->si_pid == 0; /* all of the group have it */
+    if (child > 0 && !from_terminal)
+        kill(child, number);
+    errno = saved;
+}
+
+static const int passed[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH};
+
+static void catch_signals(void)
+{
+    struct sigaction a = {.sa_sigaction = pass_on, .sa_flags = SA_SIGINFO | SA_RESTART};
+    sigemptyset(&a.sa_mask);
+    for (size_t i = 0; i < sizeof passed / sizeof *passed; i++)
+        sigaction(passed[i], &a, NULL);
+}
+
+/* The service that WANDB_SERVICE names, or the detached one, if it answers. */
+static bool find_service(char token[LAUNCH_TOKEN_MAX])
+{
+    struct launch_address address;
+    char port_file[PATH_MAX];
+    pid_t pid;
+    const char *given = getenv("WANDB_SERVICE");
+    const char *path = given ? strstr(given, "-unix-") : NULL;
+    if (given && strstr(given, "-tcp-") && strlen(given) < LAUNCH_TOKEN_MAX) {
+        strcpy(token, given); /* trusted: there is no cheap way to ask */
+        return true;
+    }
+    if (path && strlen(path + 6) < sizeof address.socket && strlen(given) < LAUNCH_TOKEN_MAX) {
+        strcpy(address.socket, path + 6);
+        if (launch_answers(&address, &pid)) {
+            strcpy(token, given);
+            return true;
+        }
+    }
+    if (launch_port_file(port_file, false, NULL) == 0 &&
+        launch_read_port_file(port_file, &address) == 0 && launch_answers(&address, &pid)) {
+        launch_token(token, &address, pid);
+        return true;
+    }
+    return false;
+}
+
+/* Start a service of our own. */
+static int start_service(char token[LAUNCH_TOKEN_MAX], pid_t *pid, struct err *e)
+{
+    const char *tmp = getenv("TMPDIR");
+    char folder[PATH_MAX - 16], port_file[PATH_MAX];
+    struct launch_address address;
+    if (!tmp || strlen(tmp) > sizeof folder - 32)
+        tmp = "/tmp";
+    snprintf(folder, sizeof folder, "%s/tare-run-XXXXXX", *tmp ? tmp : "/tmp");
+    if (!mkdtemp(folder))
+        return err_set(e, -errno, "creating %s: %s", folder, strerror(errno));
+    snprintf(port_file, sizeof port_file, "%s/port", folder);
+    int rc = launch_service(port_file, false, NULL, &address, pid, e);
+    unlink(port_file);
+    rmdir(folder);
+    if (rc == 0)
+        launch_token(token, &address, *pid);
+    return rc;
+}
+
+static void set_environment(const char *token)
+{
+    setenv("WANDB_SERVICE", token, 1);
+    if (!getenv("WANDB_MODE") && !getenv("WANDB_BASE_URL"))
+        setenv("WANDB_MODE", "offline", 1);
+}
+
+static _Noreturn void exec_command(char **command)
+{
+    for (size_t i = 0; i < sizeof passed / sizeof *passed; i++)
+        signal(passed[i], SIG_DFL);
+    signal(SIGPIPE, SIG_DFL);
+    execvp(command[0], command);
+    int rc = errno == ENOENT ? EXIT_NO_COMMAND : EXIT_NOT_EXECUTABLE;
+    fprintf(stderr, "tare run: %s: %s\n", command[0],
+            errno == ENOENT ? "no such command" : strerror(errno));
+    _exit(rc);
+}
+
+/* Run it and wait. Returns its exit code as a shell would. */
+static int run_command(char **command)
+{
+    int status;
+    sigset_t all, before;
+    sigfillset(&all);
+    sigprocmask(SIG_BLOCK, &all, &before); /* until `child` is known */
+    catch_signals();
+    pid_t pid = fork();
+    if (pid == 0) {
+        sigprocmask(SIG_SETMASK, &before, NULL);
+        exec_command(command);
+    }
+    child = pid;
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    if (pid < 0)
+        return cli_fail("run", "starting %s: %s", command[0], strerror(errno));
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    child = 0;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_BY_SIGNAL + WTERMSIG(status);
+}
+
+/* The program has ended: our service takes in what it sent, closes its journals and ends. */
+static void end_service(pid_t pid)
+{
+    int64_t end = clock_mono_ns() + SERVICE_END_NS;
+    int status;
+    kill(pid, SIGTERM);
+    while (waitpid(pid, &status, WNOHANG) == 0) {
+        if (clock_mono_ns() > end) {
+            cli_fail("run", "the service (process %ld) is still writing; it goes on alone",
+                     (long)pid);
+            return;
+        }
+        nanosleep(&(struct timespec){.tv_nsec = LOOK_NS}, NULL);
+    }
+}
+
+static int verb_run(int argc, char **argv)
+{
+    int exit_code;
+    int n = cli_options(argc, argv, NULL, 0, true, &exit_code);
+    if (n < 0)
+        return exit_code;
+    if (n == 0)
+        return cli_misuse("run", "name a command: tare run -- python train.py");
+    char token[LAUNCH_TOKEN_MAX];
+    pid_t service = 0;
+    struct err e = {0};
+    if (!find_service(token) && start_service(token, &service, &e) < 0)
+        return cli_fail("run", "%s", e.text);
+    set_environment(token);
+    int rc = run_command(argv + 1);
+    if (service)
+        end_service(service);
+    return rc;
+}
+
+const struct cli_verb cli_run = {
+    "run",
+    "run a program so that it logs through Tare",
+    verb_run,
+    "usage: tare run [--] COMMAND [ARGUMENT...]\n"
+    "\n"
+    "Run COMMAND with WANDB_SERVICE set, so that the wandb package (unmodified) and libtare log "
+    "through\n"
+    "Tare: through the service that WANDB_SERVICE names already, or the one that `tare service\n"
+    "start` started, or one that lives as long as the command.\n"
+    "\n"
+    "WANDB_MODE is set to offline unless WANDB_MODE or WANDB_BASE_URL is set. Runs are kept in\n"
+    "./wandb; `tare ls` and `tare show` find them there.\n"
+    "\n"
+    "Signals sent to `tare run` are passed on to COMMAND.\n"
+    "\n"
+    "Exit code: that of COMMAND, 128 + n if signal n ended it; 127 there is no such command, 126 "
+    "it\n"
+    "cannot be executed; 1 no service could be started, 2 wrong use.\n",
+};
