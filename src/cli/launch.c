@@ -4,6 +4,8 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/os.h"
+#include "record/frame.h"
+#include "record/wire.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,6 +21,7 @@
 #include <uv.h>
 
 enum { MAX_ARGS = 64, PORT_FILE_BYTES = 4096 };
+enum { SERVER_REQUEST_TEARDOWN = 7, TEARDOWN_EXIT_CODE = 1 };
 #define START_TIMEOUT_NS ((int64_t)30 * 1000000000)
 #define LOOK_NS 2000000
 
@@ -65,25 +68,53 @@ int launch_read_port_file(const char *path, struct launch_address *to)
     return 0;
 }
 
-bool launch_answers(const struct launch_address *a, pid_t *pid)
+/* A connected socket, or -1. */
+static int connect_to(const struct launch_address *a)
 {
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
-    *pid = 0;
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
     if (fd < 0)
-        return false;
+        return -1;
     fcntl(fd, F_SETFD, FD_CLOEXEC);
     fcntl(fd, F_SETFL, O_NONBLOCK);
     memcpy(addr.sun_path, a->socket, strlen(a->socket) + 1);
-    bool up = connect(fd, (struct sockaddr *)&addr, sizeof addr) == 0;
+    if (connect(fd, (struct sockaddr *)&addr, sizeof addr) == 0)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+bool launch_answers(const struct launch_address *a, pid_t *pid)
+{
+    *pid = 0;
+    int fd = connect_to(a);
+    bool up = fd >= 0;
 #ifdef SO_PEERCRED
     struct ucred peer;
     socklen_t len = sizeof peer;
     if (up && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0)
         *pid = peer.pid;
 #endif
-    close(fd);
+    if (up)
+        close(fd);
     return up;
+}
+
+bool launch_teardown(const struct launch_address *a, int exit_code)
+{
+    char frame[64], body[32];
+    char *end = wire_put_tag(body, TEARDOWN_EXIT_CODE, WIRE_VARINT);
+    end = wire_put_varint(end, (uint64_t)exit_code);
+    struct str request = str_make(body, (size_t)(end - body));
+    frame_put_header(frame, (uint32_t)wire_bytes_size(SERVER_REQUEST_TEARDOWN, request.n));
+    end = wire_put_bytes(frame + FRAME_HEADER, SERVER_REQUEST_TEARDOWN, request);
+    size_t n = (size_t)(end - frame);
+    int fd = connect_to(a);
+    if (fd < 0)
+        return false;
+    bool sent = send(fd, frame, n, MSG_NOSIGNAL) == (ssize_t)n;
+    close(fd);
+    return sent;
 }
 
 /* In the child: become the service. Never returns. */

@@ -27,6 +27,10 @@ int launch_read_port_file(const char *path, struct launch_address *to);
 /* Whether a service accepts connections there; *pid is its process, 0 if that cannot be told. */
 bool launch_answers(const struct launch_address *a, pid_t *pid);
 
+/* Ask the service to end all runs that are still open, with this exit code, and then itself. False
+ * if it could not be told. */
+bool launch_teardown(const struct launch_address *a, int exit_code);
+
 /* Start this program as a service and wait for its port file (at most 30 s). With `detached` it
  * outlives us and its output goes nowhere; else it ends with us. `flags`: more of its flags,
  * NULL-terminated, or NULL. */

@@ -72,22 +72,22 @@ static bool find_service(char token[LAUNCH_TOKEN_MAX])
 }
 
 /* Start a service of our own. */
-static int start_service(char token[LAUNCH_TOKEN_MAX], pid_t *pid, struct err *e)
+static int start_service(char token[LAUNCH_TOKEN_MAX], struct launch_address *address, pid_t *pid,
+                         struct err *e)
 {
     const char *tmp = getenv("TMPDIR");
     char folder[PATH_MAX - 16], port_file[PATH_MAX];
-    struct launch_address address;
     if (!tmp || strlen(tmp) > sizeof folder - 32)
         tmp = "/tmp";
     snprintf(folder, sizeof folder, "%s/tare-run-XXXXXX", *tmp ? tmp : "/tmp");
     if (!mkdtemp(folder))
         return err_set(e, -errno, "creating %s: %s", folder, strerror(errno));
     snprintf(port_file, sizeof port_file, "%s/port", folder);
-    int rc = launch_service(port_file, false, NULL, &address, pid, e);
+    int rc = launch_service(port_file, false, NULL, address, pid, e);
     unlink(port_file);
     rmdir(folder);
     if (rc == 0)
-        launch_token(token, &address, *pid);
+        launch_token(token, address, *pid);
     return rc;
 }
 
@@ -133,12 +133,14 @@ static int run_command(char **command)
     return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_BY_SIGNAL + WTERMSIG(status);
 }
 
-/* The program has ended: our service takes in what it sent, closes its journals and ends. */
-static void end_service(pid_t pid)
+/* The program has ended: our service takes in what it sent, ends the runs that it left open with
+ * its exit code, as the SDK does with a service of its own, and then itself. */
+static void end_service(const struct launch_address *address, pid_t pid, int exit_code)
 {
     int64_t end = clock_mono_ns() + SERVICE_END_NS;
     int status;
-    kill(pid, SIGTERM);
+    if (!launch_teardown(address, exit_code))
+        kill(pid, SIGTERM);
     while (waitpid(pid, &status, WNOHANG) == 0) {
         if (clock_mono_ns() > end) {
             cli_fail("run", "the service (process %ld) is still writing; it goes on alone",
@@ -158,14 +160,15 @@ static int verb_run(int argc, char **argv)
     if (n == 0)
         return cli_misuse("run", "name a command: tare run -- python train.py");
     char token[LAUNCH_TOKEN_MAX];
+    struct launch_address address;
     pid_t service = 0;
     struct err e = {0};
-    if (!find_service(token) && start_service(token, &service, &e) < 0)
+    if (!find_service(token) && start_service(token, &address, &service, &e) < 0)
         return cli_fail("run", "%s", e.text);
     set_environment(token);
     int rc = run_command(argv + 1);
     if (service)
-        end_service(service);
+        end_service(&address, service, rc);
     return rc;
 }
 
