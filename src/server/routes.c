@@ -3,6 +3,7 @@
 #include "server/graphql_route.h"
 #include "server/metrics.h"
 #include "server/server.h"
+#include "server/storage.h"
 
 enum { MIB = 1 << 20 };
 
@@ -29,5 +30,13 @@ const struct http_route server_routes[] = {
     {"GET", "/ready", .open = true, .quick = true, .handle = handle_health},
     {"GET", "/metrics", .handle = handle_metrics},
     {"POST", "/graphql", .body = HTTP_KEPT, .max_body = 64 * MIB, .handle = graphql_handle},
+    {"PUT", "/storage/{token}/{name...}", .body = HTTP_STREAMED, .max_body = SIZE_MAX, .open = true, .secret_path = true,
+     .begin = storage_put_begin, .data = storage_put_data, .handle = storage_put_handle, .end = storage_put_end},
+    {"GET", "/storage/{token}/{name...}", .open = true, .secret_path = true, .cors = true, .handle = storage_get_handle},
+    {"GET", "/artifacts/{entity}/{digest}", .handle = storage_artifact_v1_handle},
+    {"GET", "/artifactsV2/{region}/{entity}/{project}/{collection}/{birth}/{digest}/{name}",
+     .handle = storage_artifact_v2_handle},
+    {"GET", "/artifactsV2/{region}/{entity}/{project}/{collection}/{artifact}/{birth}/{digest}/{name}",
+     .handle = storage_artifact_v2_handle},
     {0},
 };
