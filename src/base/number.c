@@ -377,7 +377,7 @@ static bool fast_parse(const struct scanned *s, double *v)
     return eisel_lemire(s->digits, s->exponent, v);
 }
 
-size_t number_parse_double(const char *p, size_t n, double *v)
+static size_t parse_any(const char *p, size_t n, double *v)
 {
     size_t at = scan_int(p, n);
     if (!at) {
@@ -403,6 +403,86 @@ size_t number_parse_double(const char *p, size_t n, double *v)
     else if (!slow_parse(p, at, v))
         return 0;
     return at;
+}
+
+/* -- the common shape: -?digits[.digits], at most 19 of them -- */
+
+enum { PLAIN_DIGITS = 19 };
+
+/* Eight characters as a word, the first in the lowest byte. */
+static uint64_t load_8(const char *p)
+{
+    uint64_t w;
+    memcpy(&w, p, sizeof w);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    w = __builtin_bswap64(w);
+#endif
+    return w;
+}
+
+static bool are_digits(uint64_t w)
+{
+    const uint64_t high = 0xf0f0f0f0f0f0f0f0, six = 0x0606060606060606;
+    return ((w & high) | (((w + six) & high) >> 4)) == 0x3333333333333333;
+}
+
+/* Pairs, then fours, then all eight are put together in parallel. */
+static uint64_t value_of_8(uint64_t w)
+{
+    w -= 0x3030303030303030;
+    w = w * 10 + (w >> 8);
+    const uint64_t mask = 0x000000ff000000ff;
+    return ((w & mask) * 0x000f424000000064 + (w >> 16 & mask) * 0x0000271000000001) >> 32;
+}
+
+/* Digits from p on, added to *digits; returns the first character that is none. */
+static const char *scan_run(const char *p, const char *end, uint64_t *digits)
+{
+    uint64_t w, v = *digits;
+    while (end - p >= 8 && are_digits(w = load_8(p))) {
+        v = v * 100000000 + value_of_8(w);
+        p += 8;
+    }
+    for (; p < end && is_digit(*p); p++)
+        v = v * 10 + (uint64_t)(*p - '0');
+    *digits = v;
+    return p;
+}
+
+/* How many bytes a number of the common shape takes, 0 for any other. */
+static size_t scan_plain(const char *p, size_t n, struct scanned *s)
+{
+    const char *end = p + n, *at = p + (n && *p == '-'), *first = at;
+    s->digits = 0;
+    at = at < end && *at == '0' ? at + 1 : scan_run(at, end, &s->digits);
+    size_t n_digits = (size_t)(at - first);
+    if (n_digits == 0)
+        return 0;
+    s->exponent = 0;
+    if (at < end && *at == '.') {
+        first = ++at;
+        at = scan_run(at, end, &s->digits);
+        if (at == first)
+            return 0;
+        s->exponent = -(int)(at - first);
+        n_digits += (size_t)(at - first);
+    }
+    s->n_digits = (int)n_digits;
+    if (n_digits > PLAIN_DIGITS || (at < end && (*at == 'e' || *at == 'E')))
+        return 0;
+    return (size_t)(at - p);
+}
+
+size_t number_parse_double(const char *p, size_t n, double *v)
+{
+    struct scanned plain;
+    double value;
+    size_t took = scan_plain(p, n, &plain);
+    if (took && fast_parse(&plain, &value)) {
+        *v = *p == '-' ? -value : value;
+        return took;
+    }
+    return parse_any(p, n, v);
 }
 
 size_t number_parse_i64(const char *p, size_t n, int64_t *v)

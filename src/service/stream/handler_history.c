@@ -41,12 +41,25 @@ static uint64_t first_varint(struct str message)
     return v;
 }
 
+/* The byte behind the items that a request begins with, as far as their lengths take one byte. */
+static const char *skip_items(struct str body)
+{
+    const char *p = body.p, *end = body.p + body.n;
+    while (end - p >= 2 && p[0] == (HISTORY_ITEM << 3 | WIRE_BYTES) && (signed char)p[1] >= 0 &&
+           p[1] <= end - p - 2)
+        p += 2 + p[1];
+    return p;
+}
+
 static struct request read_request(struct str body)
 {
     struct request q = {0};
     struct wire_reader r = wire_open(body);
     struct wire_field f;
     int rc;
+    r.p = skip_items(body);
+    if (r.p != body.p)
+        q.items = str_make(body.p, (size_t)(r.p - body.p));
     const char *from = r.p;
     while ((rc = wire_next(&r, &f)) == 1) {
         if (f.type == WIRE_BYTES && f.number == HISTORY_ITEM) {
