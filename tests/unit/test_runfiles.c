@@ -43,6 +43,11 @@ static void work(void *ctx, struct handler_job *job)
     f->jobs[f->n_jobs++] = job;
 }
 
+static void feed(void *ctx, struct str record)
+{
+    fail(); /* no TensorBoard here */
+}
+
 static void idle(void *ctx, int64_t now_ns)
 {
     ((struct fixture *)ctx)->n_idle++;
@@ -78,7 +83,7 @@ static int setup(void **state)
     assert_non_null(mkdtemp(f->dir));
     snprintf(f->files, sizeof f->files, "%s/files", f->dir);
     assert_int_equal(mkdir(f->files, 0777), 0);
-    f->owner = (struct runfiles_owner){f, keep, work, idle};
+    f->owner = (struct runfiles_owner){f, keep, work, feed, idle};
     f->now = 1700000000 * SECOND;
     f->settings = (struct stream_settings){.files_dir = f->files, .primary = true};
     *state = f;

@@ -286,6 +286,20 @@ static bool mode_matters(struct str seq)
     return memchr(seq.p, ';', seq.n) != NULL;
 }
 
+/* Whether the parameters are what libvterm can be trusted with: a few small numbers. Its own
+ * parser writes past its array where there are more (0.1.4), and loops for large ones. */
+static bool is_tame(struct str seq)
+{
+    int n_digits = 0, n_params = 0;
+    for (size_t i = seq.p[2] == '?' ? 3 : 2; i + 1 < seq.n; i++) {
+        n_digits = seq.p[i] == ';' ? 0 : n_digits + 1;
+        n_params += seq.p[i] == ';';
+        if (!is_one_of(seq.p[i], "0123456789;") || n_digits > 5 || n_params > 7)
+            return false;
+    }
+    return true;
+}
+
 static void run_csi(struct console_term *t)
 {
     struct str seq = {t->seq, (size_t)t->n_seq};
@@ -293,6 +307,8 @@ static void run_csi(struct console_term *t)
     bool plain = (t->seq[2] >= '0' && t->seq[2] <= ';') || t->n_seq == 3;
     if (plain && final == 'm') {
         colour(t, seq);
+    } else if (!is_tame(seq)) {
+        return;
     } else if (plain && is_one_of(final, "@ABCDEFGHIJKLMPSTXZ`adef")) {
         control(t, seq.p, seq.n);
     } else if ((is_one_of(final, "hl") && mode_matters(seq)) || (plain && is_one_of(final, "rsug"))) {
@@ -307,8 +323,10 @@ static void run_escape(struct console_term *t)
     if (t->n_seq == 2 && is_one_of(final, "78DEHMc")) {
         control(t, t->seq, 2);
         t->keep = true;
-    } else if (t->n_seq == 3 && is_one_of(t->seq[1], "()*+") && final != 'B') {
-        control(t, t->seq, 3); /* another character set */
+    } else if (t->n_seq == 3 && is_one_of(t->seq[1], "()") && is_one_of(final, "0AB")) {
+        if (final == 'B' && !t->keep)
+            return; /* the usual character set, in place of itself */
+        control(t, t->seq, 3);
         t->keep = true;
     }
 }

@@ -2,6 +2,8 @@
 /* The rules that make files: they hand on to runfiles, whose records come back here. */
 #include "service/stream/handler_impl.h"
 
+#include "base/clock.h"
+
 static void on_keep(void *ctx, uint32_t kind, struct str body)
 {
     struct handler *h = ctx;
@@ -15,6 +17,15 @@ static void on_work(void *ctx, struct handler_job *job)
     h->out.work(h->out.ctx, job);
 }
 
+/* Nobody waits for an answer to what was made here. */
+static void on_feed(void *ctx, struct str record)
+{
+    struct handler *h = ctx;
+    struct reply_to nobody = {0};
+    if (!h->exited)
+        handler_record(h, record, &nobody, clock_wall_ns());
+}
+
 static void on_idle(void *ctx, int64_t now_ns)
 {
     handler_exit_now(ctx, now_ns);
@@ -22,7 +33,7 @@ static void on_idle(void *ctx, int64_t now_ns)
 
 void handler_files_init(struct handler *h, int64_t now_ns)
 {
-    struct runfiles_owner owner = {h, on_keep, on_work, on_idle};
+    struct runfiles_owner owner = {h, on_keep, on_work, on_feed, on_idle};
     h->files = runfiles_new(h->settings, &owner, now_ns);
 }
 
@@ -36,6 +47,11 @@ void rule_probe_system_info(struct handler *h, const struct incoming *in)
 {
     runfiles_probe(h->files, in->now_ns);
     handler_fail(h, in->to, "No response.");
+}
+
+void rule_tbrecord(struct handler *h, const struct incoming *in)
+{
+    runfiles_tensorboard(h->files, in->body, in->now_ns);
 }
 
 void rule_output_raw(struct handler *h, const struct incoming *in)

@@ -13,7 +13,7 @@ const struct handler_kind handler_record_kinds[] = {
     {6, "files", NULL, K},
     {7, "stats", NULL, K},
     {8, "artifact", NULL, K},
-    {9, "tbrecord", NULL, K},
+    {9, "tbrecord", rule_tbrecord, K},
     {10, "alert", NULL, K},
     {11, "telemetry", NULL, K},
     {12, "metric", rule_metric, K},

@@ -12,6 +12,7 @@
 #include "service/stream/handler.h"
 #include "service/stream/stream_settings.h"
 #include "service/watch/machine.h"
+#include "service/watch/tensorboard.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -51,6 +52,7 @@ struct runfiles {
     struct runfiles_owner owner;
     const struct stream_settings *settings; /* borrowed */
     struct console *console;
+    struct tensorboard *tensorboard; /* NULL until the first tbrecord */
     char *label;               /* what console borrows */
     struct buf git;            /* GitRepoRecord of run_start */
     char writer_id[WRITER_ID_LEN + 1];
@@ -120,12 +122,22 @@ void runfiles_free(struct runfiles *r)
     if (!r)
         return;
     console_free(r->console);
+    tensorboard_free(r->tensorboard);
     mem_free(r->label);
     buf_fini(&r->git);
     mem_free(r);
 }
 
 /* ---- jobs ---- */
+
+static void one_less(struct runfiles *r)
+{
+    r->n_busy--;
+    if (r->idle_wanted && r->n_busy == 0) {
+        r->idle_wanted = false;
+        r->owner.idle(r->owner.ctx, clock_wall_ns());
+    }
+}
 
 static void file_job_run(struct handler_job *base)
 {
@@ -138,7 +150,6 @@ static void file_job_done(struct handler_job *base, struct handler *h)
     (void)h;
     struct file_job *job = (struct file_job *)base;
     struct runfiles *r = job->r;
-    r->n_busy--;
     if (job->record.len > 0 && !job->record.failed)
         r->owner.keep(r->owner.ctx, job->kind, buf_str(&job->record));
     mem_free(job->files_dir);
@@ -146,10 +157,7 @@ static void file_job_done(struct handler_job *base, struct handler *h)
     buf_fini(&job->also_in);
     buf_fini(&job->record);
     mem_free(job);
-    if (r->idle_wanted && r->n_busy == 0) {
-        r->idle_wanted = false;
-        r->owner.idle(r->owner.ctx, clock_wall_ns());
-    }
+    one_less(r);
 }
 
 static struct file_job *new_job(struct runfiles *r, void (*make)(struct file_job *), uint32_t kind)
@@ -309,6 +317,35 @@ void runfiles_start(struct runfiles *r, struct str run)
         save_code(r);
 }
 
+/* ---- TensorBoard ---- */
+
+static void on_tensorboard_feed(void *ctx, struct str record)
+{
+    struct runfiles *r = ctx;
+    r->owner.feed(r->owner.ctx, record);
+}
+
+static void on_tensorboard_work(void *ctx, struct handler_job *job)
+{
+    struct runfiles *r = ctx;
+    r->owner.work(r->owner.ctx, job);
+}
+
+static void on_tensorboard_idle(void *ctx, int64_t now_ns)
+{
+    one_less(ctx);
+}
+
+void runfiles_tensorboard(struct runfiles *r, struct str tbrecord, int64_t now_ns)
+{
+    if (r->finished)
+        return;
+    struct tensorboard_owner owner = {r, on_tensorboard_feed, on_tensorboard_work, on_tensorboard_idle};
+    if (!r->tensorboard)
+        r->tensorboard = tensorboard_new(r->settings, &owner);
+    tensorboard_add(r->tensorboard, tbrecord, now_ns);
+}
+
 /* ---- output.log ---- */
 
 struct console_job {
@@ -367,13 +404,17 @@ void runfiles_line(struct runfiles *r, struct str output_logger, int64_t now_ns)
 
 int64_t runfiles_deadline(const struct runfiles *r)
 {
-    return console_deadline(r->console);
+    int64_t console_ns = console_deadline(r->console);
+    int64_t other_ns = r->tensorboard ? tensorboard_deadline(r->tensorboard) : INT64_MAX;
+    return console_ns < other_ns ? console_ns : other_ns;
 }
 
 void runfiles_tick(struct runfiles *r, int64_t now_ns)
 {
     if (now_ns >= console_deadline(r->console))
         write_console(r, now_ns);
+    if (r->tensorboard)
+        tensorboard_tick(r->tensorboard, now_ns);
 }
 
 bool runfiles_finish(struct runfiles *r, int64_t now_ns)
@@ -381,6 +422,8 @@ bool runfiles_finish(struct runfiles *r, int64_t now_ns)
     if (!r->finished) {
         r->finished = true;
         write_console(r, now_ns);
+        if (r->tensorboard && !tensorboard_finish(r->tensorboard, now_ns))
+            r->n_busy++;
     }
     r->idle_wanted = r->n_busy > 0;
     return r->n_busy == 0;

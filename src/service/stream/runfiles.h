@@ -5,6 +5,7 @@
  *   requirements.txt      python_packages
  *   wandb-metadata.json   the machine and the program (watch/machine.h)
  *   code/...              the program, if save_code
+ *   events.out.tfevents.*  links to TensorBoard's files, where the record asks for them
  *   diff.patch, diff_COMMIT.patch   what differs from the repository (watch/git.h), if save_code
  *
  * All of it is made by jobs on the worker threads. A record that says so follows its file, so it
@@ -28,6 +29,8 @@ struct runfiles_owner {
     void (*keep)(void *ctx, uint32_t kind, struct str body);
     /* Run a job on the worker threads; jobs run one after another (handler_out.work). */
     void (*work)(void *ctx, struct handler_job *job);
+    /* Take a whole Record as if a client had sent it. */
+    void (*feed)(void *ctx, struct str record);
     /* After runfiles_finish returned false: nothing is under way any more. */
     void (*idle)(void *ctx, int64_t now_ns);
 };
@@ -44,6 +47,8 @@ void runfiles_start(struct runfiles *r, struct str run);
  * each takes the bytes of its message. */
 void runfiles_packages(struct runfiles *r, struct str request);
 void runfiles_probe(struct runfiles *r, int64_t now_ns);
+/* A tbrecord: follow that TensorBoard folder (watch/tensorboard.h). */
+void runfiles_tensorboard(struct runfiles *r, struct str tbrecord, int64_t now_ns);
 void runfiles_output(struct runfiles *r, struct str output_raw, int64_t now_ns);
 void runfiles_line(struct runfiles *r, struct str output_logger, int64_t now_ns);
 
