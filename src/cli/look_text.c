@@ -8,6 +8,7 @@
 #include "cli/value.h"
 
 #include <inttypes.h>
+#include <limits.h>
 
 enum {
     CHART_WIDTH = 48, /* what a chart should have, at least */
@@ -36,10 +37,7 @@ static void heading(struct printer *p, const char *title)
     buf_putc(&p->out, '\n');
 }
 
-static void put_safe(struct printer *p, const char *z)
-{
-    term_text(p->t, &p->out, str_of(z), p->t->width);
-}
+enum { FACT_COLUMNS = 12, STATE_COLUMNS = 26 };
 
 /* ---- the head ---- */
 
@@ -60,7 +58,8 @@ static void put_fact(struct printer *p, const char *name, const char *value)
     term_style(p->t, &p->out, TERM_DIM);
     buf_printf(&p->out, "  %-9s ", name);
     term_plain(p->t, &p->out);
-    put_safe(p, value);
+    bool is_path = strcmp(name, "folder") == 0; /* to be copied: never cut */
+    term_text(p->t, &p->out, str_of(value), is_path ? PATH_MAX : p->t->width - FACT_COLUMNS);
     buf_putc(&p->out, '\n');
 }
 
@@ -68,7 +67,8 @@ static void put_head(struct printer *p)
 {
     const struct replay *r = &p->l->r;
     term_style(p->t, &p->out, TERM_BOLD);
-    put_safe(p, r->name ? r->name : p->l->place.id);
+    term_text(p->t, &p->out, str_of(r->name ? r->name : p->l->place.id),
+              p->t->width - STATE_COLUMNS);
     term_plain(p->t, &p->out);
     buf_puts(&p->out, "  ");
     put_state(p);

@@ -11,7 +11,8 @@ enum { QUIET_S = 120 };
 static double last_write_s(const char *journal)
 {
     struct stat st;
-    return stat(journal, &st) == 0 ? (double)st.st_mtime : 0;
+    return stat(journal, &st) == 0 ? (double)st.st_mtim.tv_sec + (double)st.st_mtim.tv_nsec / 1e9
+                                   : 0;
 }
 
 enum run_state run_state_of(const struct replay *r, const char *journal)

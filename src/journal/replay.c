@@ -3,7 +3,9 @@
  *
  * Ours holds rows, explicit changes of the summary, and now and then a checkpoint of what the
  * service derived, marked with SUMMARY_DERIVED_UUID. The checkpoints are for readers that derive
- * nothing (the peer's); we derive, and skip them.
+ * nothing (the peer's). We derive, and take from them only what differs: the run's length
+ * (`_runtime`, `_wandb.runtime`), which is no row's, and values whose rows were lost. What a
+ * metric definition makes of many rows (min, mean, ...) is left alone.
  *
  * The peer's holds, before each row, a summary record with all values that the row changes, and
  * that record looks like an explicit change (core/internal/stream/handler.go: updateSummary comes
@@ -175,8 +177,9 @@ static bool json_same(struct str a, struct str b)
     return *a.p == '[' && elements_same(a, b);
 }
 
-/* Set what a held item says unless it is what the rows gave. */
-static void settle_item(struct replay *r, struct str item)
+/* Set what an item says unless it is what the rows gave. With `plain_only`, leave alone what a
+ * metric definition makes of several rows. */
+static void settle_item(struct replay *r, struct str item, bool plain_only)
 {
     AUTO_BUF path = {0};
     AUTO_BUF derived = {0};
@@ -186,10 +189,21 @@ static void settle_item(struct replay *r, struct str item)
         return;
     }
     uint32_t slot = summary_slot(&r->summary, buf_str(&path));
+    if (plain_only && r->summary.slots[slot].track)
+        return;
     if (summary_put_value(&r->summary, &r->summary.slots[slot], &derived) &&
         json_same(value, buf_str(&derived)))
         return;
     summary_set(&r->summary, slot, value);
+}
+
+static void settle_items(struct replay *r, struct str record, bool plain_only)
+{
+    struct wire_reader reader = wire_open(record);
+    struct wire_field f;
+    while (wire_next(&reader, &f) == 1)
+        if (f.number == 1 && f.type == WIRE_BYTES)
+            settle_item(r, f.bytes, plain_only);
 }
 
 void replay_settle(struct replay *r)
@@ -198,13 +212,8 @@ void replay_settle(struct replay *r)
         return;
     struct wire_reader reader = wire_open(buf_str(&r->held));
     struct wire_field f;
-    while (wire_next(&reader, &f) == 1) {
-        struct wire_reader items = wire_open(f.bytes);
-        struct wire_field item;
-        while (wire_next(&items, &item) == 1)
-            if (item.number == 1 && item.type == WIRE_BYTES)
-                settle_item(r, item.bytes);
-    }
+    while (wire_next(&reader, &f) == 1)
+        settle_items(r, f.bytes, false);
     buf_clear(&r->held);
 }
 
@@ -229,8 +238,10 @@ static bool peer_derived(struct str record)
 static void take_summary(struct replay *r, struct str body, struct str uuid)
 {
     size_t n_bad;
-    if (str_eqz(uuid, SUMMARY_DERIVED_UUID) && !r->skip_rows)
+    if (str_eqz(uuid, SUMMARY_DERIVED_UUID) && !r->skip_rows) {
+        settle_items(r, body, true);
         return;
+    }
     if (peer_derived(body) && !r->skip_rows) {
         replay_settle(r);
         wire_buf_bytes(&r->held, 1, body);
