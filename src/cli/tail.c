@@ -275,9 +275,8 @@ const struct cli_verb cli_tail = {
     verb_tail,
     "usage: tare tail [OPTION...] [RUN]\n"
     "\n"
-    "Print the last rows of history and lines of console output of a run (without RUN: of the "
-    "newest), and go\n"
-    "on with each that comes, until the run ends or its service is gone.\n"
+    "Print the last rows of history and lines of console output of a run (without RUN: of the\n"
+    "newest), and go on with each that comes, until the run ends or its service is gone.\n"
     "\n"
     "  -n, --lines N      so many of what was there before; 10 if not given; above 1000, all\n"
     "      --json         rows only, one JSON object each\n"
