@@ -19,5 +19,5 @@ run.log({"array": np.arange(4), "matrix": np.eye(2), "zero_d": np.array(3.5)})
 run.log({"mixed": math.nan})
 run.log({"mixed": 1.0})
 for key in ("nan", "inf", "minus", "mixed", "big", "beyond"):
-    print(key, repr(run.summary[key]))
+    print(key, float(run.summary[key]))
 run.finish()
