@@ -27,6 +27,9 @@ LOG_TIME = re.compile(r"\d{8}_\d{6}_\d{9}")  # parts of the console
 SECONDS = re.compile(r"\b\d+\.\d+s\b")
 WARNING = re.compile(r"^wandb: WARNING .*\n", re.M)  # shown when the client next asks for them
 TEMPORARY = re.compile(r"(/tmp/tmp[a-z0-9_]+|staging)/[^/]+$")
+COLOURS = re.compile(r"\x1b\[[\d;]*m")
+FOOTER_LOGS = re.compile(r"Find logs at: \S*logs\b")
+BLANKS = re.compile(r" +$", re.M)  # at the end of a console line: kept by us, not by the peer
 TABLE_TIME = re.compile(r"\b(None|\d+)-\d{13}\.")  # increments of a growing table
 
 
@@ -43,6 +46,7 @@ class Names:
         text = RANDOM_ID.sub("RANDOM", STAMP.sub("STAMP", text))
         text = SECONDS.sub("SECONDS", text)
         text = SPARKS.sub(lambda found: f"{len(found[0])} SPARKS", text)
+        text = FOOTER_LOGS.sub("Find logs at: LOGS", text)
         return TABLE_TIME.sub(r"\1-TIME.", text)
 
 
@@ -232,8 +236,12 @@ def files_left(folder):
         if path.is_dir():
             continue
         name = LOG_TIME.sub("TIME", name)
+        if name == "files/wandb-metadata.json":
+            continue  # ours leaves it offline as well: docs/parity.md
         if name.startswith("logs/"):
             found[name] = "there"
+        elif name == "files/output.log":
+            found[name] = BLANKS.sub("", path.read_text(errors="replace"))
         elif path.suffix in (".log", ".txt", ".json", ".yaml", ".patch", ".py"):
             found[name] = path.read_text(errors="replace")
         else:
@@ -262,6 +270,11 @@ def rename(value, names):
     return value
 
 
+def meaning(warning):
+    """The service words its warnings in its own way: what they share are numbers and links."""
+    return " ".join(sorted(re.findall(r"\b\d+\b|https://\S+[a-z]", warning)))
+
+
 def without_warnings(value):
     if isinstance(value, str):
         return WARNING.sub("", value)
@@ -285,6 +298,7 @@ def collect(root, printed):
             run["journal"] = journal(path)
             probed |= run["journal"].pop("machine")
         runs.append(run)
-    warnings = sorted(WARNING.findall(printed["stderr"]))
+    printed = dict(printed, stdout=COLOURS.sub("", printed["stdout"]))
+    warnings = sorted(meaning(w) for w in WARNING.findall(printed["stderr"]))
     found = {"runs": runs, "printed": printed, "machine": probed}
     return rename(without_warnings(found), names) | {"warnings": warnings}

@@ -72,7 +72,17 @@ def differences(theirs, ours):
     return list(difflib.unified_diff(*lines, "wandb-core", "tare", lineterm="", n=4))
 
 
-def compare(theirs, ours):
+def accepted(script):
+    """Files of the run folder in which the two may differ; docs/parity.md says why."""
+    found = re.search(r"^# accepts: (.+)$", script.read_text(), re.M)
+    return found[1].split() if found else []
+
+
+def compare(theirs, ours, script=None):
+    for found in (theirs, ours):
+        for run in found["runs"]:
+            for name in accepted(script) if script else ():
+                assert run["left"].pop(f"files/{name}", None), f"no {name}"
     if not (theirs["machine"] and ours["machine"]):  # one ended before the machine was probed
         theirs, ours = dict(theirs, machine=None), dict(ours, machine=None)
     lines = differences(theirs, ours)

@@ -35,4 +35,4 @@ def test_same_run_with_the_old_client(name, their_core, tmp_path):
     script = harness.SCRIPTS / f"{name}.py"
     theirs = harness.left_by(script, tmp_path / "theirs", their_core, PYTHON)
     harness.check_the_script_did_its_work(script, theirs)
-    harness.compare(theirs, harness.left_by(script, tmp_path / "ours", harness.OURS, PYTHON))
+    harness.compare(theirs, harness.left_by(script, tmp_path / "ours", harness.OURS, PYTHON), script)

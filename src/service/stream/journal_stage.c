@@ -17,6 +17,7 @@
 #include "base/path.h"
 #include "service/limits.h"
 #include "service/platform.h"
+#include "service/stream/notes.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -104,39 +105,13 @@ static void remember_file(struct journal_stage *j)
     }
 }
 
-/* The run's own debug log, and a link to the service's: for people who look for them there. */
-static void leave_notes(const struct journal_stage *j)
-{
-    const struct stream_settings *s = j->settings;
-    char line[256];
-    time_t now = (time_t)(clock_wall_ns() / 1000000000);
-    struct tm tm;
-    gmtime_r(&now, &tm);
-    if (*s->log_file) {
-        int fd = os->open(s->log_file, O_WRONLY | O_CREAT | O_APPEND, 0666);
-        int n = snprintf(line, sizeof line,
-                         "%04d-%02d-%02dT%02d:%02d:%02dZ INFO stream %.64s opened by tare %s\n",
-                         tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min,
-                         tm.tm_sec, s->run_id, TARE_VERSION);
-        if (fd >= 0) {
-            os_write_all(fd, line, (size_t)n, NULL);
-            os->close(fd);
-        }
-    }
-    if (*s->log_dir && *j->diag_path) {
-        AUTO_FREE char *link = path_join(s->log_dir, "debug-core.log");
-        if (link)
-            os->symlink(j->diag_path, link);
-    }
-}
-
 static int run_open(struct journal_stage *j)
 {
     int rc = j->settings->skip_journal ? open_memory(j) : open_file(j);
     if (rc)
         return rc;
     remember_file(j);
-    leave_notes(j);
+    notes_leave(j->settings, j->diag_path);
     return 0;
 }
 

@@ -4,7 +4,7 @@
 import os
 import pathlib
 
-folder = pathlib.Path(os.environ["WANDB_DIR"], "wandb")
+folder = pathlib.Path("wandb")
 folder.mkdir(exist_ok=True)
 (folder / "settings").write_text(
     "[default]\nentity = from-file\nproject = file-project\nignore_globs = *.skip\n")

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+#include "service/stream/notes.h"
+
+#include "base/alloc.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/diag.h"
+#include "base/json.h"
+#include "base/os.h"
+#include "base/path.h"
+#include "service/stream/stream_settings.h"
+
+#include <fcntl.h>
+#include <time.h>
+
+static void put_line(struct buf *to, int level, const char *msg, const char *key,
+                     const char *value)
+{
+    if (level < diag_min_level)
+        return;
+    time_t now = (time_t)(clock_wall_ns() / 1000000000);
+    struct tm tm;
+    char time_text[32];
+    strftime(time_text, sizeof time_text, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &tm));
+    buf_printf(to, "{\"time\":\"%s\",\"level\":\"%s\",\"msg\":\"%s\",\"%s\":", time_text,
+               level < DIAG_INFO ? "DEBUG" : "INFO", msg, key);
+    json_put_string(to, str_of(value));
+    buf_puts(to, "}\n");
+}
+
+static void write_log(const struct stream_settings *s)
+{
+    AUTO_BUF text = {0};
+    put_line(&text, DIAG_INFO, "tare " TARE_VERSION " opened the stream", "run", s->run_id);
+    put_line(&text, DIAG_DEBUG, "files of the run", "folder", s->files_dir);
+    int fd = text.failed ? -1 : os->open(s->log_file, O_WRONLY | O_CREAT | O_APPEND, 0666);
+    if (fd < 0)
+        return;
+    os_write_all(fd, text.data, text.len, NULL);
+    os->close(fd);
+}
+
+void notes_leave(const struct stream_settings *s, const char *diag_path)
+{
+    if (*s->log_file)
+        write_log(s);
+    if (!*s->log_dir || !*diag_path)
+        return;
+    AUTO_FREE char *link = path_join(s->log_dir, "debug-core.log");
+    if (link)
+        os->symlink(diag_path, link);
+}
