@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The older generation of the client (wandb 0.28) with our binary.
 
-Its own wandb-core is the judge, as in test_parity.py; a few scripts that go through most kinds
-of records. PARITY_OLD_PYTHON names the interpreter that has it.
+A few scripts that go through most kinds of records; the judge is the wandb-core of 0.31, as in
+test_parity.py (that of 0.28 keeps no output.log offline, but a file of sync state). PARITY_OLD_PYTHON
+names the interpreter that has the client.
 """
 
 import os
@@ -19,20 +20,18 @@ SCRIPTS = ["scalars", "nested", "summary", "metric_globs", "console", "files", "
            "attach_child", "exit_code", "artifacts"]
 
 
-@pytest.fixture(scope="module")
-def their_core():
+@pytest.fixture(scope="module", autouse=True)
+def old_client():
     if not PYTHON.exists():
         pytest.skip(f"{PYTHON} does not exist (make test makes it)")
-    code = "import wandb, pathlib; print(wandb.__version__, pathlib.Path(wandb.__file__).parent)"
-    version, folder = subprocess.run([PYTHON, "-c", code], check=True, capture_output=True,
-                                     text=True).stdout.split()
-    assert version.startswith("0.28.")
-    return pathlib.Path(folder) / "bin" / os.environ.get("PARITY_OLD_CORE", "wandb-core")
+    code = "import wandb; print(wandb.__version__)"
+    found = subprocess.run([PYTHON, "-c", code], check=True, capture_output=True, text=True)
+    assert found.stdout.startswith("0.28.")
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_same_run_with_the_old_client(name, their_core, tmp_path):
+def test_same_run_with_the_old_client(name, tmp_path):
     script = harness.SCRIPTS / f"{name}.py"
-    theirs = harness.left_by(script, tmp_path / "theirs", their_core, PYTHON)
+    theirs = harness.left_by(script, tmp_path / "theirs", harness.THEIRS, PYTHON)
     harness.check_the_script_did_its_work(script, theirs)
     harness.compare(theirs, harness.left_by(script, tmp_path / "ours", harness.OURS, PYTHON), script)
