@@ -68,7 +68,7 @@ static struct timespec deadline_in(int ms)
 /* The lock is held. False when the ring stayed full. */
 static bool wait_for_room(struct ring *r, size_t need, int wait_ms)
 {
-    if (wait_ms == 0 || (r->stalled && wait_ms > 0))
+    if (wait_ms >= 0 && wait_ms <= r->stalled_ms)
         return false;
     struct timespec end = deadline_in(wait_ms);
     int rc = 0;
@@ -79,8 +79,9 @@ static bool wait_for_room(struct ring *r, size_t need, int wait_ms)
         rc = wait_ms < 0 ? pthread_cond_wait(&r->room, &r->lock)
                          : pthread_cond_timedwait(&r->room, &r->lock, &end);
     }
-    r->stalled = room(r) < need;
-    return !r->stalled;
+    bool full = room(r) < need;
+    r->stalled_ms = full ? wait_ms : 0;
+    return !full;
 }
 
 struct ring_entry *ring_claim(struct ring *r, size_t n, int wait_ms)
@@ -91,7 +92,7 @@ struct ring_entry *ring_claim(struct ring *r, size_t n, int wait_ms)
         pthread_mutex_unlock(&r->lock);
         return NULL;
     }
-    r->stalled = false;
+    r->stalled_ms = 0;
     size_t head = atomic_load_explicit(&r->head, memory_order_relaxed);
     size_t at = head & (r->size - 1);
     if (r->size - at < size) {
@@ -125,7 +126,7 @@ void ring_drop(struct ring *r, const struct ring_entry *entry)
     if (atomic_load_explicit(&r->waiting, memory_order_seq_cst)) {
         pthread_mutex_lock(&r->lock);
         atomic_store(&r->waiting, false);
-        r->stalled = false;
+        r->stalled_ms = 0;
         pthread_cond_broadcast(&r->room);
         pthread_mutex_unlock(&r->lock);
     }

@@ -31,7 +31,8 @@ struct ring {
     size_t size; /* bytes, a power of two */
     pthread_mutex_t lock; /* the producers' */
     pthread_cond_t room;  /* signalled when `waiting` and the consumer has made room */
-    bool stalled;         /* a wait for room ran out: do not wait again until there is some */
+    int stalled_ms;       /* a wait of that long ran out: none that is not longer is begun until
+                           * there is room again; 0: there was room at last */
     int wake_fd;          /* written to when the consumer sleeps */
     _Atomic size_t head; /* bytes ever put in */
     char apart[64];      /* the two on cache lines of their own */
