@@ -30,14 +30,21 @@ static struct {
     _Atomic(struct manager *) manager;
     struct run_list list;
     pid_t pid; /* of the process that made the manager */
+    struct {   /* in a child: the parent's, kept but never used */
+        struct manager *manager;
+        struct run_list list;
+    } parents;
 } the = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static void in_child(void)
 {
     struct manager *m = atomic_load(&the.manager);
     atomic_fetch_add(&setup_generation, 1);
-    if (m)
+    if (m) {
         manager_abandon(m);
+        the.parents.manager = m;
+        the.parents.list = the.list;
+    }
     atomic_store(&the.manager, NULL);
     the.list = (struct run_list){0};
     pthread_mutex_init(&the.lock, NULL);

@@ -13,8 +13,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { CONNECTIONS_MAX = 8 };
-
 static const struct {
     uint32_t field;
     const char *name;
@@ -145,8 +143,8 @@ static bool serve(struct fake_service *s, int fd, struct buf *in)
 static void *fake_main(void *arg)
 {
     struct fake_service *s = arg;
-    struct pollfd fds[CONNECTIONS_MAX + 1] = {{.fd = s->listener, .events = POLLIN}};
-    struct buf in[CONNECTIONS_MAX + 1] = {{0}};
+    struct pollfd fds[FAKE_CONNECTIONS + 1] = {{.fd = s->listener, .events = POLLIN}};
+    struct buf *in = s->in;
     int n = 1;
     while (!atomic_load(&s->stop)) {
         bool deaf = atomic_load(&s->mood) == FAKE_DEAF;
@@ -160,7 +158,7 @@ static void *fake_main(void *arg)
             in[i] = in[n];
             in[n] = (struct buf){0};
         }
-        if (fds[0].revents && n <= CONNECTIONS_MAX) {
+        if (fds[0].revents && n <= FAKE_CONNECTIONS) {
             fds[n++] = (struct pollfd){.fd = accept(s->listener, NULL, NULL), .events = POLLIN};
             atomic_fetch_add(&s->n_connections, 1);
         }

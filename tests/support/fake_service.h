@@ -12,6 +12,8 @@
 
 enum fake_mood { FAKE_ANSWERS, FAKE_SILENT, FAKE_DEAF };
 
+enum { FAKE_CONNECTIONS = 8 };
+
 struct fake_service {
     char folder[64], path[96], token[160];
     int listener;
@@ -20,6 +22,7 @@ struct fake_service {
     atomic_int hang_up_after;  /* messages; 0: never */
     atomic_bool stop;
     atomic_int n_messages, n_connections;
+    struct buf in[FAKE_CONNECTIONS + 1]; /* of each connection, not yet taken */
     pthread_mutex_t lock;
     struct buf names;          /* one word a message: "inform_init", "run", "request.status" ... */
     struct buf records;        /* each Record as u32 length and bytes */

@@ -19,6 +19,13 @@
 #include <time.h>
 #include <unistd.h>
 
+/* The child of a fork starts a thread of its own here, which ThreadSanitizer refuses by default. */
+const char *__tsan_default_options(void);
+const char *__tsan_default_options(void)
+{
+    return "die_after_fork=0";
+}
+
 static char dir[64];
 static struct fake_service service;
 static atomic_int n_said;
