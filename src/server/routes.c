@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "server/routes.h"
+#include "server/filestream_route.h"
 #include "server/graphql_route.h"
 #include "server/metrics.h"
+#include "server/run_file_route.h"
 #include "server/server.h"
 #include "server/storage.h"
 
@@ -38,5 +40,8 @@ const struct http_route server_routes[] = {
      .handle = storage_artifact_v2_handle},
     {"GET", "/artifactsV2/{region}/{entity}/{project}/{collection}/{artifact}/{birth}/{digest}/{name}",
      .handle = storage_artifact_v2_handle},
+    {"POST", "/files/{entity}/{project}/{run}/file_stream", .body = HTTP_KEPT, .max_body = 48 * MIB,
+     .handle = filestream_handle},
+    {"GET", "/files/{entity}/{project}/{run}/{name...}", .cors = true, .handle = run_file_handle},
     {0},
 };

@@ -163,7 +163,7 @@ static void begin_request(struct http_inner *q)
         http_set_header(r, "WWW-Authenticate", "Basic realm=\"tare\"");
         http_reply_error(r, 401, "user is not logged in: the API key is missing or not valid");
     } else if (route->body == HTTP_NO_BODY ? has_body(r)
-                                           : r->content_length > (int64_t)route->max_body) {
+                                           : r->content_length > 0 && (uint64_t)r->content_length > route->max_body) {
         http_reply_error(r, 413, "the body is too large");
     } else if (route->body == HTTP_KEPT && atomic_load(&s->kept_bytes) > s->o.max_kept_bytes) {
         http_set_header(r, "Retry-After", "1");

@@ -70,7 +70,7 @@ static bool match(const char *pattern, struct str path, struct arena *a, struct 
             if (!str_eq(w, next_part(&got)))
                 return false;
         } else if (str_ends(w, STR("...}"))) {
-            return got.n && route_decode(a, got, false, &params[*n]) &&
+            return got.n && *n < HTTP_MAX_PARAMS && route_decode(a, got, false, &params[*n]) &&
                    is_clean_path(params[(*n)++]);
         } else {
             struct str part = next_part(&got);

@@ -48,4 +48,15 @@ struct run_row {
     const struct project_row *project;
 };
 
+/* A file of a run, or of an artifact. */
+struct file_row {
+    const char *kind; /* of its id: "File", … */
+    int64_t id;
+    struct str name, md5, digest, mimetype, storage_path;
+    struct str blob; /* n == 0: there are no bytes here (a reference) */
+    struct str url;  /* where a client with a key finds it */
+    int64_t size_bytes, updated_us;
+    int64_t run_id; /* 0: of an artifact */
+};
+
 #endif

@@ -9,6 +9,7 @@
 #include "base/random.h"
 #include "server/resolve/fields.h"
 #include "server/resolve/run_rows.h"
+#include "server/store/history.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -140,7 +141,8 @@ static int sweep_id(const struct accessor *a, struct upsert *u, struct db_value 
     return rc < 0 ? rc : 0;
 }
 
-/* config._wandb.value.branch_point of another run: where this one was forked from. */
+/* config._wandb.value.branch_point of another run: where this one was forked from. Its history up to
+ * there is copied; the count of lines in the answer tells the client where to go on. */
 static int note_fork(const struct accessor *a, struct upsert *u)
 {
     struct str config = gql_in_str(u->in, "config"), v, run;
@@ -151,13 +153,14 @@ static int note_fork(const struct accessor *a, struct upsert *u)
     run = str_make(run.p + 1, run.n - 2);
     if (str_eq(run, u->run.name) || !json_find(v, "step", &v))
         return 0;
-    int64_t step = strtoll(v.p, &end, 10), parent = 0;
+    int64_t step = strtoll(v.p, &end, 10), parent = 0, lines = 0;
     int rc = db_get_int(a->db, a->e, &parent, "SELECT id FROM runs WHERE project_id = $1 AND name = $2",
                         DB_ARGS(db_i(u->run.project_id), db_s(run)));
     if (rc <= 0)
         return rc;
-    return db_exec(a->db, a->e, "UPDATE runs SET parent_run_id = $2, parent_step = $3 WHERE id = $1",
-                   DB_ARGS(db_i(u->run.id), db_i(parent), db_i(step)));
+    rc = db_exec(a->db, a->e, "UPDATE runs SET parent_run_id = $2, parent_step = $3 WHERE id = $1",
+                 DB_ARGS(db_i(u->run.id), db_i(parent), db_i(step)));
+    return rc < 0 ? rc : history_copy(a->db, parent, u->run.id, step, &lines, a->e);
 }
 
 static int change(const struct accessor *a, struct upsert *u)

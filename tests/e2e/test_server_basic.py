@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: MIT
+"""The unmodified SDK with its own wandb-core against tare server: log, read back, resume."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from server_support import Server
+
+LOG = """
+import json, wandb
+run = wandb.init(project="demo", id="first", name="named", group="g", job_type="train", notes="hello",
+                 tags=["t1", "t2"], config={"lr": 0.1, "deep": {"a": [1, 2]}, "text": "x"})
+run.define_metric("loss", summary="min")
+for i in range(5):
+    run.log({"loss": 1.0 / (i + 1), "big": 2**53 + 1, "nested": {"x": i}, "odd": float("nan") if i == 3 else float(i),
+             "word": f"w{i}"})
+run.log({"sparse": 7})
+run.config["late"] = 3
+run.summary["final"] = "done"
+print("a line of output")
+run.finish()
+print(json.dumps([run.entity, run.project, run.id]))
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with Server(tmp_path_factory.mktemp("server")) as s:
+        yield s
+
+
+@pytest.fixture(scope="module")
+def logged(server):
+    assert server.script(LOG) == ["local", "demo", "first"]
+    return server
+
+
+def test_run_has_what_was_given(logged):
+    got = logged.script("""
+import json, wandb
+r = wandb.Api().run("local/demo/first")
+print(json.dumps(dict(name=r.name, id=r.id, state=r.state, group=r.group, job=r.job_type, notes=r.notes, tags=r.tags,
+                      config=r.config, user=r.user.username, exists=r.lastHistoryStep)))
+""")
+    assert got["name"] == "named" and got["id"] == "first" and got["state"] == "finished"
+    assert got["group"] == "g" and got["job"] == "train" and got["notes"] == "hello"
+    assert sorted(got["tags"]) == ["t1", "t2"] and got["user"] == "local"
+    assert got["config"] == {"lr": 0.1, "deep": {"a": [1, 2]}, "text": "x", "late": 3}
+    assert got["exists"] == 5
+
+
+def test_history_comes_back_as_logged(logged):
+    rows = logged.script("""
+import json, wandb
+r = wandb.Api().run("local/demo/first")
+keep = lambda row: {k: v for k, v in row.items() if not k.startswith("_") or k == "_step"}
+print(json.dumps(dict(scan=[keep(x) for x in r.scan_history()], loss=[x["loss"] for x in r.scan_history(keys=["loss"])],
+     sampled=[x["loss"] for x in r.history(keys=["loss"], pandas=False)], all=len(r.history(pandas=False)),
+     beta=[x["loss"] for x in r.beta_scan_history(keys=["loss"])])))
+""")
+    want = [1.0 / (i + 1) for i in range(5)]
+    assert len(rows["scan"]) == 6
+    for i, row in enumerate(rows["scan"][:5]):
+        assert row["_step"] == i and row["loss"] == want[i] and row["big"] == 2**53 + 1
+        assert row["nested"] == {"x": i} and row["word"] == f"w{i}"
+        assert math.isnan(row["odd"]) if i == 3 else row["odd"] == float(i)
+    assert rows["scan"][5] == {"_step": 5, "sparse": 7}
+    assert rows["loss"] == want and rows["sampled"] == want and rows["all"] == 6
+    assert rows["beta"] == want
+
+
+def test_summary_and_files(logged):
+    got = logged.script("""
+import json, wandb
+r = wandb.Api().run("local/demo/first")
+files = {f.name: f.size for f in r.files()}
+with r.file("output.log").download(root=".", replace=True) as f: text = f.read()
+meta = json.load(r.file("wandb-metadata.json").download(root=".", replace=True))
+print(json.dumps(dict(summary={k: v for k, v in r.summary._json_dict.items() if k[0] != "_"}, files=files, text=text, meta=sorted(meta))))
+""")
+    assert got["summary"]["loss"] == {"min": 0.2} and got["summary"]["final"] == "done"
+    assert got["summary"]["big"] == 2**53 + 1 and got["summary"]["sparse"] == 7
+    assert {"config.yaml", "output.log", "requirements.txt", "wandb-metadata.json",
+            "wandb-summary.json"} <= set(got["files"])
+    assert "a line of output" in got["text"] and "python" in got["meta"]
+
+
+def test_failing_script_makes_a_failed_run(server):
+    server.script("import wandb\nwandb.init(project='demo', id='bad')\nimport sys; sys.exit(3)", check=False)
+    assert server.graphql('{project(name:"demo"){run(name:"bad"){state exitcode}}}')["data"]["project"]["run"] == {
+        "state": "failed", "exitcode": 3}
+
+
+def test_resume_goes_on_where_it_was(server):
+    text = """
+import json, wandb
+run = wandb.init(project="demo", id="resumed", resume="{how}", config={{"{key}": 1}})
+start = run.starting_step
+for i in range(3): run.log({{"v": start + i}})
+run.finish()
+print(json.dumps([start, run.resumed]))
+"""
+    assert server.script(text.format(how="allow", key="a")) == [0, False]
+    assert server.script(text.format(how="must", key="b")) == [3, True]
+    got = server.script("""
+import json, wandb
+r = wandb.Api().run("local/demo/resumed")
+print(json.dumps([[x["_step"] for x in r.scan_history()], [x["v"] for x in r.scan_history()], r.config, r.state]))
+""")
+    assert got == [list(range(6)), list(range(6)), {"a": 1, "b": 1}, "finished"]
+    text = "import wandb\nwandb.init(project='demo', id='{id}', resume='{how}')"
+    assert "already exists" in server.script(text.format(id="resumed", how="never"), check=False)
+    assert "does not exist" in server.script(text.format(id="nowhere", how="must"), check=False)
+
+
+def test_fork_and_rewind(server):
+    server.script("""
+import wandb
+with wandb.init(project="demo", id="trunk") as run:
+    for i in range(6): run.log({"v": i})
+with wandb.init(project="demo", id="branch", fork_from="trunk?_step=2") as run:
+    run.log({"v": 100})
+""")
+    read = """
+import json, wandb
+print(json.dumps([[x["_step"], x["v"]] for x in wandb.Api().run("local/demo/%s").scan_history()]))
+"""
+    assert server.script(read % "branch") == [[0, 0], [1, 1], [2, 2], [3, 100]]
+    server.script("""
+import wandb
+with wandb.init(project="demo", resume_from="trunk?_step=1") as run: run.log({"v": 7})
+""")
+    assert server.script(read % "trunk") == [[0, 0], [1, 1], [2, 7]]
+
+
+def test_api_changes_runs(server):
+    got = server.script("""
+import json, wandb
+wandb.init(project="edit", id="e1", config={"a": 1}).finish()
+api = wandb.Api()
+r = api.run("local/edit/e1")
+r.config["b"] = 2; r.tags.append("new"); r.notes = "noted"; r.name = "renamed"; r.update()
+r.summary["s"] = 1.5; r.summary.update()
+r = wandb.Api().run("local/edit/e1")
+out = [r.config, r.tags, r.notes, r.name, r.summary["s"], r.state]
+wandb.init(project="edit", id="e2").finish()
+out.append([x.id for x in api.runs("local/edit")])
+api.run("local/edit/e2").delete()
+out.append([x.id for x in wandb.Api().runs("local/edit")])
+out.append(sorted(p.name for p in api.projects("local")))
+print(json.dumps(out))
+""")
+    assert got[:6] == [{"a": 1, "b": 2}, ["new"], "noted", "renamed", 1.5, "finished"]
+    assert got[6:8] == [["e1", "e2"], ["e1"]] and "edit" in got[8]
+
+
+def test_stop_reaches_the_program(server):
+    got = server.script("""
+import json, threading, time, wandb
+run = wandb.init(project="demo", id="stopped", settings=wandb.Settings(x_file_stream_transmit_interval=0.5))
+threading.Thread(target=lambda: (time.sleep(1), wandb.Api().run("local/demo/stopped").stop()), daemon=True).start()
+try:
+    for i in range(600): run.log({"i": i}); time.sleep(0.05)
+    print(json.dumps("never"))
+except KeyboardInterrupt:
+    print(json.dumps("stopped"))
+""")
+    assert got == "stopped"
+
+
+def test_login_with_a_wrong_key_says_so(server):
+    out = server.script("import wandb\nwandb.init(project='demo')", key="local-" + "0" * 40, check=False)
+    assert "not logged in" in json.dumps(out)
