@@ -27,13 +27,24 @@ static int make_runs(struct db_conn *c, void *arg, struct err *e)
                      "(1, 1, 'one', 1, 1, 1), (2, 1, 'two', 1, 1, 1)");
 }
 
+static void empty_postgres(const char *url)
+{
+    char command[400];
+    snprintf(command, sizeof command,
+             "psql -q '%s' -c 'DROP SCHEMA public CASCADE; CREATE SCHEMA public' 2>/dev/null", url);
+    assert_int_equal(system(command), 0);
+}
+
 static int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
     strcpy(f->dir, "/tmp/test_history.XXXXXX");
     assert_non_null(mkdtemp(f->dir));
     snprintf(f->path, sizeof f->path, "%s/tare.db", f->dir);
-    struct db_options options = {.url = f->path};
+    const char *postgres = getenv("TARE_TEST_POSTGRES"); /* a database that may be emptied */
+    struct db_options options = {.url = postgres ? postgres : f->path};
+    if (postgres)
+        empty_postgres(postgres);
     assert_int_equal(db_open(&options, &f->db, &f->e), 0);
     assert_int_equal(db_write(f->db, make_runs, NULL, &f->e), 0);
     *state = f;
@@ -443,7 +454,7 @@ static void test_a_series_comes_whole(void **state)
 static int damage_job(struct db_conn *c, void *arg, struct err *e)
 {
     (void)arg;
-    return db_exec(c, e, "UPDATE history_groups SET data = CAST('xx' || data AS BLOB) WHERE group_no = 0", DB_NONE);
+    return db_exec(c, e, "UPDATE history_groups SET data = $1 WHERE group_no = 0", DB_ARGS(db_b("damaged", 7)));
 }
 
 static void test_verify_finds_damage(void **state)

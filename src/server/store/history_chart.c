@@ -216,14 +216,60 @@ int history_envelope(struct db_conn *c, int64_t run, enum history_stream stream,
 /* ---- whole series ---- */
 
 struct series {
-    struct buf *steps, *values;
+    struct buf steps, values; /* the inside of both arrays, a comma after each element */
     int64_t from, to;
 };
 
-static void put_comma(struct buf *to, const char *open)
+/* Values of one kind of number, without a call for each. */
+static int put_numbers(struct buf *to, const struct column *c, const int64_t *steps, const struct series *s)
 {
-    if (to->len > strlen(open))
+    char *p = buf_reserve(to, (size_t)c->n * (NUMBER_MAX + 3)), *start = p;
+    if (!p)
+        return TARE_ENOMEM;
+    for (uint32_t i = 0; i < c->n; i++) {
+        int64_t step = steps[column_row(c, i)];
+        if (step < s->from || step >= s->to)
+            continue;
+        double d = double_of_bits(c->bits[i]);
+        bool quoted = c->kind == V_DOUBLE && !isfinite(d);
+        if (quoted)
+            *p++ = '"';
+        p += c->kind == V_INT ? number_format_i64(p, (int64_t)c->bits[i]) : number_format_double(p, d);
+        if (quoted)
+            *p++ = '"';
+        *p++ = ',';
+    }
+    to->len += (size_t)(p - start);
+    return 0;
+}
+
+static int put_mixed(struct buf *to, const struct column *c, const int64_t *steps, const struct series *s)
+{
+    int rc = 0;
+    for (uint32_t i = 0; i < c->n && !rc; i++) {
+        int64_t step = steps[column_row(c, i)];
+        if (step < s->from || step >= s->to)
+            continue;
+        rc = column_put_json(to, c, i, true);
         buf_putc(to, ',');
+    }
+    return rc;
+}
+
+static int put_steps(struct buf *to, const struct column *c, const int64_t *steps, const struct series *s)
+{
+    char *p = buf_reserve(to, (size_t)c->n * (NUMBER_MAX + 1)), *start = p;
+    if (!p)
+        return TARE_ENOMEM;
+    for (uint32_t i = 0; i < c->n; i++) {
+        int64_t step = steps[column_row(c, i)];
+        if (step < s->from || step >= s->to)
+            continue;
+        p += number_format_i64(p, step);
+        *p++ = ',';
+    }
+    to->len += (size_t)(p - start);
+    return 0;
 }
 
 static int add_series(struct history_cursor *hc, const struct segment_key *key, struct series *s,
@@ -232,16 +278,18 @@ static int add_series(struct history_cursor *hc, const struct segment_key *key, 
     int rc = history_cursor_steps(hc, steps, e);
     if (!rc)
         rc = history_cursor_column(hc, key, column, e);
-    for (uint32_t i = 0; i < column->n && !rc; i++) {
-        int64_t step = steps[column_row(column, i)];
-        if (step < s->from || step >= s->to)
-            continue;
-        put_comma(s->steps, "{\"steps\":[");
-        json_put_i64(s->steps, step);
-        put_comma(s->values, "[");
-        rc = column_put_json(s->values, column, i, true);
-    }
-    return rc;
+    if (rc)
+        return rc;
+    bool numbers = !column->kinds && (column->kind == V_INT || column->kind == V_DOUBLE);
+    rc = put_steps(&s->steps, column, steps, s);
+    if (!rc)
+        rc = (numbers ? put_numbers : put_mixed)(&s->values, column, steps, s);
+    return rc ? err_set(e, rc, "out of memory") : 0;
+}
+
+static struct str without_comma(const struct buf *b)
+{
+    return b->len ? str_make(b->data, b->len - 1) : STR("");
 }
 
 int history_series(struct db_conn *c, int64_t run, enum history_stream stream, struct str key,
@@ -249,14 +297,10 @@ int history_series(struct db_conn *c, int64_t run, enum history_stream stream, s
 {
     struct history_cursor hc;
     struct column column = {0};
-    AUTO_BUF steps_text = {0};
-    AUTO_BUF values_text = {0};
-    struct series s = {&steps_text, &values_text, min_step, max_step};
+    struct series s = {.from = min_step, .to = max_step};
     int64_t *steps = mem_alloc(SEGMENT_ROWS * sizeof *steps);
     if (!steps)
         return err_set(e, TARE_ENOMEM, "out of memory");
-    buf_puts(&steps_text, "{\"steps\":[");
-    buf_puts(&values_text, "[");
     int rc = history_cursor_open(&hc, c, run, stream, min_step, max_step, e);
     while (rc >= 0 && (rc = history_cursor_next(&hc, e)) == 1) {
         const struct segment_key *found = find_key(&hc, key);
@@ -266,11 +310,14 @@ int history_series(struct db_conn *c, int64_t run, enum history_stream stream, s
     history_cursor_close(&hc);
     column_fini(&column);
     mem_free(steps);
-    buf_put_str(to, buf_str(&steps_text));
-    buf_puts(to, "],\"values\":");
-    buf_put_str(to, buf_str(&values_text));
+    buf_puts(to, "{\"steps\":[");
+    buf_put_str(to, without_comma(&s.steps));
+    buf_puts(to, "],\"values\":[");
+    buf_put_str(to, without_comma(&s.values));
     buf_puts(to, "]}");
-    if (rc >= 0 && (to->failed || steps_text.failed || values_text.failed))
+    if (rc >= 0 && (to->failed || s.steps.failed || s.values.failed))
         rc = err_set(e, TARE_ENOMEM, "out of memory");
+    buf_fini(&s.steps);
+    buf_fini(&s.values);
     return rc < 0 ? rc : 0;
 }

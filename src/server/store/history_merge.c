@@ -150,6 +150,19 @@ static int merge_range(struct db *db, struct merge *m, struct err *e)
     return rc == TARE_ECONFLICT ? 0 : rc;
 }
 
+/* A segment alone is left as it is, but counts as merged. */
+static int mark_level_1(struct db_conn *c, void *arg, struct err *e)
+{
+    struct merge *m = arg;
+    int rc = db_exec(c, e, "UPDATE history_segments SET level = 1 WHERE id = $1 AND level = 0",
+                     DB_ARGS(db_i(m->inputs[0].id)));
+    if (rc < 1)
+        return rc;
+    return db_exec(c, e,
+                   "UPDATE runs SET tail_segments = tail_segments - 1, tail_lines = tail_lines - $2 WHERE id = $1",
+                   DB_ARGS(db_i(m->run), db_i(m->inputs[0].n_lines)));
+}
+
 static int merge_stream(struct db *db, int64_t run, enum history_stream stream, bool finish, struct err *e)
 {
     struct db_conn *c;
@@ -169,7 +182,7 @@ static int merge_stream(struct db *db, int64_t run, enum history_stream stream, 
                           .last_level = finish};
         if (m.n < 2 && !finish)
             continue;
-        rc = merge_range(db, &m, e);
+        rc = m.n < 2 ? db_write(db, mark_level_1, &m, e) : merge_range(db, &m, e);
         merged += (int)m.n;
     }
     mem_free(list);

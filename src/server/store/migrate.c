@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* The schema's versions, forward only.
  *
- * Table schema_versions says which migrations a database has had. Those it lacks are run in order, each
- * in its own transaction together with its row in the table, so a kill between two is harmless. */
+ * Table schema_versions says which migrations a database has had. Those it lacks are run in order, all
+ * in one transaction together with their rows in the table: a kill leaves the old schema or the new,
+ * and a first start waits for the disk once. */
 #include "server/store/db_engine.h"
 
 #include "base/buf.h"
@@ -12,15 +13,22 @@
 #include <stdio.h>
 #include <string.h>
 
+static bool is_new(struct db_conn *c)
+{
+    const char *sql = c->ops->engine == DB_SQLITE
+                          ? "SELECT COUNT(*) FROM sqlite_master WHERE name = 'schema_versions'"
+                          : "SELECT COUNT(*) FROM information_schema.tables WHERE table_name = 'schema_versions'"
+                            " AND table_schema = current_schema()";
+    int64_t n = 0;
+    return db_get_int(c, NULL, &n, sql, DB_NONE) == 1 && n == 0;
+}
+
 static int current_version(struct db_conn *c, int64_t *version, struct err *e)
 {
-    int rc = c->ops->script(c,
-                            "CREATE TABLE IF NOT EXISTS schema_versions ("
-                            "version BIGINT PRIMARY KEY, name TEXT NOT NULL, applied_at BIGINT NOT NULL)",
-                            e);
     *version = 0;
-    if (rc == 0)
-        rc = db_get_int(c, e, version, "SELECT MAX(version) FROM schema_versions", DB_NONE);
+    if (is_new(c))
+        return 0;
+    int rc = db_get_int(c, e, version, "SELECT MAX(version) FROM schema_versions", DB_NONE);
     return rc < 0 ? rc : 0;
 }
 
@@ -44,20 +52,30 @@ static int apply(struct db_conn *c, const struct db_migration *m, struct err *e)
     const char *text = buf_z(&sql);
     if (!text)
         return err_set(e, TARE_ENOMEM, "out of memory");
-    int rc = c->ops->begin(c, true, e);
-    if (rc)
-        return rc;
-    rc = c->ops->script(c, text, e);
+    int rc = c->ops->script(c, text, e);
     if (rc >= 0)
         rc = db_exec(c, e, "INSERT INTO schema_versions (version, name, applied_at) VALUES ($1, $2, $3)",
                      DB_ARGS(db_i(m->version), db_t(m->name), db_i(clock_wall_ns() / 1000)));
-    if (rc >= 0)
+    return rc < 0 ? err_prefix(e, "migration %s: ", m->name) : 0;
+}
+
+static int apply_missing(struct db_conn *c, int64_t version, struct err *e)
+{
+    int rc = c->ops->begin(c, true, e);
+    if (rc)
+        return rc;
+    rc = c->ops->script(c,
+                        "CREATE TABLE IF NOT EXISTS schema_versions ("
+                        "version BIGINT PRIMARY KEY, name TEXT NOT NULL, applied_at BIGINT NOT NULL)",
+                        e);
+    for (int i = 0; i < db_n_migrations && rc == 0; i++)
+        if (db_migrations[i].version > version)
+            rc = apply(c, &db_migrations[i], e);
+    if (rc == 0)
         rc = c->ops->commit(c, e);
-    if (rc < 0) {
+    if (rc < 0)
         c->ops->rollback(c);
-        return err_prefix(e, "migration %s: ", m->name);
-    }
-    return 0;
+    return rc;
 }
 
 static int keep_copy(struct db_conn *c, const char *path, int64_t version, struct err *e)
@@ -91,8 +109,5 @@ int db_migrate(struct db_conn *c, const char *path, bool refuse, struct err *e)
                        (long long)version, newest);
     if (version > 0 && path)
         rc = keep_copy(c, path, version, e);
-    for (int i = 0; i < db_n_migrations && rc == 0; i++)
-        if (db_migrations[i].version > version)
-            rc = apply(c, &db_migrations[i], e);
-    return rc;
+    return rc < 0 ? rc : apply_missing(c, version, e);
 }

@@ -14,7 +14,7 @@
 
 enum {
     SEGMENT_ROWS = 16384, /* lines of a segment at most */
-    GROUP_BYTES = 24576,
+    GROUP_BYTES = 49152,
     BUCKET_VALUES = 128,
     ENVELOPE_MIN_VALUES = 1024, /* shorter columns have no envelope */
     LAST_JSON_MAX = 256,        /* a longer last value is left out of the directory */
