@@ -192,6 +192,7 @@ static void test_code_is_saved_where_asked(void **state)
     snprintf(program, sizeof program, "%s/train.py", f->dir);
     assert_int_equal(os_write_file(program, "print(1)\n", 9, 0644), 0);
     set_flag(f, 115, true);
+    set_flag(f, 63, true);
     set_text(f, 96, "src/train.py");
     set_text(f, 159, program);
     start(f);
@@ -207,6 +208,7 @@ static void test_code_path_may_not_leave_the_folder(void **state)
 {
     struct fixture *f = *state;
     set_flag(f, 115, true);
+    set_flag(f, 63, true); /* disable_git */
     set_text(f, 96, "../../x.py");
     set_text(f, 159, "/etc/hostname");
     start(f);

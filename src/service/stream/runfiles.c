@@ -11,6 +11,7 @@
 #include "service/stream/console.h"
 #include "service/stream/handler.h"
 #include "service/stream/stream_settings.h"
+#include "service/watch/git.h"
 #include "service/watch/machine.h"
 #include "service/watch/tensorboard.h"
 
@@ -70,6 +71,7 @@ struct file_job {
     struct buf in;                      /* what `make` needs */
     struct buf also_in;
     char writer_id[WRITER_ID_LEN + 1];
+    bool fork_point;                    /* of the patches */
     uint32_t kind;                      /* of the record */
     struct buf record;                  /* its body; none if empty */
 };
@@ -309,12 +311,41 @@ static void save_code(struct runfiles *r)
     start_job(job);
 }
 
+/* `in` is the repository's folder. */
+static void make_patches(struct file_job *job)
+{
+    AUTO_BUF names = {0};
+    const char *root = buf_z(&job->in);
+    if (!root)
+        return;
+    git_save_patches(root, job->files_dir, job->fork_point, &names);
+    for (size_t at = 0; at < names.len; at += strlen(names.data + at) + 1)
+        put_files_item(&job->record, str_of(names.data + at));
+}
+
+/* The client names the repository if its own folder is in one. Else the program may be: the peer
+ * then looks around its own working folder, which for a service of many programs is anywhere. */
+static void save_patches(struct runfiles *r)
+{
+    struct str root = setting_wire_text(r->settings->raw, SET_GIT_ROOT);
+    if (root.n == 0)
+        root = path_dir(setting_wire_text(r->settings->raw, SET_PROGRAM_ABSPATH));
+    if (flag(r, SET_DISABLE_GIT))
+        return;
+    struct file_job *job = new_job(r, make_patches, RECORD_FILES);
+    buf_put_str(&job->in, root);
+    job->fork_point = !flag(r, SET_DISABLE_GIT_FORK_POINT);
+    start_job(job);
+}
+
 void runfiles_start(struct runfiles *r, struct str run)
 {
     buf_clear(&r->git);
     buf_put_str(&r->git, wire_find_bytes(run, RUN_GIT));
-    if (may_write(r) && flag(r, SET_SAVE_CODE) && !flag(r, SET_DISABLE_MACHINE_INFO))
+    if (may_write(r) && flag(r, SET_SAVE_CODE) && !flag(r, SET_DISABLE_MACHINE_INFO)) {
         save_code(r);
+        save_patches(r);
+    }
 }
 
 /* ---- TensorBoard ---- */

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/* With libgit2. A detached HEAD has no upstream; an unborn one has no tree to compare with. */
+#include "uplink/git.h"
+
+#include <git2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_BRANCHES = 256 };
+
+static int failed(int rc, char *why, size_t why_size)
+{
+    const git_error *e = git_error_last();
+    snprintf(why, why_size, "%s", e && e->message ? e->message : "unknown error");
+    return rc == GIT_ENOTFOUND || rc == GIT_EUNBORNBRANCH ? UPLINK_NONE : UPLINK_FAILED;
+}
+
+static int open_repository(git_repository **repo, const char *root)
+{
+    int rc = git_libgit2_init();
+    return rc < 0 ? rc : git_repository_open_ext(repo, root, 0, NULL);
+}
+
+static void close_repository(git_repository *repo)
+{
+    git_repository_free(repo);
+    git_libgit2_shutdown();
+}
+
+/* ---- diff ---- */
+
+struct writer {
+    int (*write)(void *ctx, const char *bytes, size_t n);
+    void *ctx;
+};
+
+static int on_line(const git_diff_delta *delta, const git_diff_hunk *hunk, const git_diff_line *line,
+                   void *payload)
+{
+    (void)delta;
+    (void)hunk;
+    struct writer *w = payload;
+    bool has_mark = line->origin == GIT_DIFF_LINE_CONTEXT || line->origin == GIT_DIFF_LINE_ADDITION ||
+                    line->origin == GIT_DIFF_LINE_DELETION;
+    if (has_mark && w->write(w->ctx, &line->origin, 1) != 0)
+        return GIT_EUSER;
+    return w->write(w->ctx, line->content, line->content_len) != 0 ? GIT_EUSER : 0;
+}
+
+static int print_diff(git_repository *repo, const char *revision, struct writer *w)
+{
+    git_object *tree = NULL;
+    git_diff *diff = NULL;
+    git_diff_options options = GIT_DIFF_OPTIONS_INIT;
+    char spec[128];
+    snprintf(spec, sizeof spec, "%s^{tree}", revision);
+    int rc = git_revparse_single(&tree, repo, spec);
+    if (rc == 0)
+        rc = git_diff_tree_to_workdir_with_index(&diff, repo, (git_tree *)tree, &options);
+    if (rc == 0)
+        rc = git_diff_print(diff, GIT_DIFF_FORMAT_PATCH, on_line, w);
+    git_diff_free(diff);
+    git_object_free(tree);
+    return rc;
+}
+
+int uplink_git_diff(const char *root, const char *revision,
+                    int (*write)(void *ctx, const char *bytes, size_t n), void *ctx, char *why,
+                    size_t why_size)
+{
+    git_repository *repo = NULL;
+    struct writer w = {write, ctx};
+    int rc = open_repository(&repo, root);
+    if (rc == 0)
+        rc = print_diff(repo, revision, &w);
+    if (rc != 0)
+        rc = failed(rc, why, why_size);
+    close_repository(repo);
+    return rc;
+}
+
+/* ---- upstream ---- */
+
+/* The commit of the branch that `branch` follows. */
+static int upstream_of(git_oid *id, git_reference *branch)
+{
+    git_reference *upstream = NULL;
+    git_object *commit = NULL;
+    int rc = git_branch_upstream(&upstream, branch);
+    if (rc == 0)
+        rc = git_reference_peel(&commit, upstream, GIT_OBJECT_COMMIT);
+    if (rc == 0)
+        *id = *git_object_id(commit);
+    git_object_free(commit);
+    git_reference_free(upstream);
+    return rc;
+}
+
+/* Append the upstreams of all local branches to `ids`. */
+static int all_upstreams(git_repository *repo, git_oid *ids, size_t *n)
+{
+    git_branch_iterator *it = NULL;
+    git_reference *branch = NULL;
+    git_branch_t type;
+    int rc = git_branch_iterator_new(&it, repo, GIT_BRANCH_LOCAL);
+    while (rc == 0 && *n < MAX_BRANCHES && git_branch_next(&branch, &type, it) == 0) {
+        if (upstream_of(&ids[*n], branch) == 0)
+            (*n)++;
+        git_reference_free(branch);
+    }
+    git_branch_iterator_free(it);
+    return rc;
+}
+
+static int find_upstream(git_repository *repo, bool fork_point, git_oid *id)
+{
+    git_reference *head = NULL;
+    git_oid ids[MAX_BRANCHES + 1];
+    size_t n = 1;
+    if (git_repository_head_detached(repo) == 1)
+        return GIT_ENOTFOUND;
+    int rc = git_repository_head(&head, repo);
+    if (rc == 0 && !fork_point) {
+        rc = upstream_of(id, head);
+    } else if (rc == 0) {
+        rc = git_reference_name_to_id(&ids[0], repo, "HEAD");
+        if (rc == 0 && upstream_of(&ids[1], head) == 0)
+            n = 2;
+        else if (rc == 0)
+            rc = all_upstreams(repo, ids, &n);
+        if (rc == 0)
+            rc = n > 1 ? git_merge_base_many(id, repo, n, ids) : GIT_ENOTFOUND;
+    }
+    git_reference_free(head);
+    return rc;
+}
+
+int uplink_git_upstream(const char *root, bool fork_point, char sha[UPLINK_SHA_LEN + 1], char *why,
+                        size_t why_size)
+{
+    git_repository *repo = NULL;
+    git_oid id;
+    int rc = open_repository(&repo, root);
+    if (rc == 0)
+        rc = find_upstream(repo, fork_point, &id);
+    if (rc == 0)
+        git_oid_tostr(sha, UPLINK_SHA_LEN + 1, &id);
+    else
+        rc = failed(rc, why, why_size);
+    close_repository(repo);
+    return rc;
+}

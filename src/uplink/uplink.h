@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/* The door of tare-uplink.so: what only some runs need, and what costs a program milliseconds and
+ * megabytes to be linked with. The service loads it on a worker thread when the first run asks
+ * (service/watch/git.h); the module knows nothing of the service.
+ *
+ * Functions return 0 or a negative code and, with it, say why in `why` (cut to `why_size` bytes,
+ * NUL-terminated). Any thread. */
+#ifndef TARE_UPLINK_UPLINK_H
+#define TARE_UPLINK_UPLINK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum { UPLINK_VERSION = 1, UPLINK_SHA_LEN = 40, UPLINK_NONE = -1, UPLINK_FAILED = -2 };
+
+struct uplink {
+    int version; /* UPLINK_VERSION: the two were built together */
+
+    /* Give `write` the difference between the tree of `revision` ("HEAD", a hash) and the files in
+     * the work tree around `root`, in pieces, as `git diff revision` prints it. Untracked files are
+     * not part of it. A non-zero answer of `write` ends it.
+     * UPLINK_NONE: no repository there; UPLINK_FAILED: anything else. */
+    int (*git_diff)(const char *root, const char *revision,
+                    int (*write)(void *ctx, const char *bytes, size_t n), void *ctx, char *why,
+                    size_t why_size);
+
+    /* The commit that stands for "what others have": the head of the upstream branch, or with
+     * `fork_point` the last commit in common with it (with all upstream branches where the current
+     * one has none). UPLINK_NONE: there is none. */
+    int (*git_upstream)(const char *root, bool fork_point, char sha[UPLINK_SHA_LEN + 1], char *why,
+                        size_t why_size);
+};
+
+/* What dlsym looks for: `const struct uplink *tare_uplink(void)`. */
+#define UPLINK_SYMBOL "tare_uplink"
+const struct uplink *tare_uplink(void);
+
+#endif
