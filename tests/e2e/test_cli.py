@@ -307,3 +307,13 @@ def test_hostile_names_reach_no_terminal(tmp_path):
     (folder / "run-\x1b]0;owned\x07x.wandb").write_bytes(b":W&B\xe1\xbe\x00")
     for p in (tare("ls", tmp_path), tare("show", folder), tare("verify", folder)):
         assert "\x1b" not in p.stdout + p.stderr
+
+
+def test_the_man_page_has_every_verb_and_option():
+    import re
+
+    page = (cli_runs.ROOT / "docs/tare.1").read_text().replace("\\-", "-")
+    for verb in VERBS:
+        assert f".SS tare {verb}" in page
+        for option in re.findall(r"--[a-z][a-z-]+", tare("help", verb).stdout):
+            assert option in page, (verb, option)
