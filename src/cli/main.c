@@ -36,6 +36,7 @@ static const struct cli_verb *const verbs[] = {
     &cli_verify,
     &cli_service,
     &cli_server,
+    &cli_leet,
     &cli_help,
     &cli_version,
     /* clang-format on */
@@ -94,7 +95,7 @@ static int is_meant_as_service(int argc, char **argv)
     if (argc > 1 && strcmp(argv[1], "service") == 0)
         return argc == 2 || argv[2][0] == '-' ? 2 : 0;
     if (argc > 0 && str_eqz(path_base(str_of(argv[0])), "wandb-core"))
-        return 1;
+        return argc < 2 || strcmp(argv[1], "leet") != 0;
     return argc > 1 && argv[1][0] == '-' && strcmp(argv[1], "--help") != 0 &&
            strcmp(argv[1], "-h") != 0 && strcmp(argv[1], "--version") != 0;
 }
