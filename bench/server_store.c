@@ -7,7 +7,6 @@
 #include "base/alloc.h"
 #include "base/number.h"
 #include "server/ingest/filestream.h"
-#include "server/store/keeper.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -177,11 +176,10 @@ static void merge(void)
 {
     struct err e = {0};
     double t = now(), c = cpu(), n = (double)n_runs * n_steps * n_metrics;
-    struct keeper_options o = {0};
     if (db_write(db, finish_runs, NULL, &e) < 0)
         die(&e);
     int merged, total = 0;
-    while ((merged = keeper_round(db, 1, &o, &e)) > 0)
+    while ((merged = history_merge_due(db, &e)) > 0)
         total += merged;
     if (merged < 0)
         die(&e);

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/diag.h"
 #include "server/request.h"
+#include "server/store/history.h"
 
 #include <pthread.h>
 #include <time.h>
@@ -43,6 +44,18 @@ static int mark_crashed(struct server *s, struct err *e)
     return rc < 0 || !n ? rc : db_write(s->db, mark_crashed_job, &now, e);
 }
 
+/* Small pieces of history become large ones. */
+static int merge_histories(struct server *s, struct err *e)
+{
+    return history_merge_due(s->db, e);
+}
+
+/* Pages that merging and deleting left empty go back to the file system. */
+static int give_space_back(struct server *s, struct err *e)
+{
+    return db_shrink(s->db, e);
+}
+
 /* In seconds; a task that fails is tried again at its next turn. */
 static const struct task {
     const char *name;
@@ -50,6 +63,8 @@ static const struct task {
     int (*run)(struct server *s, struct err *e);
 } tasks[] = {
     {"marking crashed runs", 30, mark_crashed},
+    {"merging histories", 5, merge_histories},
+    {"giving space back", 10, give_space_back},
 };
 enum { N_TASKS = sizeof tasks / sizeof *tasks };
 

@@ -368,6 +368,41 @@ static void test_a_copy_is_complete_and_sound(void **state)
     assert_int_equal(db_verify(f->db, &f->e), 0);
 }
 
+static int fill_and_empty(struct db_conn *c, void *arg, struct err *e)
+{
+    (void)arg;
+    static char page[8000];
+    for (int i = 0; i < 1500; i++)
+        if (db_exec(c, e, "INSERT INTO console_blocks (run_id, first_line, n_lines, raw_bytes, data) "
+                          "VALUES (1, $1, 1, 1, $2)", DB_ARGS(db_i(i), db_b(page, sizeof page))) != 1)
+            return TARE_EIO;
+    return db_exec(c, e, "DELETE FROM console_blocks", DB_NONE);
+}
+
+static int64_t page_count(struct fixture *f)
+{
+    struct db_conn *c;
+    int64_t n = 0;
+    assert_int_equal(db_read_begin(f->db, &c, &f->e), 0);
+    assert_int_equal(db_get_int(c, &f->e, &n, "PRAGMA page_count", DB_NONE), 1);
+    db_read_end(c);
+    return n;
+}
+
+static void test_empty_pages_are_given_back(void **state)
+{
+    struct fixture *f = *state;
+    if (f->url != f->path)
+        skip();
+    assert_int_equal(db_shrink(f->db, &f->e), 0);
+    assert_int_equal(db_write(f->db, fill_and_empty, NULL, &f->e), 1500);
+    int64_t before = page_count(f);
+    while (db_shrink(f->db, &f->e) == 1)
+        continue;
+    assert_in_range(page_count(f), 1, before - 900);
+    assert_int_equal(db_verify(f->db, &f->e), 0);
+}
+
 /* Writes settings k0, k1, ... and says on `fd` after each that it is durable. */
 static void write_until_killed(const char *path, int fd)
 {
@@ -449,6 +484,7 @@ int main(void)
         TEST(test_a_newer_schema_is_refused),
         TEST(test_migrating_keeps_a_copy),
         TEST(test_a_copy_is_complete_and_sound),
+        TEST(test_empty_pages_are_given_back),
         TEST(test_what_was_acknowledged_survives_a_kill),
         TEST(test_running_out_of_memory_is_an_error_not_a_crash),
     };

@@ -3,7 +3,6 @@
 
 #include "base/alloc.h"
 #include "server/ingest/filestream.h"
-#include "server/store/keeper.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -349,28 +348,21 @@ static void test_what_console_lines_say(void **state)
     assert_parts("", "", "", "", "");
 }
 
-static void test_the_keeper_marks_crashed_runs_and_merges(void **state)
+static void test_the_tail_of_a_run_that_ended_is_merged(void **state)
 {
     struct fixture *f = *state;
-    for (int i = 0; i < 40; i++) {
+    for (int i = 0; i < 20; i++) {
         char body[200];
         snprintf(body, sizeof body,
                  "{\"files\":{\"wandb-history.jsonl\":{\"offset\":%d,\"content\":[\"{\\\"_step\\\":%d}\"]}}}", i, i);
         assert_int_equal(post(f, body), 0);
     }
-    assert_run(f, "tail_segments", "40");
-    struct keeper_options options = {.crashed_after_s = 3600};
-    db_write(f->db, set_run, "heartbeat_at = 4000000000", &f->e);
-    assert_true(keeper_round(f->db, 4000000000, &options, &f->e) >= 32);
-    assert_run(f, "state", "running");
-    assert_true(keeper_round(f->db, 4000000000 + INT64_C(3601000000), &options, &f->e) >= 0);
-    assert_run(f, "state", "crashed");
+    assert_run(f, "tail_segments", "20");
+    assert_int_equal(history_merge_due(f->db, &f->e), 0);
+    assert_int_equal(post(f, "{\"complete\":true,\"exitcode\":0}"), 0);
+    assert_int_equal(history_merge_due(f->db, &f->e), 20);
     assert_run(f, "tail_segments", "0");
-    assert_run(f, "history_lines", "40");
-    struct keeper *k;
-    assert_int_equal(keeper_start(f->db, NULL, &k, &f->e), 0);
-    keeper_wake(k);
-    keeper_stop(k);
+    assert_run(f, "history_lines", "20");
 }
 
 static void test_running_out_of_memory_is_an_error_not_a_crash(void **state)
@@ -396,13 +388,24 @@ static void test_running_out_of_memory_is_an_error_not_a_crash(void **state)
 
 /* ---- a server that dies ---- */
 
+static void *merge_for_ever(void *db)
+{
+    for (;;) {
+        struct err e = {0};
+        if (history_merge(db, 1, false, &e) < 0)
+            _exit(1);
+        usleep(2000);
+    }
+    return NULL;
+}
+
 /* Posts lines with random retries and merges until killed; tells each acknowledged line number. */
 static void post_until_killed(const char *path, int fd, int start)
 {
     struct fixture f = {.url = path};
     struct db_options options = {.url = path};
-    struct keeper *k;
-    if (db_open(&options, &f.db, &f.e) != 0 || keeper_start(f.db, NULL, &k, &f.e) != 0)
+    pthread_t merger;
+    if (db_open(&options, &f.db, &f.e) != 0 || pthread_create(&merger, NULL, merge_for_ever, f.db) != 0)
         _exit(1);
     srand((unsigned)start);
     for (int at = start;;) {
@@ -417,7 +420,6 @@ static void post_until_killed(const char *path, int fd, int start)
         at += n;
         if (write(fd, &at, sizeof at) != sizeof at)
             _exit(1);
-        keeper_wake(k);
     }
 }
 
@@ -481,7 +483,7 @@ int main(void)
         TEST(test_console_lines_may_be_written_again),
         TEST(test_console_pages),
         TEST(test_what_console_lines_say),
-        TEST(test_the_keeper_marks_crashed_runs_and_merges),
+        TEST(test_the_tail_of_a_run_that_ended_is_merged),
         TEST(test_running_out_of_memory_is_an_error_not_a_crash),
         TEST(test_acknowledged_lines_survive_kills),
     };

@@ -552,6 +552,26 @@ int db_verify(struct db *db, struct err *e)
     return rc;
 }
 
+static int shrink_job(struct db_conn *c, void *arg, struct err *e)
+{
+    (void)arg;
+    return c->ops->shrink(c, e);
+}
+
+int db_shrink(struct db *db, struct err *e)
+{
+    struct db_conn *c;
+    int rc = db_read_begin(db, &c, e);
+    if (rc)
+        return rc;
+    bool slack = c->ops->has_slack(c);
+    db_read_end(c);
+    if (!slack)
+        return 0;
+    rc = db_write(db, shrink_job, NULL, e);
+    return rc < 0 ? rc : 1;
+}
+
 int64_t db_size_bytes(struct db *db)
 {
     struct db_conn *c;

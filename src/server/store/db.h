@@ -191,6 +191,11 @@ int db_copy(struct db *db, const char *path, struct err *e);
 /* Check the database's own structure. 0, or TARE_EFORMAT with the first fault in `e`. Any thread. */
 int db_verify(struct db *db, struct err *e);
 
+/* Give pages that are no longer used back to the file system, a few MiB a call, if there are many. 1 if
+ * there may be more to give, 0 if not. Nothing on PostgreSQL, which does so itself. Not the writer's
+ * thread. */
+int db_shrink(struct db *db, struct err *e);
+
 /* Bytes the database takes on disk. */
 int64_t db_size_bytes(struct db *db);
 

@@ -44,6 +44,8 @@ struct db_engine_ops {
     struct str (*get_blob)(struct db_rows *rows, int col);
     int (*copy)(struct db_conn *c, const char *path, struct err *e);
     int (*verify)(struct db_conn *c, struct err *e);
+    bool (*has_slack)(struct db_conn *c);                /* shrink is worth its while */
+    int (*shrink)(struct db_conn *c, struct err *e);     /* in a job */
     int64_t (*size_bytes)(struct db_conn *c);
 };
 

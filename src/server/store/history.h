@@ -65,9 +65,9 @@ int history_clear(struct db_conn *c, int64_t run, enum history_stream stream, st
  * segments it put together. Any thread but the writer's. */
 int history_merge(struct db *db, int64_t run, bool finish, struct err *e);
 
-/* The runs that have much tail, and those that have ended with any, at most `max`: how many. */
-int history_merge_due(struct db *db, int64_t *runs, int max, struct err *e);
-int history_merge_ended(struct db *db, int64_t *runs, int max, struct err *e);
+/* Merge where it is due: runs with much tail, and those that have ended with any; a part of them if there
+ * are very many. How many segments were merged: 0 when there is nothing to do. For the janitor. */
+int history_merge_due(struct db *db, struct err *e);
 
 /* ---- reading ---- */
 

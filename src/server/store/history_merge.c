@@ -11,7 +11,7 @@
 
 #include "base/alloc.h"
 
-enum { LEVEL_1_LINES = 4096, MERGE_AT = 32, MAX_INPUTS = 4096 };
+enum { LEVEL_1_LINES = 4096, MERGE_AT = 32, MAX_INPUTS = 4096, MAX_RUNS = 64 };
 
 struct input {
     int64_t id, first_line, writer;
@@ -214,18 +214,30 @@ static int list_runs(struct db *db, const char *sql, int64_t *runs, int max, str
     return rc < 0 ? rc : n;
 }
 
-int history_merge_due(struct db *db, int64_t *runs, int max, struct err *e)
+static int merge_runs(struct db *db, const char *sql, bool finish, struct err *e)
 {
-    return list_runs(db,
-                     "SELECT id FROM runs WHERE tail_segments > 0 AND tail_segments >= $1 "
-                     "ORDER BY tail_segments DESC LIMIT $2",
-                     runs, max, e);
+    int64_t runs[MAX_RUNS];
+    int merged = 0, n = list_runs(db, sql, runs, MAX_RUNS, e);
+    for (int i = 0; i < n; i++) {
+        int rc = history_merge(db, runs[i], finish, e);
+        if (rc < 0)
+            return rc;
+        merged += rc;
+    }
+    return n < 0 ? n : merged;
 }
 
-int history_merge_ended(struct db *db, int64_t *runs, int max, struct err *e)
+int history_merge_due(struct db *db, struct err *e)
 {
-    return list_runs(db,
-                     "SELECT id FROM runs WHERE tail_segments > 0 AND tail_segments < $1 AND "
-                     "state IN ('finished', 'failed', 'crashed', 'killed', 'preempted') LIMIT $2",
-                     runs, max, e);
+    int much = merge_runs(db,
+                          "SELECT id FROM runs WHERE tail_segments > 0 AND tail_segments >= $1 "
+                          "ORDER BY tail_segments DESC LIMIT $2",
+                          false, e);
+    if (much < 0)
+        return much;
+    int ended = merge_runs(db,
+                           "SELECT id FROM runs WHERE tail_segments > 0 AND tail_segments < $1 AND "
+                           "state IN ('finished', 'failed', 'crashed', 'killed', 'preempted') LIMIT $2",
+                           true, e);
+    return ended < 0 ? ended : much + ended;
 }

@@ -427,6 +427,19 @@ static int pg_verify(struct db_conn *c, struct err *e)
     return rc < 0 ? rc : 0;
 }
 
+static bool pg_has_slack(struct db_conn *c)
+{
+    (void)c;
+    return false;
+}
+
+static int pg_shrink(struct db_conn *c, struct err *e)
+{
+    (void)c;
+    (void)e;
+    return 0;
+}
+
 static int64_t pg_size_bytes(struct db_conn *c)
 {
     int64_t n = 0;
@@ -458,5 +471,7 @@ const struct db_engine_ops db_postgres_ops = {
     .get_blob = pg_get_blob,
     .copy = pg_copy,
     .verify = pg_verify,
+    .has_slack = pg_has_slack,
+    .shrink = pg_shrink,
     .size_bytes = pg_size_bytes,
 };

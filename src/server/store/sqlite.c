@@ -19,7 +19,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { N_BUCKETS = 64, MAX_STATEMENTS = 128, BUSY_MS = 15000, CHECKPOINT_PAGES = 1000 };
+enum { N_BUCKETS = 64, MAX_STATEMENTS = 128, BUSY_MS = 15000, CHECKPOINT_PAGES = 1000,
+       SLACK_PAGES = 512 };
 
 struct stmt {
     struct db_rows rows; /* first: a busy statement is the running query */
@@ -342,7 +343,7 @@ static int setup(struct conn *c, struct err *e)
         return run(c, "PRAGMA cache_size=-512; PRAGMA query_only=1; PRAGMA temp_store=MEMORY;", e);
     char text[400];
     snprintf(text, sizeof text,
-             "PRAGMA page_size=8192; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
+             "PRAGMA page_size=8192; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
              "PRAGMA cache_size=-2048; PRAGMA foreign_keys=ON; PRAGMA temp_store=MEMORY;"
              "PRAGMA wal_autocheckpoint=%d; PRAGMA journal_size_limit=16777216;",
              CHECKPOINT_PAGES);
@@ -449,6 +450,20 @@ static int sq_verify(struct db_conn *base, struct err *e)
     return rc;
 }
 
+/* More than an eighth of the file, and more than 4 MiB, is empty pages. */
+static bool sq_has_slack(struct db_conn *c)
+{
+    int64_t free_pages = 0, pages = 0;
+    db_get_int(c, NULL, &free_pages, "PRAGMA freelist_count", DB_NONE);
+    db_get_int(c, NULL, &pages, "PRAGMA page_count", DB_NONE);
+    return free_pages > SLACK_PAGES && free_pages > pages / 8;
+}
+
+static int sq_shrink(struct db_conn *base, struct err *e)
+{
+    return run((struct conn *)base, "PRAGMA incremental_vacuum(512)", e);
+}
+
 static int64_t file_size(const char *path, const char *suffix)
 {
     struct stat st;
@@ -489,5 +504,7 @@ const struct db_engine_ops db_sqlite_ops = {
     .get_blob = sq_blob,
     .copy = sq_copy,
     .verify = sq_verify,
+    .has_slack = sq_has_slack,
+    .shrink = sq_shrink,
     .size_bytes = sq_size_bytes,
 };
