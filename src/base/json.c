@@ -227,29 +227,73 @@ int json_next_member(const char **at, const char *end, struct json_item *item)
     return take_value(at, end, '}', item);
 }
 
-int json_put_string(struct buf *b, struct str text)
+/* What follows the backslash; 'u' stands for \u00XX; 0: needs no escape. */
+static const char escape_of[256] = {
+    [0] = 'u',  [1] = 'u',  [2] = 'u',  [3] = 'u',  [4] = 'u',  [5] = 'u',  [6] = 'u',  [7] = 'u',
+    [8] = 'b',  [9] = 't',  [10] = 'n', [11] = 'u', [12] = 'f', [13] = 'r', [14] = 'u', [15] = 'u',
+    [16] = 'u', [17] = 'u', [18] = 'u', [19] = 'u', [20] = 'u', [21] = 'u', [22] = 'u', [23] = 'u',
+    [24] = 'u', [25] = 'u', [26] = 'u', [27] = 'u', [28] = 'u', [29] = 'u', [30] = 'u', [31] = 'u',
+    ['"'] = '"', ['\\'] = '\\',
+};
+
+/* Bytes of the word that need an escape have their high bit set in the result, at the lowest of them
+ * at least. */
+static inline uint64_t special_bytes(uint64_t w)
 {
-    buf_putc(b, '"');
-    size_t done = 0;
-    for (size_t i = 0; i < text.n; i++) {
-        unsigned char c = (unsigned char)text.p[i];
-        if (c >= 0x20 && c != '"' && c != '\\')
+    const uint64_t ones = 0x0101010101010101u, high = 0x8080808080808080u;
+    uint64_t quote = w ^ ones * '"', back = w ^ ones * '\\';
+    return ((w - ones * 0x20) & ~w & high) | ((quote - ones) & ~quote & high) | ((back - ones) & ~back & high);
+}
+
+/* Escape `n` bytes to `w`, which has room for 6 * n + 8. Words are copied whole, then the place behind
+ * the first special byte is gone back to. */
+static char *escape(const char *p, size_t n, char *w)
+{
+    static const char hex[] = "0123456789abcdef";
+    const char *end = p + n;
+    while (p < end) {
+        uint64_t word;
+        while (end - p >= 8) {
+            memcpy(&word, p, 8);
+            memcpy(w, p, 8);
+            uint64_t special = special_bytes(word);
+            size_t plain = special ? (size_t)__builtin_ctzll(special) / 8 : 8;
+            p += plain;
+            w += plain;
+            if (special)
+                break;
+        }
+        if (p == end)
+            break;
+        unsigned char c = (unsigned char)*p++;
+        char esc = escape_of[c];
+        if (!esc) {
+            *w++ = (char)c;
             continue;
-        buf_append(b, text.p + done, i - done);
-        done = i + 1;
-        static const char short_form[] = "\bb\tt\nn\ff\rr\"\"\\\\";
-        const char *known = NULL;
-        for (size_t k = 0; k < sizeof short_form - 1; k += 2)
-            if ((unsigned char)short_form[k] == c)
-                known = short_form + k + 1;
-        if (known) {
-            buf_putc(b, '\\');
-            buf_putc(b, *known);
-        } else {
-            buf_printf(b, "\\u%04x", c);
+        }
+        *w++ = '\\';
+        *w++ = esc;
+        if (esc == 'u') {
+            memcpy(w, "00", 2);
+            w[2] = hex[c >> 4];
+            w[3] = hex[c & 15];
+            w += 4;
         }
     }
-    buf_append(b, text.p + done, text.n - done);
+    return w;
+}
+
+int json_put_string(struct buf *b, struct str text)
+{
+    enum { PIECE = 4096 };
+    buf_putc(b, '"');
+    for (size_t at = 0; at < text.n; at += PIECE) {
+        size_t n = text.n - at < PIECE ? text.n - at : PIECE;
+        char *w = buf_reserve(b, 6 * n + 8);
+        if (!w)
+            return TARE_ENOMEM;
+        b->len += (size_t)(escape(text.p + at, n, w) - w);
+    }
     return buf_putc(b, '"');
 }
 

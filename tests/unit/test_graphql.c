@@ -66,6 +66,11 @@ void resolve_Query_raw(struct gql_call *c, const void *obj)
     gql_json(c, STR("{\"a\":[1,2]}"));
 }
 
+void resolve_Query_when(struct gql_call *c, const void *obj)
+{
+    gql_time(c, gql_arg_int(c, "us", 0));
+}
+
 void resolve_Person_animals(struct gql_call *c, const void *obj)
 {
     wanted_lives = gql_wants(c, "lives");
@@ -340,6 +345,16 @@ static void test_cache_keeps_documents(void **state)
     gql_cache_free(cache);
 }
 
+static void test_times(void **state)
+{
+    EXPECT("{ a: when(us: 1795448065414395) b: when(us: 951782400000000) c: when(us: 1) d: when(us: 4102444799999000)"
+           " e: when(us: 0) f: when(us: 951868800000000) }",
+           NULL,
+           "{\"data\":{\"a\":\"2026-11-23T15:34:25.414\",\"b\":\"2000-02-29T00:00:00.000\","
+           "\"c\":\"1970-01-01T00:00:00.000\",\"d\":\"2099-12-31T23:59:59.999\",\"e\":null,"
+           "\"f\":\"2000-03-01T00:00:00.000\"}}");
+}
+
 static void test_utf8(void **state)
 {
     assert_true(utf8_valid(STR("plain text, longer than a word, \xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80")));
@@ -364,6 +379,7 @@ int main(void)
         cmocka_unit_test(test_depth_and_fragment_bombs_are_refused),
         cmocka_unit_test(test_a_large_answer_is_cut),
         cmocka_unit_test(test_cache_keeps_documents),
+        cmocka_unit_test(test_times),
         cmocka_unit_test(test_utf8),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

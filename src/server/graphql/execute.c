@@ -12,7 +12,6 @@
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <time.h>
 
 enum { MAX_ERRORS = 40 };
 
@@ -291,19 +290,50 @@ void gql_strz(struct gql_call *c, const char *v)
     gql_str(c, str_of(v));
 }
 
+static char *put_digits(char *to, unsigned v, int n)
+{
+    for (int i = n - 1; i >= 0; i--, v /= 10)
+        to[i] = (char)('0' + v % 10);
+    return to + n;
+}
+
+/* Days since 1970 to a date of the Gregorian calendar (era of 400 years, year from March). */
+static char *put_date(char *to, int64_t days)
+{
+    int64_t z = days + 719468, era = z / 146097;
+    unsigned doe = (unsigned)(z - era * 146097);
+    unsigned yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
+    unsigned doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    unsigned mp = (5 * doy + 2) / 153, month = mp < 10 ? mp + 3 : mp - 9;
+    to = put_digits(to, (unsigned)(era * 400) + yoe + (month <= 2), 4);
+    *to++ = '-';
+    to = put_digits(to, month, 2);
+    *to++ = '-';
+    return put_digits(to, doy - (153 * mp + 2) / 5 + 1, 2);
+}
+
 void gql_time(struct gql_call *c, int64_t unix_us)
 {
-    if (unix_us <= 0) {
+    char text[32] = "\"", *to = text + 1;
+    int64_t ms = unix_us / 1000;
+    if (unix_us <= 0 || ms / 86400000 > 2900000) { /* after the year 9900 */
         gql_null(c);
         return;
     }
     if (!begin_value(c))
         return;
-    struct tm tm;
-    time_t s = (time_t)(unix_us / 1000000);
-    gmtime_r(&s, &tm);
-    buf_printf(c->x->out, "\"%04d-%02d-%02dT%02d:%02d:%02d.%03d\"", tm.tm_year + 1900, tm.tm_mon + 1,
-               tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, (int)(unix_us / 1000 % 1000));
+    unsigned of_day = (unsigned)(ms % 86400000);
+    to = put_date(to, ms / 86400000);
+    *to++ = 'T';
+    to = put_digits(to, of_day / 3600000, 2);
+    *to++ = ':';
+    to = put_digits(to, of_day / 60000 % 60, 2);
+    *to++ = ':';
+    to = put_digits(to, of_day / 1000 % 60, 2);
+    *to++ = '.';
+    to = put_digits(to, of_day % 1000, 3);
+    *to++ = '"';
+    buf_append(c->x->out, text, (size_t)(to - text));
 }
 
 void gql_json(struct gql_call *c, struct str v)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* One run: finding it, and its plain fields. History, files and artifacts have files of their own. */
 #include "base/json.h"
+#include "base/number.h"
 #include "server/resolve/fields.h"
 #include "server/resolve/run_rows.h"
 
@@ -30,7 +31,14 @@ void resolve_Project_bucket(struct gql_call *c, const void *obj)
 
 FIELD_ID(Run, id, run_row, "Run", id)
 FIELD_STR(Run, name, run_row, name)
-FIELD_(Run, projectId, gql_strz(c, arena_printf(gql_arena(c), "%lld", (long long)ROW_(run_row)->project_id)))
+
+void resolve_Run_projectId(struct gql_call *c, const void *obj)
+{
+    char text[NUMBER_MAX];
+    size_t n = number_format_i64(text, ((const struct run_row *)obj)->project_id);
+    gql_str(c, str_make(text, n));
+}
+
 FIELD_(Run, project, gql_object(c, TYPE_Project, ROW_(run_row)->project))
 FIELD_STR(Run, displayName, run_row, display_name)
 FIELD_STR(Run, state, run_row, state)

@@ -21,7 +21,7 @@ struct run_list {
     bool after;
     /* known once the rows were read */
     bool done, has_next;
-    char start[48], end[48];
+    char start[2 * NUMBER_MAX], end[2 * NUMBER_MAX];
 };
 
 struct run_edge {
@@ -101,12 +101,17 @@ static int open_rows(struct run_list *l, struct accessor *a, unsigned columns, s
     return db_query(a->db, a->e, rows, sql, args, l->order ? 3 : l->after ? 4 : 2);
 }
 
-static void put_cursor(const struct run_list *l, const struct run_row *r, int64_t i, char *to, size_t size)
+static void put_cursor(const struct run_list *l, const struct run_row *r, int64_t i, char *to)
 {
-    if (l->order)
-        snprintf(to, size, "@%lld", (long long)(l->offset + i));
-    else
-        snprintf(to, size, "%lld:%lld", (long long)r->created_us, (long long)r->id);
+    if (l->order) {
+        *to++ = '@';
+        to += number_format_i64(to, l->offset + i);
+    } else {
+        to += number_format_i64(to, r->created_us);
+        *to++ = ':';
+        to += number_format_i64(to, r->id);
+    }
+    *to = 0;
 }
 
 /* Read the page; `emit` writes edges too. */
@@ -123,7 +128,7 @@ static void read_page(struct gql_call *c, struct run_list *l, bool emit)
     while (rc >= 0 && !gql_failed(c) && (rc = db_next(rows, &e)) == 1 && n < l->first) {
         struct run_row r = {.project = l->project};
         run_rows_take(rows, columns, &r);
-        put_cursor(l, &r, n, l->end, sizeof l->end);
+        put_cursor(l, &r, n, l->end);
         if (!n++)
             memcpy(l->start, l->end, sizeof l->start);
         if (emit)

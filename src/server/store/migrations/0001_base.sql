@@ -211,7 +211,7 @@ CREATE TABLE runs (
     stored_bytes    BIGINT NOT NULL DEFAULT 0,       -- history, events and log as stored
     UNIQUE (project_id, name)
 );
-CREATE INDEX runs_project_created ON runs (project_id, created_at, id);
+CREATE INDEX runs_project_created ON runs (project_id, created_at, id) WHERE deleted_at IS NULL;
 CREATE INDEX runs_sweep ON runs (sweep_id);
 CREATE INDEX runs_live ON runs (state, heartbeat_at);
 CREATE INDEX runs_tail ON runs (tail_segments) WHERE tail_segments > 0;
