@@ -70,7 +70,7 @@ int main(int argc, char **argv)
     char dir[] = "/tmp/client-log-XXXXXX", remove[64];
     if (rate < 1 || seconds < 1 || n_threads < 1 || n_threads > 64 || !mkdtemp(dir))
         return 2;
-    struct tare_options o = tare_options();
+    struct tare_options o = tare_options_defaults();
     o.mode = "offline";
     o.dir = dir;
     o.project = "bench";

@@ -235,7 +235,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "digits: cannot read images from %s\n", path);
         return 2;
     }
-    struct tare_options options = tare_options();
+    struct tare_options options = tare_options_defaults();
     options.project = options.project ? options.project : "digits";
     options.job_type = "train";
     options.notes = "Hand-written digits, a 64-48-10 network in plain C";

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* tare.h: log an experiment from C or C++.
  *
- *     struct tare_options o = tare_options();
+ *     struct tare_options o = tare_options_defaults();
  *     o.project = "digits";
  *     tare_run *run;
  *     if (tare_init(&o, &run) == 0) {
@@ -88,7 +88,7 @@ TARE_API const char *tare_version(void);
 enum tare_level { TARE_DEBUG = -4, TARE_INFO = 0, TARE_WARNING = 4, TARE_ERROR = 8 };
 
 /* How the library works in this process. Zero or NULL means the default. */
-struct tare_setup {
+struct tare_setup_options {
     size_t size;             /* set by tare_setup_defaults() */
     int block_ms;            /* the longest a call waits for room in the queue (default 100); -1: never */
     size_t queue_bytes;      /* of the queue between the callers and the thread (default 4 MiB) */
@@ -108,9 +108,9 @@ struct tare_setup {
     void *on_message_arg;
 };
 
-static inline struct tare_setup tare_setup_defaults(void)
+static inline struct tare_setup_options tare_setup_defaults(void)
 {
-    struct tare_setup s;
+    struct tare_setup_options s;
     memset(&s, 0, sizeof s);
     s.size = sizeof s;
     return s;
@@ -118,7 +118,7 @@ static inline struct tare_setup tare_setup_defaults(void)
 
 /* Set how the library works. Optional, before the first tare_init or tare_attach.
  * Expected: TARE_ECONFLICT  the library is in use already */
-TARE_API int tare_setup(const struct tare_setup *setup);
+TARE_API int tare_setup(const struct tare_setup_options *setup);
 
 /* Finish every run of this process with `exit_code`, end the service if this process started it,
  * and release everything. exit() does this by itself. A later tare_init starts anew. No other
@@ -136,7 +136,7 @@ typedef struct tare_run tare_run;
 
 /* What a run is. NULL or zero means: from the environment variable named, else the default. */
 struct tare_options {
-    size_t size;              /* set by tare_options() */
+    size_t size;              /* set by tare_options_defaults() */
     const char *project;      /* WANDB_PROJECT, else "uncategorized" */
     const char *entity;       /* WANDB_ENTITY */
     const char *group;        /* WANDB_RUN_GROUP */
@@ -160,7 +160,7 @@ struct tare_options {
     int no_git;               /* not 0: no git state */
 };
 
-static inline struct tare_options tare_options(void)
+static inline struct tare_options tare_options_defaults(void)
 {
     struct tare_options o;
     memset(&o, 0, sizeof o);

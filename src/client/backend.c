@@ -77,7 +77,7 @@ int run_options_init(struct run_options *to, const struct tare_options *from, st
 {
     memset(to, 0, sizeof *to);
     if (from && from->size != sizeof *from)
-        return err_set(e, TARE_EINVAL, "the options were not made by tare_options()");
+        return err_set(e, TARE_EINVAL, "the options were not made by tare_options_defaults()");
     if (from)
         to->o = *from;
     struct tare_options *o = &to->o;

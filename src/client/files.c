@@ -379,7 +379,8 @@ void files_artifact(struct manager *m, struct tare_run *run, const char *payload
         uint32_t len = take_u32(&payload);
         payload += len;
     }
-    int len = snprintf(folder, sizeof folder, "%.3900s/../artifacts/%u", run->files_dir,
+    struct str dir = path_dir(str_of(run->files_dir));
+    int len = snprintf(folder, sizeof folder, "%.*s/artifacts/%u", STR_ARG(dir),
                        run->n_artifacts++);
     int rc = len < (int)sizeof folder && run->files_dir[0] ? 0 : TARE_EUNSUPPORTED;
     if (rc == 0)

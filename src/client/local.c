@@ -283,7 +283,7 @@ static int write_header(struct local *l)
     l->has_header = true;
     size_t info = wire_buf_begin(&b, 1);
     message_put_z(&b, 1, "libtare " TARE_VERSION);
-    message_put_z(&b, 2, "0.40.0"); /* the least reader, as the peer's (core/internal/version) */
+    message_put_z(&b, 2, "0.70.0"); /* the least reader, as the peer's (core/internal/version) */
     wire_buf_end(&b, info);
     return write_field(l, RECORD_HEADER, buf_str(&b));
 }

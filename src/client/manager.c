@@ -42,7 +42,7 @@ void manager_say(const struct manager *m, int level, const char *fmt, ...)
     pthread_mutex_unlock(&say_lock);
 }
 
-static void fill_defaults(struct tare_setup *s)
+static void fill_defaults(struct tare_setup_options *s)
 {
     s->block_ms = s->block_ms < 0 ? 0 : s->block_ms ? s->block_ms : BLOCK_MS;
     s->queue_bytes = s->queue_bytes ? s->queue_bytes : QUEUE_BYTES;
@@ -92,7 +92,7 @@ static void free_parts(struct manager *m)
     mem_free(m);
 }
 
-int manager_new(struct manager **to, const struct tare_setup *setup, bool must_connect,
+int manager_new(struct manager **to, const struct tare_setup_options *setup, bool must_connect,
                 struct err *e)
 {
     struct err why = {0};

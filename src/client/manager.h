@@ -17,7 +17,7 @@
 #include <stdbool.h>
 
 struct manager {
-    struct tare_setup setup; /* with defaults filled in */
+    struct tare_setup_options setup; /* with defaults filled in */
     struct service service;  /* pid != 0 if this process launched it */
     bool owns_service;
     bool set_environment;    /* WANDB_SERVICE is ours to remove */
@@ -43,7 +43,7 @@ struct manager {
 /* Connect to the service that WANDB_SERVICE names, or launch one, and start the courier. A missing
  * service is no error unless `must_connect`; it is said once.
  * Expected: TARE_ENOMEM, TARE_ESERVICE, or what starting a thread said */
-int manager_new(struct manager **to, const struct tare_setup *setup, bool must_connect,
+int manager_new(struct manager **to, const struct tare_setup_options *setup, bool must_connect,
                 struct err *e);
 
 /* Send what is left, tell an own service to end with `exit_code` and wait for it. */

@@ -24,7 +24,7 @@ struct run_list {
 
 static struct {
     pthread_mutex_t lock;
-    struct tare_setup setup;
+    struct tare_setup_options setup;
     bool is_set_up, hooked;
     char *service_bin;
     _Atomic(struct manager *) manager;
@@ -69,7 +69,7 @@ static int hook_once(void)
     return exit_hook_register(on_exit_status);
 }
 
-int tare_setup(const struct tare_setup *setup)
+int tare_setup(const struct tare_setup_options *setup)
 {
     if (!setup || setup->size != sizeof *setup)
         return last_error_set(TARE_EINVAL, "the setup was not made by tare_setup_defaults()");

@@ -39,9 +39,9 @@ static void on_message(void *arg, int level, const char *text)
     strcat(said, "\n");
 }
 
-static struct tare_setup base_setup(void)
+static struct tare_setup_options base_setup(void)
 {
-    struct tare_setup s = tare_setup_defaults();
+    struct tare_setup_options s = tare_setup_defaults();
     s.on_message = on_message;
     s.service_bin = "/nonexistent/tare";
     return s;
@@ -52,7 +52,7 @@ static int setup(void **state)
     strcpy(dir, "/tmp/test-client-XXXXXX");
     assert_non_null(mkdtemp(dir));
     said[0] = 0;
-    struct tare_setup s = base_setup();
+    struct tare_setup_options s = base_setup();
     assert_int_equal(tare_setup(&s), 0);
     fake_service_start(&service);
     return 0;
@@ -69,7 +69,7 @@ static int teardown(void **state)
 
 static tare_run *begin(const char *id)
 {
-    struct tare_options o = tare_options();
+    struct tare_options o = tare_options_defaults();
     tare_run *run = NULL;
     o.mode = "offline";
     o.dir = dir;
@@ -290,7 +290,7 @@ static void test_no_service_means_a_file_from_the_start(void **state)
 static void test_a_deaf_service_bounds_the_wait_and_the_memory(void **state)
 {
     tare_teardown(0);
-    struct tare_setup s = base_setup();
+    struct tare_setup_options s = base_setup();
     s.block_ms = 30;
     s.queue_bytes = 65536;
     s.window_bytes = 65536;
@@ -326,7 +326,7 @@ static void test_a_deaf_service_bounds_the_wait_and_the_memory(void **state)
 static void test_a_silent_service_does_not_hold_a_run_up(void **state)
 {
     tare_teardown(0);
-    struct tare_setup s = base_setup();
+    struct tare_setup_options s = base_setup();
     s.hang_ms = 300;
     assert_int_equal(tare_setup(&s), 0);
     atomic_store(&service.mood, FAKE_SILENT);
@@ -339,7 +339,7 @@ static void test_a_silent_service_does_not_hold_a_run_up(void **state)
 static void test_arguments_are_checked(void **state)
 {
     tare_run *run = NULL;
-    struct tare_options o = tare_options();
+    struct tare_options o = tare_options_defaults();
     o.dir = dir;
     o.mode = "sideways";
     assert_int_equal(tare_init(&o, &run), TARE_EINVAL);
@@ -363,14 +363,14 @@ static void test_arguments_are_checked(void **state)
     assert_int_equal(tare_define_metric(run, &m), TARE_EINVAL);
     assert_int_equal(tare_save(run, "/nonexistent", NULL, TARE_FILE_NOW), TARE_ENOTFOUND);
     assert_int_equal(tare_save(run, "/tmp", "../up", TARE_FILE_NOW), TARE_EINVAL);
-    struct tare_setup s = tare_setup_defaults();
+    struct tare_setup_options s = tare_setup_defaults();
     assert_int_equal(tare_setup(&s), TARE_ECONFLICT);
     assert_int_equal(tare_finish(run, 0), 0);
 }
 
 static void test_a_disabled_run_takes_everything(void **state)
 {
-    struct tare_options o = tare_options();
+    struct tare_options o = tare_options_defaults();
     tare_run *run;
     o.mode = "disabled";
     assert_int_equal(tare_init(&o, &run), 0);
