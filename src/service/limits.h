@@ -23,6 +23,8 @@
 
 /* -- what is kept ------------------------------------------------------------------------- */
 
+#define JOURNAL_GATHER_MS 10                        /* a record waits so long for others, */
+#define JOURNAL_GATHER_BYTES (64 * 1024)            /* unless so much has come or someone waits */
 #define JOURNAL_PENDING_BYTES (4 * 1024 * 1024)     /* of a stream, then its clients wait */
 #define JOURNAL_PENDING_TOTAL_BYTES (48 * 1024 * 1024)
 #define JOURNAL_PENDING_SCARCE_BYTES (64 * 1024)    /* of a stream, while the total is reached */

@@ -186,6 +186,7 @@ static void close_handles(struct service *s)
     ignore_signals();
     uv_close((uv_handle_t *)&s->on_signal, NULL);
     turn_close(&s->turn);
+    streams_fini(&s->streams);
 }
 
 static void on_linger_over(uv_timer_t *t)
@@ -296,6 +297,7 @@ int service_open(struct service *s, const struct options *o, struct err *e)
         return rc;
     }
     mailbox_init(&s->mailbox);
+    streams_init(&s->streams, &s->loop);
     turn_init(&s->turn, &s->loop);
     s->end_task.run = on_end;
     uv_timer_init(&s->loop, &s->idle_timer);

@@ -8,6 +8,45 @@
 
 #include <utlist.h>
 
+void streams_init(struct streams *m, uv_loop_t *loop)
+{
+    *m = (struct streams){0};
+    uv_timer_init(loop, &m->gather);
+    m->gather.data = m;
+}
+
+void streams_fini(struct streams *m)
+{
+    uv_close((uv_handle_t *)&m->gather, NULL);
+}
+
+static void not_dirty(struct streams *m, struct stream *s)
+{
+    if (s->dirty)
+        DL_DELETE2(m->dirty, s, dirty_prev, dirty_next);
+    s->dirty = false;
+}
+
+static void on_gathered(uv_timer_t *t)
+{
+    struct streams *m = t->data;
+    while (m->dirty) {
+        struct stream *s = m->dirty;
+        not_dirty(m, s);
+        journal_stage_flush(&s->journal);
+    }
+}
+
+void streams_write_soon(struct streams *m, struct stream *s)
+{
+    if (s->dirty)
+        return;
+    if (!m->dirty)
+        uv_timer_start(&m->gather, on_gathered, JOURNAL_GATHER_MS, 0);
+    s->dirty = true;
+    DL_APPEND2(m->dirty, s, dirty_prev, dirty_next);
+}
+
 struct stream *streams_find(struct streams *m, struct str id)
 {
     struct stream *s;
@@ -52,6 +91,7 @@ struct stream *streams_remove(struct streams *m, struct str id)
 
 void streams_closed(struct streams *m, struct stream *s)
 {
+    not_dirty(m, s);
     DL_DELETE(m->closing, s);
     m->n_closing--;
 }

@@ -44,8 +44,8 @@ void notes_leave(const struct stream_settings *s, const char *diag_path)
 {
     if (*s->log_file)
         write_log(s);
-    if (!*s->log_dir || !*diag_path)
-        return;
+    if (!*s->log_dir || !*diag_path || diag_min_level > DIAG_DEBUG)
+        return; /* an inode a run: only for those who asked for much */
     AUTO_FREE char *link = path_join(s->log_dir, "debug-core.log");
     if (link)
         os->symlink(diag_path, link);

@@ -275,7 +275,11 @@ static void on_turn(struct turn_task *t)
 {
     struct stream *s = (struct stream *)((char *)t - offsetof(struct stream, task));
     set_deadline(s);
-    journal_stage_flush(&s->journal);
+    if (s->late_replies || s->state == STREAM_FINISHING ||
+        s->journal.pending.len >= JOURNAL_GATHER_BYTES)
+        journal_stage_flush(&s->journal);
+    else if (s->journal.pending.len)
+        streams_write_soon(&s->service->streams, s);
     advance(s);
 }
 

@@ -22,6 +22,7 @@ struct late_reply;
 struct stream {
     UT_hash_handle hh;          /* in streams->by_id */
     struct stream *prev, *next; /* in streams->closing */
+    struct stream *dirty_prev, *dirty_next; /* in streams->dirty */
     struct service *service;
     struct stream_settings settings;
     struct handler *handler;
@@ -42,6 +43,7 @@ struct stream {
     int open_handles;    /* still to close before the memory can go */
     bool removed;        /* no longer in streams->by_id */
     bool journal_closed; /* or could not be opened */
+    bool dirty; /* in streams->dirty */
     bool exit_seen;
     bool must_keep; /* the record being handled may not be dropped */
     bool print_footer;
