@@ -258,7 +258,7 @@ static void after_write(struct journal_stage *j)
         if (j->ending && j->tries >= JOURNAL_END_TRIES)
             step(j);
         else
-            wait_and_retry(j, j->rc == -EMFILE ? OPEN_RETRY_MS : JOURNAL_RETRY_MS);
+            wait_and_retry(j, j->rc == -EMFILE ? OPEN_RETRY_MS : j->retry_ms);
         return;
     }
     bool recovered = j->error != 0;
@@ -300,6 +300,7 @@ void journal_stage_open(struct journal_stage *j, uv_loop_t *loop,
                                 .diag_path = diag_path,
                                 .on_event = on_event,
                                 .writer.fd = -1,
+                                .retry_ms = JOURNAL_RETRY_MS,
                                 .work = {.run = on_run, .done = on_done}};
     journal_encoder_init(&j->encoder, JOURNAL_HEADER_BYTES);
     uv_timer_init(loop, &j->retry);

@@ -49,6 +49,7 @@ struct journal_stage {
     bool ending;  /* close when all is written, or after JOURNAL_END_TRIES */
     bool renamed; /* path differs from the setting */
     bool parked;  /* the file is closed meanwhile, to spare a descriptor */
+    int retry_ms; /* JOURNAL_RETRY_MS, less in tests */
     int opens;    /* tries to open while descriptors are scarce */
     int64_t last_write_ms; /* loop time */
 

@@ -335,7 +335,7 @@ static void advance(struct stream *s)
 struct stream *stream_new(struct service *service, struct str id, struct str settings,
                           struct err *e)
 {
-    struct stream *s = mem_calloc(1, sizeof *s + id.n + settings.n);
+    struct stream *s = mem_calloc(1, sizeof *s + id.n);
     if (!s) {
         err_set(e, TARE_ENOMEM, "out of memory for a stream");
         return NULL;
@@ -346,11 +346,8 @@ struct stream *stream_new(struct service *service, struct str id, struct str set
     }
     s->service = service;
     s->id_len = id.n;
-    s->settings_len = settings.n;
     if (id.n)
-        memcpy(s->text, id.p, id.n);
-    if (settings.n)
-        memcpy(s->text + id.n, settings.p, settings.n);
+        memcpy(s->id, id.p, id.n);
     s->out = (struct handler_out){s, on_append, on_reply, on_fail, on_work};
     s->handler = handler_new(&s->settings, &s->out, clock_wall_ns());
     if (!s->handler) {
@@ -435,12 +432,12 @@ void stream_end(struct stream *s, bool give_exit, int exit_code)
 
 struct str stream_id(const struct stream *s)
 {
-    return str_make(s->text, s->id_len);
+    return str_make(s->id, s->id_len);
 }
 
 struct str stream_settings_bytes(const struct stream *s)
 {
-    return str_make(s->text + s->id_len, s->settings_len);
+    return s->settings.raw;
 }
 
 struct request_list *stream_requests(struct stream *s)

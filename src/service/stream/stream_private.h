@@ -47,8 +47,8 @@ struct stream {
     bool exit_seen;
     bool must_keep; /* the record being handled may not be dropped */
     bool print_footer;
-    size_t id_len, settings_len;
-    char text[]; /* id, serialized Settings */
+    size_t id_len;
+    char id[];
 };
 
 #endif
