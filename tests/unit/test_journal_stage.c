@@ -215,7 +215,8 @@ static void test_one_failing_call_loses_nothing(void **state)
                 journal_stage_flush(&f.j);
                 for (int turn = 0; turn < 8; turn++)
                     uv_run(&f.loop, UV_RUN_ONCE);
-                fake_os_free_space(&fake);
+                if (kinds[k] == OS_FAULT_DISK_FULL && fake.fired)
+                    fake_os_free_space(&fake);
                 uv_run(&f.loop, UV_RUN_DEFAULT);
             }
             end();
@@ -226,7 +227,7 @@ static void test_one_failing_call_loses_nothing(void **state)
                 assert_int_equal(whole_records(f.file), 60);
             clean();
             if (!fake.fired) {
-                assert_true(nth > 3);
+                if (nth <= 3) fail_msg("%d %d", (int)k, nth);
                 break;
             }
         }
@@ -266,7 +267,8 @@ static void test_memory_is_bounded_while_the_disk_refuses(void **state)
     while (!f.j.dropped)
         append(n, n + 1, 5000), n++;
     assert_false(journal_stage_is_full(&f.j)); /* the program is not made to wait */
-    assert_true(f.j.pending.len > JOURNAL_FAILED_BYTES && f.j.pending.len < JOURNAL_FAILED_BYTES + 20000);
+    size_t kept = f.j.writing.len + f.j.pending.len;
+    assert_true(kept > JOURNAL_FAILED_BYTES && kept < JOURNAL_FAILED_BYTES + 20000);
     uint64_t before = f.j.dropped;
     journal_stage_append(&f.j, str_make(&(int){n - 1}, sizeof(int)), true); /* takes the place of the dropped */
     assert_true(f.j.dropped == before);

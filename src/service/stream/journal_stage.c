@@ -125,7 +125,8 @@ static int unpark(struct journal_stage *j)
         return fd;
     struct stat st;
     int rc = os->fstat(fd, &st);
-    if (rc == 0 && (st.st_dev != j->dev || st.st_ino != j->ino))
+    if (rc == 0 && (st.st_dev != j->dev || st.st_ino != j->ino ||
+                    (uint64_t)st.st_size < j->writer.size)) /* a number may be used again */
         rc = -ESTALE;
     if (rc) {
         os->close(fd);
