@@ -296,6 +296,15 @@ static int typed_text(struct row *r, const struct wire_field *f, struct str *tex
     return text->p ? 0 : TARE_ENOMEM;
 }
 
+/* Nothing but key and value_json, in this order: what is written may be what came. */
+static bool is_plain(struct str body, struct str path, struct str text)
+{
+    const char *tag = body.p + path.n;
+    return body.n == path.n + wire_bytes_size(ITEM_VALUE_JSON, text.n) &&
+           memcmp(body.p, path.p, path.n) == 0 && (unsigned char)tag[0] == VALUE_TAG_0 &&
+           (unsigned char)tag[1] == VALUE_TAG_1 && text.p + text.n == body.p + body.n;
+}
+
 int row_add(struct row *r, struct str field, struct str body)
 {
     if (add_guessed(r, field, body))
@@ -309,11 +318,11 @@ int row_add(struct row *r, struct str field, struct str body)
     struct str text = it.value_json;
     if (it.typed.number && (rc = typed_text(r, &it.typed, &text)) != 0)
         return rc;
-    unsigned forms = (it.value_json.n ? ROW_JSON : 0u) | (it.typed.number ? ROW_TYPED : 0u);
     AUTO_BUF path = {0};
     if ((rc = item_path(&it, body, &path)) != 0)
         return rc;
-    return add_value(r, forms == r->forms ? field : STR(""), buf_str(&path), text);
+    bool as_is = r->forms == ROW_JSON && is_plain(body, buf_str(&path), text);
+    return add_value(r, as_is ? field : STR(""), buf_str(&path), text);
 }
 
 /* -- the whole row --------------------------------------------------------------------------- */

@@ -31,7 +31,7 @@ struct wire_reader {
 
 static inline struct wire_reader wire_open(struct str message)
 {
-    return (struct wire_reader){message.p, message.p + message.n};
+    return (struct wire_reader){message.p, message.n ? message.p + message.n : message.p};
 }
 
 /* Read a varint; false if it is cut off or longer than 10 bytes. */
