@@ -225,6 +225,67 @@ static void test_a_row_of_many_keys(void **state)
     assert_non_null(strstr(fake_record(&f, 1), "key4999=12.5 _step=1"));
 }
 
+/* -- forms of values ------------------------------------------------------------------------- */
+
+/* One item of each typed value, without value_json. */
+static void log_typed(void)
+{
+    AUTO_BUF body = {0};
+    static const struct {
+        const char *key;
+        uint32_t field;
+    } items[] = {{"none", 3}, {"flag", 4}, {"int", 5}, {"num", 6}, {"text", 7}, {"json", 8}};
+    for (size_t i = 0; i < sizeof items / sizeof items[0]; i++) {
+        AUTO_BUF item = {0};
+        wire_buf_bytes(&item, 1, str_of(items[i].key));
+        switch (items[i].field) {
+        case 5: wire_buf_varint(&item, 5, 9); break; /* zigzag of -5 */
+        case 6: wire_buf_double(&item, 6, 0.1); break;
+        case 7: wire_buf_bytes(&item, 7, STR("a\"b")); break;
+        case 8: wire_buf_bytes(&item, 8, STR("{\"x\":1,\"y\":[2]}")); break;
+        default: wire_buf_varint(&item, items[i].field, items[i].field == 4);
+        }
+        wire_buf_bytes(&body, 1, buf_str(&item));
+    }
+    fake_request(&f, 10, buf_str(&body));
+}
+
+static void start_with(struct str encoding)
+{
+    fake_stop(&f);
+    fake_init(&f);
+    static char raw[64];
+    char wrapper[32];
+    char *end = wire_put_bytes(wrapper, 1, encoding);
+    struct str value = str_make(wrapper, (size_t)(end - wrapper));
+    f.settings.raw = str_make(raw, (size_t)(wire_put_bytes(raw, 211, value) - raw));
+    fake_open(&f);
+}
+
+static void test_typed_values_are_written_as_json(void **state)
+{
+    log_typed();
+    RECORD(0, "2 history 0: none=null flag=true int=-5 num=0.1 text=\"a\\\"b\" json/x=1 json/y=[2] "
+              "_step=0");
+    assert_string_equal(fake_get_summary(&f),
+                        "_step=0 flag=true int=-5 num=0.1 text=\"a\\\"b\" json/x=1 json/y=[2]");
+}
+
+static void test_typed_values_stay_typed_if_the_setting_says_so(void **state)
+{
+    start_with(STR("typed"));
+    log_typed();
+    RECORD(0, "1 history 0: none=[none] flag=[true] int=[i-5] num=[f0.10000000000000001] "
+              "text=[ta\"b] json/x=[i1] json/y=[j[2]] _step=[i0]");
+}
+
+static void test_both_forms_are_written_if_the_setting_says_so(void **state)
+{
+    start_with(STR("json, typed"));
+    fake_log(&f, NO_STEP, NO_ACTION, "a", "1.5", "b", "\"x\\u0041\"", "c", "NaN", NULL);
+    RECORD(0, "1 history 0: a=1.5[f1.5] b=\"x\\u0041\"[txA] c=NaN[fnan] _step=0[i0]");
+}
+
 /* -- other ways to log ----------------------------------------------------------------------- */
 
 static void test_a_history_record_is_kept_as_it_came(void **state)
@@ -292,6 +353,9 @@ int main(void)
         T(test_rows_of_changing_keys),
         T(test_long_values_and_keys),
         T(test_a_row_of_many_keys),
+        T(test_typed_values_are_written_as_json),
+        T(test_typed_values_stay_typed_if_the_setting_says_so),
+        T(test_both_forms_are_written_if_the_setting_says_so),
         T(test_a_history_record_is_kept_as_it_came),
         T(test_sampled_history_has_short_metrics_whole),
         T(test_a_malformed_request_is_ignored),

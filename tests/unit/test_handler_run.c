@@ -153,13 +153,6 @@ static void test_close_writes_what_is_open_once(void **state)
                                           "2 summary derived: _step=0 a=1\n");
 }
 
-static void test_finish_writes_an_exit_if_none_came(void **state)
-{
-    handler_finish(f.h, 255, f.now_ns);
-    handler_finish(f.h, 0, f.now_ns);
-    assert_string_equal(fake_journal(&f), "1 summary derived:\n2 exit 255 runtime 0\n");
-}
-
 static void test_poll_exit_is_done_after_exit(void **state)
 {
     Pb__PollExitResponse *p = fake_answer(&f, 8, STR(""))->response->poll_exit_response;
@@ -280,7 +273,6 @@ int main(void)
         T(test_exit_is_answered_when_all_is_written),
         T(test_a_second_exit_is_refused),
         T(test_close_writes_what_is_open_once),
-        T(test_finish_writes_an_exit_if_none_came),
         T(test_poll_exit_is_done_after_exit),
         T(test_who_waits_for_messages_gets_the_next),
         T(test_exit_lets_go_who_waits_for_messages),

@@ -16,11 +16,22 @@
 #include "base/random.h"
 #include "record/check.h"
 #include "record/record.h"
+#include "record/setting_wire.h"
 #include "record/wire.h"
 #include "service/stream/stream_settings.h"
 
 #include <stdarg.h>
 #include <stdio.h>
+
+/* The setting x_history_value_encoding: a list of "json" and "typed"; JSON if it names neither. */
+static unsigned history_forms(const struct stream_settings *settings)
+{
+    enum { X_HISTORY_VALUE_ENCODING = 211 };
+    struct str list = setting_wire_text(settings->raw, X_HISTORY_VALUE_ENCODING);
+    const char *typed = list.n ? memmem(list.p, list.n, "typed", 5) : NULL;
+    const char *json = list.n ? memmem(list.p, list.n, "json", 4) : NULL;
+    return typed ? ROW_TYPED | (json ? ROW_JSON : 0u) : ROW_JSON;
+}
 
 struct handler *handler_new(const struct stream_settings *settings, const struct handler_out *out,
                             int64_t now_ns)
@@ -36,7 +47,7 @@ struct handler *handler_new(const struct stream_settings *settings, const struct
     handler_files_init(h, now_ns);
     summary_init(&h->summary, seed[0]);
     metrics_init(&h->metrics, seed[0]);
-    row_init(&h->row, &h->summary, ROW_JSON);
+    row_init(&h->row, &h->summary, history_forms(settings));
     sampler_init(&h->sampler, seed[1]);
     h->step_slot = summary_slot_z(&h->summary, "_step");
     h->runtime_slot = summary_slot_z(&h->summary, "_runtime");
@@ -268,13 +279,4 @@ void handler_close(struct handler *h, int64_t now_ns)
         handler_write_summary(h);
     }
     handler_release_waiters(h, REPLY_NOW);
-}
-
-void handler_finish(struct handler *h, int32_t exit_code, int64_t now_ns)
-{
-    if (!h->exited && !h->exit_waits) {
-        runfiles_finish(h->files, now_ns);
-        handler_exit(h, exit_code, now_ns);
-    }
-    handler_close(h, now_ns);
 }

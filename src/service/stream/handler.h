@@ -68,9 +68,6 @@ void handler_tick(struct handler *h, int64_t now_ns);
  * open (history row, summary, console) to the journal. Idempotent. */
 void handler_close(struct handler *h, int64_t now_ns);
 
-/* The client is gone for good without an exit record: write one, then as handler_close. */
-void handler_finish(struct handler *h, int32_t exit_code, int64_t now_ns);
-
 /* Nobody waits for the answer to this request any more (ServerRequest.cancel). */
 void handler_cancel(struct handler *h, const char *request_id);
 

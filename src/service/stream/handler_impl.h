@@ -117,7 +117,6 @@ void handler_warnf(struct handler *h, const char *fmt, ...) __attribute__((forma
 /* -- handler_run.c -- */
 
 int64_t handler_runtime_ns(const struct handler *h, int64_t now_ns);
-void handler_exit(struct handler *h, int32_t exit_code, int64_t now_ns);
 /* The exit that waited for the files may go on. */
 void handler_exit_now(struct handler *h, int64_t now_ns);
 

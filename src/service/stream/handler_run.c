@@ -202,14 +202,6 @@ static void write_exit(struct handler *h, struct str body, int64_t now_ns)
     handler_record_end(h);
 }
 
-void handler_exit(struct handler *h, int32_t exit_code, int64_t now_ns)
-{
-    AUTO_BUF body = {0};
-    if (exit_code)
-        wire_buf_varint(&body, 1, (uint64_t)(int64_t)exit_code);
-    write_exit(h, buf_str(&body), now_ns);
-}
-
 void rule_exit(struct handler *h, const struct incoming *in)
 {
     if (h->exited || h->exit_waits) {
