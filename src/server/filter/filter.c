@@ -274,13 +274,29 @@ static bool scalar_matches(const struct node *n, const struct filter_value *v, c
     }
 }
 
+/* Does the list `v` have an element that equals each of the list `want`? */
+static bool list_has_all(struct str v, struct str want)
+{
+    const char *at = want.p + 1, *end = want.p + want.n;
+    struct json_item item, have;
+    while (json_next_element(&at, end, &item) == 1) {
+        const char *in = v.p + 1, *in_end = v.p + v.n;
+        bool found = false;
+        while (!found && json_next_element(&in, in_end, &have) == 1)
+            found = str_eq(have.value, item.value);
+        if (!found)
+            return false;
+    }
+    return true;
+}
+
 /* The value itself, or one element of it if it is a list. */
 static bool value_matches(const struct node *n, const struct filter_value *v, const struct filter_value *want)
 {
     if (v->kind != FILTER_JSON || v->s.p[0] != '[')
         return scalar_matches(n, v, want);
-    if (scalar_matches(n, v, want))
-        return true;
+    if (want->kind == FILTER_JSON && want->s.p[0] == '[')
+        return list_has_all(v->s, want->s);
     const char *at = v->s.p + 1, *end = v->s.p + v->s.n;
     struct json_item item;
     struct arena a;

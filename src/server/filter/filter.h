@@ -6,7 +6,7 @@
  *     {"$and": [{"state": "finished"}, {"config.lr.value": {"$gte": 0.1}}, {"tags": {"$in": ["a"]}}]}
  *
  * Operators: $and $or $nor $not $eq $ne $gt $gte $lt $lte $in $nin $all $exists $regex. A list matches
- * what one of its elements matches; what is missing equals null, is $ne and $nin to everything, and is in
+ * what one of its elements matches, and equals a list all of whose elements it has; what is missing equals null, is $ne and $nin to everything, and is in
  * no order. Numbers compare as numbers, also across integer and float, NaN with nothing.
  *
  * An order is a list of names with signs, "+created_at" or "-summary_metrics.loss,+name"; missing values

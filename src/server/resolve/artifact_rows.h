@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/* Artifacts as rows: collections, versions, and versions in collections; who may see them is decided by
+ * their project (access.h). Strings live in the accessor's arena. */
+#ifndef TARE_SERVER_RESOLVE_ARTIFACT_ROWS_H
+#define TARE_SERVER_RESOLVE_ARTIFACT_ROWS_H
+
+#include "server/filter/filter.h"
+#include "server/resolve/fields.h"
+
+struct collection_row {
+    int64_t id, type_id;
+    struct str name, kind, description, state, type, digest_algorithm; /* kind: sequence, portfolio */
+    int64_t ttl_s, created_us, updated_us;
+    const struct project_row *project;
+};
+
+/* A version as a member of a collection: of its own sequence, or of a portfolio that it is linked into. */
+struct version_row {
+    int64_t id;                /* of the artifact */
+    int64_t membership_id;     /* 0: not committed */
+    int64_t version_index;     /* in `collection`; -1: not committed */
+    int64_t own_index;         /* in its sequence; -1: not committed */
+    struct str state, digest, digest_algorithm, type, description, metadata, commit;
+    int64_t size_bytes, file_count, ttl_s, history_step; /* step -1: none */
+    int64_t run_id, user_id, sequence_id, created_us, updated_us, member_us;
+    struct collection_row *collection;
+    struct collection_row *sequence; /* loaded by version_sequence */
+};
+
+/* A collection by number, or by name in a project (`type` {NULL}: of any type).
+ * Expected: TARE_ENOTFOUND, TARE_EPERM, those of access_project. */
+int load_collection(const struct accessor *a, int64_t id, enum access need, struct collection_row *out);
+int load_collection_named(const struct accessor *a, const struct project_row *p, struct str name,
+                          struct str type, struct collection_row *out);
+
+/* A version by number, seen in its own sequence; the asker needs the right on the sequence's project. */
+int load_version(const struct accessor *a, int64_t artifact_id, enum access need, struct version_row *out);
+
+/* "name:alias" or "name" (latest) in a project. */
+int load_version_named(const struct accessor *a, const struct project_row *p, struct str name,
+                       struct version_row *out);
+/* Alias or v<N> in a collection. */
+int load_version_in(const struct accessor *a, struct collection_row *in, struct str alias,
+                    struct version_row *out);
+
+/* The SELECT of versions as members, with `where` (on a: artifacts, m: memberships) behind WHERE. */
+enum { VERSION_SQL = 2048 };
+void version_sql(char to[VERSION_SQL], const char *where);
+int version_take(const struct accessor *a, struct db_rows *rows, struct version_row *out);
+
+/* The sequence of a version, loaded at the first call. */
+int version_sequence(const struct accessor *a, struct version_row *v);
+
+/* Values of filters and orders. `ctx` is a struct filter_ctx whose row is a collection or a version. */
+struct filter_ctx {
+    const struct accessor *a;
+    const void *row;
+};
+int collection_filter_get(void *ctx, struct str key, struct filter_value *out);
+int version_filter_get(void *ctx, struct str key, struct filter_value *out);
+
+/* Keep those of the `n` rows that the field's `filters` lets through, in the order its `order` wants; the
+ * number that is left, or -1 (the field has failed). */
+int64_t filter_and_order(struct gql_call *c, const struct accessor *a, void *rows, size_t n, size_t stride,
+                         filter_get_fn get, const char *fallback_order);
+
+/* Emit a page (arguments first, after) of rows in memory as a connection of these types. */
+void answer_page(struct gql_call *c, int connection_type, int edge_type, int node_type, const void *rows,
+                 size_t n, size_t stride);
+
+/* Emit a collection as its concrete type. */
+void answer_collection(struct gql_call *c, const struct collection_row *row);
+
+/* Emit the files of a version as a FileConnection (arguments first, after, names). */
+void answer_version_files(struct gql_call *c, const struct version_row *v);
+
+#endif

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: MIT
+"""Artifacts through the unmodified SDK and its own wandb-core against tare server."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pytest
+
+from server_support import Server
+
+HEAD = """
+import json, os, pathlib, wandb
+def put(path, data):
+    p = pathlib.Path(path); p.parent.mkdir(parents=True, exist_ok=True); p.write_bytes(data); return str(p)
+def tree(folder):
+    return {str(p.relative_to(folder)): p.read_bytes().hex() for p in sorted(pathlib.Path(folder).rglob("*")) if p.is_file()}
+os.environ["WANDB_CACHE_DIR"] = os.path.abspath("cache-%d" % os.getpid())
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with Server(tmp_path_factory.mktemp("server")) as s:
+        yield s
+
+
+def test_log_use_download(server):
+    got = server.script(HEAD + """
+with wandb.init(project="art", id="maker") as run:
+    a = wandb.Artifact("ds", type="dataset", description="numbers", metadata={"rows": 3, "deep": {"k": [1, None]}})
+    a.add_file(put("in/a.txt", b"hello\\n"))
+    a.add_file(put("in/b.bin", bytes(range(256)) * 400), name="sub/dir with space/b%41.bin")
+    a.add_reference("file://" + os.path.abspath(put("in/elsewhere", b"far")), name="ref")
+    run.log_artifact(a, aliases=["best", "v-one"], tags=["t1", "t2"]).wait()
+    first = dict(version=a.version, id=a.id, digest=a.digest, ref=a.manifest.entries["ref"].digest, aliases=sorted(a.aliases), size=a.size, tags=sorted(a.tags))
+with wandb.init(project="art", id="user") as run:
+    b = run.use_artifact("ds:best")
+    folder = b.download("out", skip_cache=True)
+    files = tree(folder)
+    meta = b.metadata, b.description, b.type
+api = wandb.Api()
+c = api.artifact("local/art/ds:v0")
+print(json.dumps(dict(first=first, files=files, meta=meta, by=c.logged_by().id, used=[r.id for r in c.used_by()],
+    outputs=[x.name for x in api.run("local/art/maker").logged_artifacts()],
+    inputs=[x.name for x in api.run("local/art/user").used_artifacts()],
+    names=sorted(f.name for f in c.files()), verified=c.verify("out") is None)))
+""")
+    assert got["first"]["version"] == "v0" and got["first"]["aliases"] == ["best", "latest", "v-one"]
+    assert got["first"]["tags"] == ["t1", "t2"] and got["first"]["size"] == 6 + 256 * 400 + 3
+    assert bytes.fromhex(got["files"]["ref"]) == b"far"
+    assert bytes.fromhex(got["files"]["a.txt"]) == b"hello\n"
+    assert bytes.fromhex(got["files"]["sub/dir with space/b%41.bin"]) == bytes(range(256)) * 400
+    assert got["meta"] == [{"rows": 3, "deep": {"k": [1, None]}}, "numbers", "dataset"]
+    assert got["by"] == "maker" and got["used"] == ["user"]
+    assert got["outputs"] == ["ds:v0"] and got["inputs"] == ["ds:v0"]
+    assert got["names"] == ["a.txt", "ref", "sub/dir with space/b%41.bin"]
+    entries = "".join(f"{p}:{d}\n" for p, d in sorted({
+        "a.txt": "sZRqySSS0jR8YjW00mERhA==", "ref": got["first"]["ref"],
+        "sub/dir with space/b%41.bin": __import__("base64").b64encode(
+            hashlib.md5(bytes(range(256)) * 400).digest()).decode()}.items()))
+    assert got["first"]["digest"] == hashlib.md5(("wandb-artifact-manifest-v1\n" + entries).encode()).hexdigest()
+
+
+def test_same_content_is_the_same_version_and_new_content_the_next(server):
+    got = server.script(HEAD + """
+def log(text, **kw):
+    with wandb.init(project="ver") as run:
+        a = wandb.Artifact("ds", type="dataset")
+        a.add_file(put("in/x", text.encode()), name="x")
+        run.log_artifact(a, **kw).wait()
+        return a.version, sorted(a.aliases)
+one, again, two = log("1"), log("1", aliases=["again", "latest"]), log("2")
+api = wandb.Api()
+coll = api.artifact_collection("dataset", "local/ver/ds")
+print(json.dumps(dict(one=one, again=again, two=two, all=[v.version for v in api.artifacts("dataset", "local/ver/ds")],
+    coll=[coll.name, coll.type, sorted(coll.aliases)], types=[t.name for t in api.artifact_types("local/ver")],
+    colls=[c.name for c in api.artifact_collections("local/ver", "dataset")],
+    exists=[api.artifact_exists("local/ver/ds:latest"), api.artifact_exists("local/ver/ds:nope"),
+            api.artifact_collection_exists("ds", "dataset") if False else None])))
+""")
+    assert got["one"][0] == "v0" and got["again"][0] == "v0" and "again" in got["again"][1]
+    assert got["two"][0] == "v1" and "latest" in got["two"][1]
+    assert got["all"] == ["v1", "v0"] and got["coll"][:2] == ["ds", "dataset"] and "again" in got["coll"][2]
+    assert "dataset" in got["types"] and got["colls"] == ["ds"]
+    assert got["exists"][:2] == [True, False]
+
+
+def test_change_link_and_delete(server):
+    got = server.script(HEAD + """
+with wandb.init(project="chg") as run:
+    for i in range(3):
+        a = wandb.Artifact("ds", type="dataset", metadata={"i": i})
+        a.add_file(put("in/x", b"%d" % i), name="x")
+        run.log_artifact(a).wait()
+    run.link_artifact(a, "chosen", aliases=["prod"])
+api = wandb.Api()
+v1 = api.artifact("local/chg/ds:v1")
+v1.description, v1.metadata["i"], v1.aliases, v1.tags = "changed", 10, v1.aliases + ["mine"], ["x"]
+v1.save()
+again = api.artifact("local/chg/ds:mine")
+changed = [again.version, again.description, again.metadata, again.tags, sorted(again.aliases)]
+again.aliases.remove("mine"); again.save()
+gone_alias = api.artifact_exists("local/chg/ds:mine")
+linked = api.artifact("local/chg/chosen:prod")
+links = [linked.version, linked.is_link, linked.source_name, linked.name, len(api.artifact("local/chg/ds:v2").linked_artifacts)]
+linked.unlink()
+after = api.artifact_exists("local/chg/chosen:prod")
+api.artifact("local/chg/ds:v2").delete(delete_aliases=True)
+latest = api.artifact("local/chg/ds:latest").version
+coll = api.artifact_collection("dataset", "local/chg/ds")
+coll.name, coll.description, coll.tags = "renamed", "words", ["ct"]
+coll.save()
+coll = api.artifact_collection("dataset", "local/chg/renamed")
+colls = [coll.name, coll.description, coll.tags]
+versions = [v.version for v in api.artifacts("dataset", "local/chg/renamed")]
+tagged = [v.version for v in api.artifacts("dataset", "local/chg/renamed", tags=["x"])]
+coll.delete()
+print(json.dumps(dict(changed=changed, gone=gone_alias, links=links, after=after, latest=latest, colls=colls,
+    versions=versions, tagged=tagged, left=[c.name for c in api.artifact_collections("local/chg", "dataset")])))
+""")
+    assert got["changed"] == ["v1", "changed", {"i": 10}, ["x"], ["mine"]]
+    assert got["gone"] is False and got["links"][:2] == ["v0", True] and got["links"][4] == 1
+    assert got["links"][2] == "ds:v2" and got["links"][3] == "chosen:prod"
+    assert got["after"] is False and got["latest"] == "v1"
+    assert got["colls"] == ["renamed", "words", ["ct"]] and got["versions"] == ["v1", "v0"]
+    assert got["tagged"] == ["v1"] and got["left"] == ["chosen"]
+
+
+def test_incremental_and_distributed(server):
+    got = server.script(HEAD + """
+with wandb.init(project="inc") as run:
+    a = wandb.Artifact("ds", type="dataset"); a.add_file(put("in/a", b"aa"), name="a"); run.log_artifact(a).wait()
+    b = wandb.Artifact("ds", type="dataset", incremental=True); b.add_file(put("in/b", b"bb"), name="b")
+    run.log_artifact(b).wait()
+    inc = tree(run.use_artifact("ds:v1").download("inc", skip_cache=True))
+for i in range(2):
+    with wandb.init(project="inc", group="g", id=f"member{i}") as run:
+        c = wandb.Artifact("dist", type="dataset"); c.add_file(put(f"in/p{i}", b"p%d" % i), name=f"p{i}")
+        run.upsert_artifact(c, distributed_id="grp")
+with wandb.init(project="inc", group="g", id="last") as run:
+    c = wandb.Artifact("dist", type="dataset"); c.add_file(put("in/p2", b"p2"), name="p2")
+    run.finish_artifact(c, distributed_id="grp").wait()
+print(json.dumps(dict(inc=inc, dist=tree(wandb.Api().artifact("local/inc/dist:latest").download("dist", skip_cache=True)),
+    n=len(list(wandb.Api().artifacts("dataset", "local/inc/dist"))))))
+""")
+    assert got["inc"] == {"a": b"aa".hex(), "b": b"bb".hex()}
+    assert got["dist"] == {f"p{i}": f"p{i}".encode().hex() for i in range(3)} and got["n"] == 1
+
+
+def test_tables_and_media_refer_to_artifacts(server):
+    got = server.script(HEAD + """
+with wandb.init(project="tab", id="tables") as run:
+    run.log({"tbl": wandb.Table(columns=["a", "b"], data=[[1, "x"], [2, None]])})
+api = wandb.Api()
+arts = list(api.run("local/tab/tables").logged_artifacts())
+t = arts[0].get("tbl")
+print(json.dumps(dict(type=arts[0].type, rows=t.data, cols=t.columns, summary=api.run("local/tab/tables").summary["tbl"]["nrows"])))
+""")
+    assert got == {"type": "run_table", "rows": [[1, "x"], [2, None]], "cols": ["a", "b"], "summary": 2}
+
+
+def test_uploads_want_their_url_and_their_digest(server):
+    q = """mutation($i: CreateArtifactInput!) { createArtifact(input: $i) { artifact { id state } } }"""
+    made = server.graphql(q, {"i": {"entityName": "local", "projectName": "raw", "artifactTypeName": "t",
+                                    "artifactCollectionName": "c", "digest": "0" * 32}})
+    art = made["data"]["createArtifact"]["artifact"]["id"]
+    q = """mutation($i: CreateArtifactFilesInput!) { createArtifactFiles(input: $i) { files { edges { node {
+             uploadUrl uploadHeaders storagePath artifact { id } } } } } }"""
+    made = server.graphql(q, {"i": {"artifactFiles": [{"artifactID": art, "name": "f", "md5": "lzv1ClsY1IwRv8Nuu5tllw=="}],
+                                    "storageLayout": "V2"}})
+    node = made["data"]["createArtifactFiles"]["files"]["edges"][0]["node"]
+    url = node["uploadUrl"]
+    assert node["uploadHeaders"] == ["Content-MD5:lzv1ClsY1IwRv8Nuu5tllw=="] and node["artifact"]["id"] == art
+    assert server.request("PUT", url, b"uniquE\n", key=None)[0] == 400
+    forged = url.replace("/storage/", "/storage/A")
+    assert server.request("PUT", forged, b"unique\n", key=None)[0] == 403
+    status, headers, _ = server.request("PUT", url, b"unique\n", key=None)
+    assert status == 200 and headers["ETag"] == '"973bf50a5b18d48c11bfc36ebb9b6597"'
+    # committing without a manifest is refused with a reason
+    gone = server.graphql("mutation($a: ID!) { commitArtifact(input: {artifactID: $a}) { artifact { id } } }", {"a": art})
+    assert gone["status"] == 400 and "manifest" in gone["errors"][0]["message"]
+
+
+def test_nobody_else_reads_or_writes_a_private_artifact(server):
+    server.script(HEAD + """
+with wandb.init(project="private") as run:
+    a = wandb.Artifact("ds", type="dataset"); a.add_file(put("in/s", b"secret"), name="s"); run.log_artifact(a).wait()
+print(1)
+""")
+    mine = server.graphql("""{ project(entityName: "local", name: "private") { artifact(name: "ds:v0") { id
+        artifactSequence { id } } } }""")["data"]["project"]["artifact"]
+    key = server.add_user("mallory")
+    for query in (f'{{ artifact(id: "{mine["id"]}") {{ digest }} }}',
+                  f'{{ artifactCollection(id: "{mine["artifactSequence"]["id"]}") {{ name }} }}',
+                  '{ project(entityName: "local", name: "private") { artifact(name: "ds:v0") { id } } }'):
+        got = server.graphql(query, key=key)
+        assert got["data"] is None or list(got["data"].values()) == [None], got
+    for mutation in (f'deleteArtifact(input: {{artifactID: "{mine["id"]}", deleteAliases: true}}) {{ artifact {{ id }} }}',
+                     f'commitArtifact(input: {{artifactID: "{mine["id"]}"}}) {{ artifact {{ id }} }}',
+                     f'addAliases(input: {{artifactID: "{mine["id"]}", aliases: [{{alias: "x"}}]}}) {{ success }}',
+                     f'updateArtifact(input: {{artifactID: "{mine["id"]}", description: "x"}}) {{ artifact {{ id }} }}',
+                     f'createArtifactManifest(input: {{artifactID: "{mine["id"]}", name: "m", digest: ""}})'
+                     ' { artifactManifest { id } }',
+                     f'deleteArtifactSequence(input: {{artifactSequenceID: "{mine["artifactSequence"]["id"]}"}})'
+                     ' { artifactCollection { state } }'):
+        got = server.graphql("mutation { " + mutation + " }", key=key)
+        assert got["errors"] and got["status"] in (403, 404), (mutation, got)
+    digest = hashlib.md5(b"secret").hexdigest()
+    path = f"/artifactsV2/default/local/private/ds/{mine['id']}/{digest}/s"
+    assert server.request("GET", path)[0] == 200
+    assert server.request("GET", path, key=key)[0] == 404
+    assert server.request("GET", path, key=None)[0] == 401
+    assert server.request("GET", f"/artifacts/local/{digest}", key=key)[0] in (403, 404)
+
+
+def test_ranges_of_a_file(server):
+    got = server.script(HEAD + """
+with wandb.init(project="rng") as run:
+    a = wandb.Artifact("ds", type="dataset"); a.add_file(put("in/r", bytes(range(100))), name="r"); run.log_artifact(a).wait()
+print(json.dumps([f.direct_url for f in a.files()]))
+""")
+    url = got[0]
+    status, headers, body = server.request("GET", url, key=None, Range="bytes=10-19")
+    assert status == 206 and body == bytes(range(10, 20)) and headers["Content-Range"] == "bytes 10-19/100"
+    assert server.request("GET", url, key=None, Range="bytes=200-")[0] == 416
+    assert json.loads(server.request("GET", url.replace("/storage/", "/storage/x"), key=None)[2])["error"]
