@@ -224,6 +224,11 @@ int access_run(const struct accessor *a, const struct project_row *p, struct str
     return 0;
 }
 
+int access_run_row(const struct accessor *a, int64_t id, unsigned columns, struct run_row *out)
+{
+    return one_run(a, "r.id = $1", columns, DB_ARGS(db_i(id)), out);
+}
+
 int access_run_id(const struct accessor *a, int64_t id, enum access need, unsigned columns,
                   struct run_row *out)
 {
