@@ -65,13 +65,16 @@ const char *local_path(const struct local *l)
 
 /* ---- writing ---- */
 
+/* `record` has the number l->num, which is free again if this fails. */
 static int put_record(struct local *l, const struct buf *record)
 {
-    if (record->failed)
-        return TARE_ENOMEM;
-    if (l->out.len > OUT_MAX)
-        return l->file.first_error ? l->file.first_error : TARE_ELIMIT;
-    return journal_encode(&l->encoder, &l->out, record->data, record->len);
+    int rc = record->failed ? TARE_ENOMEM : 0;
+    if (rc == 0 && l->out.len > OUT_MAX)
+        rc = l->file.first_error ? l->file.first_error : TARE_ELIMIT;
+    if (rc == 0)
+        rc = journal_encode(&l->encoder, &l->out, record->data, record->len);
+    l->num -= rc != 0;
+    return rc;
 }
 
 static void open_record(struct local *l, struct buf *b)

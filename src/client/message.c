@@ -2,69 +2,42 @@
 #include "client/message.h"
 
 #include "base/err.h"
+#include "base/utf8.h"
 #include "record/wire.h"
 
-/* Length of the UTF-8 sequence at `s`, 0 if it is none (RFC 3629: no overlong, no surrogates). */
-static size_t sequence(const unsigned char *s, size_t n)
+static bool is_ascii(struct str text)
 {
-    static const unsigned char low2[] = {0x80, 0xa0, 0x80, 0x90, 0x80};
-    static const unsigned char high2[] = {0xbf, 0xbf, 0x9f, 0xbf, 0x8f};
-    unsigned char c = s[0];
-    size_t len = c < 0x80 ? 1 : c >= 0xc2 && c < 0xe0 ? 2 : c >= 0xe0 && c < 0xf0 ? 3
-               : c >= 0xf0 && c < 0xf5 ? 4 : 0;
-    if (len < 2)
-        return len;
-    int rule = c == 0xe0 ? 1 : c == 0xed ? 2 : c == 0xf0 ? 3 : c == 0xf4 ? 4 : 0;
-    if (n < len || s[1] < low2[rule] || s[1] > high2[rule])
-        return 0;
-    for (size_t i = 2; i < len; i++)
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-    return len;
-}
-
-static size_t valid_prefix(struct str text)
-{
-    const unsigned char *s = (const unsigned char *)text.p;
     size_t at = 0;
-    while (at < text.n) {
-        while (at + 8 <= text.n) {
-            uint64_t w;
-            memcpy(&w, s + at, sizeof w);
-            if (w & UINT64_C(0x8080808080808080))
-                break;
-            at += 8;
-        }
-        if (at == text.n)
-            break;
-        size_t k = sequence(s + at, text.n - at);
-        if (!k)
-            break;
-        at += k;
+    uint64_t bits = 0, w;
+    for (; at + 8 <= text.n; at += 8) {
+        memcpy(&w, text.p + at, sizeof w);
+        bits |= w;
     }
-    return at;
+    for (; at < text.n; at++)
+        bits |= (unsigned char)text.p[at];
+    return !(bits & UINT64_C(0x8080808080808080));
 }
 
 static int put_repaired(struct buf *b, uint32_t number, struct str text)
 {
     AUTO_BUF good = {0};
     while (text.n) {
-        size_t k = valid_prefix(text);
-        buf_append(&good, text.p, k);
-        text.p += k, text.n -= k;
-        if (text.n) {
-            buf_puts(&good, "\xef\xbf\xbd");
-            text.p++, text.n--;
-        }
+        uint32_t cp;
+        size_t n = utf8_decode(text.p, text.n, &cp);
+        char *to = buf_reserve(&good, UTF8_MAX);
+        if (!to)
+            return TARE_ENOMEM;
+        good.len += utf8_encode(to, cp);
+        text.p += n, text.n -= n;
     }
-    return good.failed ? TARE_ENOMEM : wire_buf_bytes(b, number, buf_str(&good));
+    return wire_buf_bytes(b, number, buf_str(&good));
 }
 
 int message_put_text(struct buf *b, uint32_t number, struct str text)
 {
     if (!text.n)
         return 0;
-    if (valid_prefix(text) < text.n)
+    if (!is_ascii(text) && !utf8_valid(text.p, text.n))
         return put_repaired(b, number, text);
     return wire_buf_bytes(b, number, text);
 }
