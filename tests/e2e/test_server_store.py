@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: MIT
+"""What the store keeps: console lines, charts, and every acknowledged value through kill -9.
+
+TARE_KILLS says how many times the server is killed (default 12; the full figure is 200)."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import threading
+import time
+
+import pytest
+
+from server_support import Server
+
+KILLS = int(os.environ.get("TARE_KILLS", "12"))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with Server(tmp_path_factory.mktemp("server")) as s:
+        yield s
+
+
+def make_run(server, name, project="kept"):
+    answer = server.graphql(
+        "mutation($p: String, $n: String) { upsertBucket(input: {modelName: $p, name: $n}) "
+        "{ bucket { id project { entity { name } } } } }", {"p": project, "n": name})
+    assert "errors" not in answer, answer
+    return answer["data"]["upsertBucket"]["bucket"]["project"]["entity"]["name"]
+
+
+def body_of(offset, lines):
+    return json.dumps({"files": {"wandb-history.jsonl": {
+        "offset": offset, "content": [json.dumps(line) for line in lines]}}}).encode()
+
+
+def read_run(server, fields, name, project="kept", entity="local"):
+    answer = server.graphql("query($e: String, $p: String!, $r: String!) { project(name: $p, entityName: $e) "
+                            f"{{ run(name: $r) {{ {fields} }} }} }}", {"e": entity, "p": project, "r": name})
+    assert "errors" not in answer, answer
+    return answer["data"]["project"]["run"]
+
+
+def test_console_lines_come_back(server):
+    got = server.script("""
+import json, sys, wandb
+run = wandb.init(project="kept", id="talks")
+for i in range(30):
+    print("line", i)
+print("trouble", file=sys.stderr)
+run.finish()
+r = wandb.Api().run("local/kept/talks")
+print(json.dumps([[[l.number, l.level, l.content] for l in r.console_logs(per_page=7)],
+                  [[l.number, l.content] for l in r.console_logs(last=2)]]))
+""")
+    whole, tail = got
+    assert [line for line in whole if line[1] != "error"] == [[n, "", f"line {n}"] for n in range(30)]
+    assert [30, "error", "trouble"] in whole
+    assert tail[-1] == [30, "trouble"]
+
+
+def test_a_chart_of_many_points(server):
+    make_run(server, "wave")
+    for start in range(0, 60000, 20000):
+        lines = [{"_step": i, "y": 99.5 if i == 44444 else (i % 100) / 100} for i in range(start, start + 20000)]
+        status, _, text = server.request("POST", "/files/local/kept/wave/file_stream", body_of(start, lines))
+        assert status == 200, text
+    chart = read_run(server, 'c: historyEnvelope(key: "y", pixels: 100)', "wave")["c"]
+    assert sum(chart["count"]) == 60000 and len(chart["first"]) == 100
+    assert max(chart["max"]) == 99.5 and chart["first"][0] == 0 and chart["last"][-1] == 59999
+    whole = read_run(server, 'c: historySeries(key: "y", minStep: 44440, maxStep: 44450)', "wave")["c"]
+    assert whole["steps"] == list(range(44440, 44450)) and whole["values"][4] == 99.5
+
+
+class Client(threading.Thread):
+    """Posts lines of one run, again and again until the answer is 200; notes what was acknowledged."""
+
+    def __init__(self, server, name):
+        super().__init__(daemon=True)
+        self.server, self.name, self.acked, self.ending = server, name, 0, False
+        self.random = random.Random(name)
+
+    def run(self):
+        while not self.ending:
+            back = self.random.randrange(4) if self.acked > 4 and self.random.random() < 0.3 else 0
+            first, count = self.acked - back, back + self.random.randint(1, 30)
+            body = body_of(first, [{"_step": i, "x": i * 1.5, "run": self.name} for i in range(first, first + count)])
+            while True:
+                try:
+                    status, _, text = self.server.request(
+                        "POST", f"/files/local/kept/{self.name}/file_stream", body)
+                except OSError:  # the server is down
+                    if self.ending:
+                        return
+                    time.sleep(0.02)
+                    continue
+                except Exception:  # the answer broke off
+                    continue
+                if status == 200:
+                    self.acked = first + count
+                    break
+                assert status in (429, 503), (status, text)
+
+
+def all_rows(server, name):
+    rows, start = [], 0
+    while True:
+        page = read_run(server, f"history(minStep: {start}, maxStep: {start + 50000})", name)["history"]
+        if not page:
+            return rows
+        rows += [json.loads(line) for line in page]
+        start += 50000
+
+
+def test_every_acknowledged_value_survives_kills(tmp_path):
+    server = Server(tmp_path).start()
+    chance = random.Random(1)
+    names = ["a", "b", "c"]
+    for name in names:
+        make_run(server, name)
+    clients = [Client(server, name) for name in names]
+    for client in clients:
+        client.start()
+    for _ in range(KILLS):
+        time.sleep(chance.random() * 0.3)
+        server.process.kill()
+        server.process.wait()
+        server.process.stdout.close()
+        server.start()
+    time.sleep(0.3)
+    for client in clients:
+        client.ending = True
+    for client in clients:
+        client.join(30)
+    for client in clients:
+        rows = all_rows(server, client.name)
+        assert [row["_step"] for row in rows] == list(range(len(rows)))
+        assert len(rows) >= client.acked > 0
+        assert all(row == {"_step": i, "x": i * 1.5, "run": client.name} for i, row in enumerate(rows))
+    assert server.stop() == 0
