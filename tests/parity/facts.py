@@ -29,7 +29,6 @@ WARNING = re.compile(r"^wandb: WARNING .*\n", re.M)  # shown when the client nex
 TEMPORARY = re.compile(r"(/tmp/tmp[a-z0-9_]+|staging)/[^/]+$")
 COLOURS = re.compile(r"\x1b\[[\d;]*m")
 FOOTER_LOGS = re.compile(r"Find logs at: \S*logs\b")
-BLANKS = re.compile(r" +$", re.M)  # at the end of a console line: kept by us, not by the peer
 TABLE_TIME = re.compile(r"\b(None|\d+)-\d{13}\.")  # increments of a growing table
 
 
@@ -240,8 +239,6 @@ def files_left(folder):
             continue  # ours leaves it offline as well: docs/parity.md
         if name.startswith("logs/"):
             found[name] = "there"
-        elif name == "files/output.log":
-            found[name] = BLANKS.sub("", path.read_text(errors="replace"))
         elif path.suffix in (".log", ".txt", ".json", ".yaml", ".patch", ".py"):
             found[name] = path.read_text(errors="replace")
         else:

@@ -73,6 +73,9 @@ SHOWS(cursor_moves_up_and_down, "one\ntwo\x1b[Arous\x1b[Btasks", "onerous\ntwo  
 SHOWS(newline_alone_makes_no_line, "a\n\n\n", "a\n")
 SHOWS(blank_lines_between_stay, "a\n\n\n b", "a\n\n\n b\n")
 SHOWS(colours_stay_as_they_came, "\x1b[32mgreen\x1b[0m tab\there\n", "\x1b[32mgreen\x1b[0m tab\there\n")
+SHOWS(blanks_at_the_end_are_not_written, "a  \nb  c  \n   \n", "a\nb  c\n\n")
+SHOWS(blanks_that_erase_are_written, "abc \r     \n", "    \n")
+SHOWS(blanks_wait_for_what_follows, "a  \x1b[0m  \n", "a  \x1b[0m\n")
 SHOWS(bell_shows_nothing, "be\all", "bell\n")
 SHOWS(backspace_moves_back, "back\b\bXX", "baXX\n")
 SHOWS(crlf_is_a_newline, "a\r\nb\r\n", "a\nb\n")
@@ -192,6 +195,9 @@ int main(void)
         T(newline_alone_makes_no_line),
         T(blank_lines_between_stay),
         T(colours_stay_as_they_came),
+        T(blanks_at_the_end_are_not_written),
+        T(blanks_that_erase_are_written),
+        T(blanks_wait_for_what_follows),
         T(bell_shows_nothing),
         T(backspace_moves_back),
         T(crlf_is_a_newline),

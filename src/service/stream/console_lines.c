@@ -43,7 +43,7 @@ static void settle_oldest(struct console_lines *l)
     if (line->is_cells || line->text.cap > 512)
         line_reset(line);
     buf_clear(&line->text);
-    line->n_chars = 0;
+    line->n_chars = line->n_hidden = 0;
     l->first++;
 }
 
@@ -81,12 +81,17 @@ void console_line_append(struct console_line *line, struct str text, bool whole)
     }
     line->n_chars = (uint32_t)n_chars;
     buf_append(&line->text, text.p, at);
+    size_t n_blanks = 0;
+    while (n_blanks < at && text.p[at - n_blanks - 1] == ' ')
+        n_blanks++;
+    line->n_hidden = (uint32_t)(whole ? 0 : n_blanks < at ? n_blanks : line->n_hidden + n_blanks);
 }
 
 void console_line_append_colour(struct console_line *line, struct str seq)
 {
     if (line->n_notes < CONSOLE_MAX_NOTES && line->text.len < 16 * CONSOLE_MAX_COLS)
         buf_append(&line->text, seq.p, seq.n);
+    line->n_hidden = 0;
 }
 
 /* Where the note (col, after) is, or would be. */
@@ -206,6 +211,7 @@ static void thaw(struct console_line *line)
     if (line->is_cells)
         return;
     struct buf text = line->text;
+    uint32_t n_hidden = line->n_hidden;
     line->text = (struct buf){0};
     line->is_cells = true;
     uint32_t col = 0;
@@ -221,6 +227,7 @@ static void thaw(struct console_line *line)
         }
         at += n;
     }
+    line->n_hidden = n_hidden;
     buf_fini(&text);
 }
 
@@ -231,15 +238,18 @@ void console_lines_trim(struct console_lines *l)
         if (!line->is_cells)
             continue;
         struct buf text = {0};
+        uint32_t n_chars = line->n_cells, n_hidden = line->n_hidden;
+        line->n_hidden = 0;
         console_line_write(line, &text);
+        line->n_hidden = n_hidden;
         if (text.failed) {
             buf_fini(&text);
             continue;
         }
-        uint32_t n_chars = line->n_cells;
         line_reset(line);
         line->text = text;
         line->n_chars = n_chars;
+        line->n_hidden = n_hidden;
     }
 }
 
@@ -269,7 +279,11 @@ void console_line_set(struct console_line *line, uint32_t col, uint32_t cp, uint
     thaw(line);
     if (width == 0 || col + width > CONSOLE_MAX_COLS)
         return;
+    uint32_t n_before = line->n_cells;
     grow_cells(line, col + width);
+    bool same = cp == ' ' && (line->cells[col] == ' ' || line->cells[col] == CELL_BLANK);
+    same |= line->cells[col] == cp && width == 1;
+    line->n_hidden = same ? line->n_hidden + (line->n_cells - n_before) : 0;
     for (uint32_t i = col; i < col + width; i++) {
         break_char(line, i);
         line->cells[i] = i == col ? cp : CELL_MORE;
@@ -288,6 +302,7 @@ void console_line_combine(struct console_line *line, uint32_t col, uint32_t cp)
         col--;
     if (col < line->n_cells)
         note_put(line, col, true, (struct str){bytes, n}, true);
+    line->n_hidden = 0;
 }
 
 void console_line_set_colour(struct console_line *line, uint32_t col, struct str seq)
@@ -295,6 +310,7 @@ void console_line_set_colour(struct console_line *line, uint32_t col, struct str
     thaw(line);
     if (col <= CONSOLE_MAX_COLS)
         note_put(line, col, false, seq, false);
+    line->n_hidden = 0;
 }
 
 void console_line_drop_colour(struct console_line *line, uint32_t col)
@@ -321,6 +337,7 @@ void console_line_erase(struct console_line *line, uint32_t from, uint32_t to)
     }
     if (to == line->n_cells)
         line->n_cells = from;
+    line->n_hidden = 0;
 }
 
 static uint32_t cell_at(const struct console_line *line, int64_t col, uint32_t from, uint32_t to)
@@ -354,6 +371,7 @@ void console_line_shift(struct console_line *line, uint32_t from, uint32_t to, i
         line->cells[i] = CELL_BLANK;
     while (line->n_cells > 0 && line->cells[line->n_cells - 1] == CELL_BLANK)
         line->n_cells--;
+    line->n_hidden = 0;
 }
 
 void console_line_swap(struct console_line *a, struct console_line *b)
@@ -380,16 +398,16 @@ static void write_cell(struct buf *to, uint32_t cell)
 void console_line_write(const struct console_line *line, struct buf *to)
 {
     if (!line->is_cells) {
-        buf_append(to, line->text.data, line->text.len);
+        buf_append(to, line->text.data, line->text.len - line->n_hidden);
         return;
     }
-    uint32_t note = 0;
+    uint32_t note = 0, n_shown = line->n_cells - line->n_hidden;
     for (uint32_t col = 0;; col++) {
         while (note < line->n_notes && line->notes[note].col <= col && !line->notes[note].after) {
             buf_append(to, line->notes[note].bytes, line->notes[note].n);
             note++;
         }
-        if (col >= line->n_cells)
+        if (col >= n_shown)
             break;
         write_cell(to, line->cells[col]);
         while (note < line->n_notes && line->notes[note].col == col && line->notes[note].after) {

@@ -7,7 +7,9 @@
  *
  * A line that was only ever appended to is plain UTF-8 text. One that a terminal rewrites is an
  * array of cells, a column each, with notes beside them for what has no column: colour sequences
- * (kept as they came) and combining characters. Loop thread. */
+ * (kept as they came) and combining characters. Blanks put behind the end of a line are there for
+ * the cursor but not written, until something else changes in the line, as the peer has it. Loop
+ * thread. */
 #ifndef TARE_SERVICE_STREAM_CONSOLE_LINES_H
 #define TARE_SERVICE_STREAM_CONSOLE_LINES_H
 
@@ -37,6 +39,7 @@ struct console_line {
     bool is_error;   /* from stderr */
     bool is_cells;   /* cells and notes hold the line, else text */
     uint32_t n_chars; /* of text, colour sequences not counted */
+    uint32_t n_hidden; /* blanks at the end that changed nothing one can see: not written */
     struct buf text;
     uint32_t *cells; /* a code point, or CELL_BLANK, or CELL_MORE */
     uint32_t n_cells, cap_cells;

@@ -21,6 +21,7 @@
 #include "base/utf8.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <vterm.h>
 
@@ -269,6 +270,22 @@ static void colour(struct console_term *t, struct str seq)
 
 /* ---- escape sequences ---- */
 
+/* Cursor down by `n` rows. Below the last row there is always another: to the program, the view's
+ * end is not the terminal's. */
+static void cursor_down(struct console_term *t, int n)
+{
+    VTermPos pos;
+    char seq[16];
+    start_moving(t);
+    t->n_colour = 0;
+    vterm_state_get_cursorpos(t->state, &pos);
+    int in_view = n < ROWS - 1 - pos.row ? n : ROWS - 1 - pos.row;
+    if (in_view > 0)
+        feed(t, seq, (size_t)snprintf(seq, sizeof seq, "\x1b[%dB", in_view));
+    for (int i = in_view; i < n && i < in_view + ROWS; i++)
+        feed(t, "\n", 1);
+}
+
 static bool is_one_of(char c, const char *set)
 {
     return c != 0 && strchr(set, c) != NULL;
@@ -309,6 +326,9 @@ static void run_csi(struct console_term *t)
         colour(t, seq);
     } else if (!is_tame(seq)) {
         return;
+    } else if (plain && final == 'B' && !t->keep) {
+        int n = atoi(seq.p + 2);
+        cursor_down(t, n > 0 ? n : 1);
     } else if (plain && is_one_of(final, "@ABCDEFGHIJKLMPSTXZ`adef")) {
         control(t, seq.p, seq.n);
     } else if ((is_one_of(final, "hl") && mode_matters(seq)) || (plain && is_one_of(final, "rsug"))) {
