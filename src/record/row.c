@@ -41,7 +41,7 @@ void row_clear(struct row *r)
     r->n_last = r->n > r->n_last ? r->n : r->n_last;
     r->n = 0;
     r->epoch++;
-    r->nested = false;
+    r->nested = r->has_null = false;
     if (r->arena.used_bytes)
         arena_reset(&r->arena);
 }
@@ -184,6 +184,7 @@ static int add_value(struct row *r, struct str field, struct str path, struct st
         return TARE_EFORMAT;
     if (slot == SUMMARY_NO_SLOT)
         slot = summary_slot(r->summary, path);
+    r->has_null |= kind == ROW_NULL;
     *entry_for(r, slot) = (struct row_entry){
         .field = field.n ? field.p : NULL,
         .field_len = (uint32_t)field.n,
@@ -326,6 +327,17 @@ int row_add(struct row *r, struct str field, struct str body)
 }
 
 /* -- the whole row --------------------------------------------------------------------------- */
+
+bool row_hides_unwritten(const struct row *r)
+{
+    for (uint32_t i = 0; r->has_null && i < r->n; i++) {
+        const struct row_entry *e = &r->at[i];
+        if (e->slot != SUMMARY_NO_SLOT && e->kind == ROW_NULL &&
+            summary_shows_unwritten(&r->summary->slots[e->slot]))
+            return true;
+    }
+    return false;
+}
 
 void row_sum(struct row *r)
 {

@@ -40,6 +40,7 @@ struct row {
     uint64_t epoch;  /* a slot with this row_epoch is in the row */
     unsigned forms;  /* ROW_JSON, ROW_TYPED or both */
     bool nested;     /* some key of the row has more than one label */
+    bool has_null;   /* some value of the row is null */
     struct arena arena; /* bytes that are not the caller's, until row_clear */
 };
 
@@ -60,6 +61,9 @@ void row_set_number(struct row *r, uint32_t slot, struct str text, double v);
 
 /* The entry of a slot, NULL if the row has none. */
 struct row_entry *row_find(const struct row *r, uint32_t slot);
+
+/* Whether row_sum would hide, by a null, a summary value that summary_put_items has not put yet. */
+bool row_hides_unwritten(const struct row *r);
 
 /* Update the summary from the row. */
 void row_sum(struct row *r);

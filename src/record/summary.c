@@ -431,6 +431,12 @@ static void put_tracked(const struct summary_slot *slot, struct buf *to)
     buf_putc(to, '}');
 }
 
+bool summary_shows_unwritten(const struct summary_slot *slot)
+{
+    return slot->dirty && slot->has_data && !slot->none && !slot->track &&
+           !str_eqz(value_str(&slot->latest), "null");
+}
+
 bool summary_put_value(const struct summary *s, const struct summary_slot *slot, struct buf *to)
 {
     if (!slot->leaf || !slot->has_data || slot->none)

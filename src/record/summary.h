@@ -25,7 +25,6 @@ enum { SUMMARY_NO_SLOT = UINT32_MAX };
  * them itself skips these, one that does not (the peer's) takes them like any other. */
 #define SUMMARY_DERIVED_UUID "derived"
 
-
 /* Statistics that a metric definition may ask for instead of the latest value. */
 enum {
     SUMMARY_LAST = 1,
@@ -114,6 +113,9 @@ int summary_apply(struct summary *s, struct str record, size_t *n_bad);
 
 /* Append the JSON of a slot as it is to be shown; false (nothing appended) if it shows nothing. */
 bool summary_put_value(const struct summary *s, const struct summary_slot *slot, struct buf *to);
+
+/* Whether the latest value of `slot` is shown and was not put by summary_put_items yet. */
+bool summary_shows_unwritten(const struct summary_slot *slot);
 
 /* Append SummaryItem fields numbered `field`, for all slots or only those that changed (which
  * are then clean). Returns how many. */

@@ -154,6 +154,8 @@ void handler_flush_row(struct handler *h, int64_t next_step, int64_t now_ns)
         add_own_items(h, now_ns);
         metrics_row(&h->metrics, &h->row);
         if (!h->settings->server_side_summary) {
+            if (row_hides_unwritten(&h->row))
+                handler_write_summary(h); /* the peer keeps the last value before a null */
             handler_summary_runtime(h, now_ns);
             row_sum(&h->row);
             handler_summary_changed(h, now_ns);

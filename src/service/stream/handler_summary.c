@@ -60,6 +60,8 @@ void rule_summary(struct handler *h, const struct incoming *in)
 
 void rule_metric(struct handler *h, const struct incoming *in)
 {
+    if (h->summary_due_ns != INT64_MAX)
+        handler_write_summary(h); /* a definition may hide what was logged before it */
     int rc = metrics_apply(&h->metrics, &h->summary, in->body);
     if (rc)
         diag_warn("handler: a metric definition has no effect: %s", err_text(rc));
