@@ -35,7 +35,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#if defined(__GNUC__) && !defined(TARE_STATIC)
+#if defined(__GNUC__)
 #define TARE_API __attribute__((visibility("default")))
 #else
 #define TARE_API
@@ -90,10 +90,10 @@ enum tare_level { TARE_DEBUG = -4, TARE_INFO = 0, TARE_WARNING = 4, TARE_ERROR =
 /* How the library works in this process. Zero or NULL means the default. */
 struct tare_setup_options {
     size_t size;             /* set by tare_setup_defaults() */
-    int block_ms;            /* the longest a call waits for room in the queue (default 100); -1: never */
-    size_t queue_bytes;      /* of the queue between the callers and the thread (default 4 MiB) */
+    int block_ms;            /* the longest a call waits for room in the queue (default 1000); -1: never */
+    size_t queue_bytes;      /* of the queue between the callers and the thread (default 8 MiB) */
     size_t heavy_bytes;      /* bound for tables, images and long texts in flight (default 256 MiB) */
-    size_t window_bytes;     /* per run: sent and not yet acknowledged (default 4 MiB) */
+    size_t window_bytes;     /* per run: sent and not yet acknowledged (default 16 MiB) */
     int hang_ms;             /* a service silent this long while it owes answers is given up
                               * (default 30000) */
     int service_start_ms;    /* the longest wait for a new service's port file (default 30000) */

@@ -18,10 +18,10 @@
 enum {
     CONNECT_MS = 5000,
     JOIN_MS = 60000,
-    QUEUE_BYTES = 4 << 20,
+    QUEUE_BYTES = 8 << 20,
     HEAVY_BYTES = 256 << 20,
-    WINDOW_BYTES = 4 << 20,
-    BLOCK_MS = 100,
+    WINDOW_BYTES = 16 << 20,
+    BLOCK_MS = 1000,
     HANG_MS = 30000,
     START_MS = 30000,
 };
@@ -139,7 +139,8 @@ void manager_free(struct manager *m, int exit_code)
         if (env && strcmp(env, m->service.token) == 0)
             unsetenv("WANDB_SERVICE");
     }
-    if (m->owns_service && m->service.pid && service_join(&m->service, JOIN_MS) == TARE_ETIMEOUT)
+    int join_ms = m->local ? 0 : JOIN_MS; /* one that was given up may never end */
+    if (m->owns_service && m->service.pid && service_join(&m->service, join_ms) == TARE_ETIMEOUT)
         manager_say(m, TARE_WARNING, "the service is still at work; it ends by itself");
     if (!atomic_load(&setup_exiting))
         free_parts(m);

@@ -173,6 +173,18 @@ def test_it_needs_libc_alone_and_is_small(tmp_path):
         assert (tmp_path / "stripped").stat().st_size <= 200 * 1000
 
 
+def test_the_static_library_has_no_other_names(tmp_path):
+    """A program may have symbols of the names we use inside."""
+    (tmp_path / "p.c").write_text(PROGRAM + "int os, ring_init, buf_append; void note(void) {}\n")
+    subprocess.run(["gcc", f"-I{ROOT}/include", tmp_path / "p.c", "-o", tmp_path / "program",
+                    BUILD / "libtare.a", "-pthread"], check=True)
+    subprocess.run([tmp_path / "program", tmp_path], env=environment(TARE), check=True, timeout=60)
+    assert len(run_file(tmp_path, "cxx").history) == 4
+    names = subprocess.check_output(["nm", "-g", "--defined-only", BUILD / "libtare.a"], text=True)
+    assert all(line.split()[2].startswith("tare_")
+               for line in names.splitlines() if len(line.split()) == 3)
+
+
 PROGRAM = """
 #include <tare/tare.h>
 int main(int argc, char **argv)
