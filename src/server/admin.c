@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "server/admin.h"
 #include "server/auth.h"
+#include "server/groups.h"
 #include "server/lifecycle.h"
 #include "server/store/db.h"
 
@@ -14,18 +15,36 @@ enum { DONE = 0, FAILED = 1, USAGE = 2, MAX_WORDS = 4 };
 struct call {
     const char *words[MAX_WORDS];
     int n_words;
-    const char *key;
+    const char *key, *organization;
     bool admin;
     struct server_options options;
 };
 
+const char admin_help[] =
+    "       tare server user add NAME [--key KEY] [--admin] [--dir DIR]\n"
+    "       tare server user list [--dir DIR]\n"
+    "       tare server user revoke NAME [--dir DIR]\n"
+    "       tare server team add NAME USER [--org ORG] [--dir DIR]\n"
+    "       tare server team member NAME USER admin|member|viewer|none [--dir DIR]\n"
+    "       tare server org add NAME USER [--dir DIR]\n"
+    "       tare server org member NAME USER admin|member|viewer [--dir DIR]\n"
+    "       tare server org remove NAME [--dir DIR]\n";
+
 static int usage(void)
 {
-    fputs("usage: tare server user add NAME [--key KEY] [--admin] [--dir DIR]\n"
-          "       tare server user list [--dir DIR]\n"
-          "       tare server user revoke NAME [--dir DIR]\n",
-          stderr);
+    fprintf(stderr, "usage:\n%s", admin_help);
     return USAGE;
+}
+
+/* The value of "--name VALUE" or "--name=VALUE" at argv[*i]; NULL: another word. */
+static const char *value_of(char **argv, int argc, int *i, const char *name)
+{
+    size_t n = strlen(name);
+    if (strncmp(argv[*i], name, n) != 0)
+        return NULL;
+    if (argv[*i][n] == '=')
+        return argv[*i] + n + 1;
+    return !argv[*i][n] && *i + 1 < argc ? argv[++*i] : NULL;
 }
 
 static int parse(int argc, char **argv, struct call *call, struct err *e)
@@ -33,12 +52,13 @@ static int parse(int argc, char **argv, struct call *call, struct err *e)
     char *left[16] = {argv[0]};
     int n_left = 1, rest;
     for (int i = 1; i < argc; i++) {
+        const char *value;
         if (strcmp(argv[i], "--admin") == 0) {
             call->admin = true;
-        } else if (strcmp(argv[i], "--key") == 0 && i + 1 < argc) {
-            call->key = argv[++i];
-        } else if (strncmp(argv[i], "--key=", 6) == 0) {
-            call->key = argv[i] + 6;
+        } else if ((value = value_of(argv, argc, &i, "--key"))) {
+            call->key = value;
+        } else if ((value = value_of(argv, argc, &i, "--org"))) {
+            call->organization = value;
         } else if (argv[i][0] == '-' && n_left < 14) {
             left[n_left++] = argv[i];
             if (!strchr(argv[i], '=') && i + 1 < argc)
@@ -101,11 +121,48 @@ static int revoke(struct db *db, struct call *call, struct err *e)
     return db_write(db, auth_user_revoke_job, (void *)(uintptr_t)call->words[1], e);
 }
 
+static int team_add(struct db *db, struct call *call, struct err *e)
+{
+    struct group_change g = {.team = call->words[1], .user = call->words[2], .organization = call->organization};
+    return db_write(db, group_team_add_job, &g, e);
+}
+
+static int team_member(struct db *db, struct call *call, struct err *e)
+{
+    struct group_change g = {.team = call->words[1], .user = call->words[2], .role = call->words[3]};
+    if (strcmp(g.role, "none") == 0)
+        g.role = NULL;
+    return db_write(db, group_team_member_job, &g, e);
+}
+
+static int organization(struct db *db, struct call *call, struct err *e)
+{
+    struct group_change g = {.organization = call->words[1], .user = call->words[2], .role = call->words[3]};
+    bool is_add = strcmp(call->words[0], "add") == 0, is_member = strcmp(call->words[0], "member") == 0;
+    return db_write(db,
+                    is_add      ? group_organization_add_job
+                    : is_member ? group_organization_member_job
+                                : group_organization_remove_job,
+                    &g, e);
+}
+
 static const struct command {
-    const char *name;
+    const char *noun, *verb;
     int n_words;
     int (*run)(struct db *db, struct call *call, struct err *e);
-} commands[] = {{"add", 2, add}, {"list", 1, list}, {"revoke", 2, revoke}};
+} commands[] = {
+    {"user", "add", 2, add},          {"user", "list", 1, list},         {"user", "revoke", 2, revoke},
+    {"team", "add", 3, team_add},     {"team", "member", 4, team_member}, {"org", "add", 3, organization},
+    {"org", "member", 4, organization}, {"org", "remove", 2, organization},
+};
+
+bool admin_knows(const char *noun)
+{
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        if (strcmp(noun, commands[i].noun) == 0)
+            return true;
+    return false;
+}
 
 static int run(const struct command *cmd, struct call *call)
 {
@@ -120,7 +177,7 @@ static int run(const struct command *cmd, struct call *call)
     return rc < 0 ? FAILED : DONE;
 }
 
-int admin_user(int argc, char **argv)
+int admin_main(int argc, char **argv)
 {
     struct call call = {0};
     struct err e = {0};
@@ -130,7 +187,8 @@ int admin_user(int argc, char **argv)
         return USAGE;
     }
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
-        if (call.n_words && strcmp(call.words[0], commands[i].name) == 0 && call.n_words == commands[i].n_words)
+        if (strcmp(argv[0], commands[i].noun) == 0 && call.n_words == commands[i].n_words &&
+            strcmp(call.words[0], commands[i].verb) == 0)
             code = run(&commands[i], &call);
     options_fini(&call.options);
     return code < 0 ? usage() : code;

@@ -14,11 +14,7 @@
 
 enum { DONE = 0, FAILED = 1, USAGE = 2, GRACE_MS = 10000 };
 
-static const char help[] =
-    "usage: tare server [OPTION...]           run the server\n"
-    "       tare server user add NAME [--key KEY] [--admin] [--dir DIR]\n"
-    "       tare server user list [--dir DIR]\n"
-    "       tare server user revoke NAME [--dir DIR]\n"
+static const char options_help[] =
     "\n"
     "  --dir DIR              where everything is kept (default ~/.local/share/tare/server)\n"
     "  --listen ADDR:PORT     or unix:PATH (default 127.0.0.1:8080; port 0: any)\n"
@@ -81,10 +77,10 @@ int main(int argc, char **argv)
     struct server_options o;
     struct err e = {0};
     int rest;
-    if (argc > 1 && strcmp(argv[1], "user") == 0)
-        return admin_user(argc - 1, argv + 1);
+    if (argc > 1 && admin_knows(argv[1]))
+        return admin_main(argc - 1, argv + 1);
     if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
-        fputs(help, stdout);
+        printf("usage: tare server [OPTION...]           run the server\n%s%s", admin_help, options_help);
         return DONE;
     }
     if (options_parse(argc, argv, &o, &rest, &e)) {
