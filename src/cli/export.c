@@ -5,11 +5,13 @@
  * columns first, so the journal is read twice for one. */
 #include "base/alloc.h"
 #include "base/json.h"
+#include "base/random.h"
 #include "cli/cli.h"
 #include "cli/runs.h"
 #include "cli/term.h"
 #include "journal/reader.h"
 #include "journal/replay.h"
+#include "record/wire.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -26,14 +28,16 @@ struct export
     struct buf out;
     bool csv, failed;
     const char *keys;   /* "a,b": only these, in this order; NULL for all */
+    struct buf path;    /* scratch */
     struct buf name;    /* of the key at hand, dotted */
     struct summary one; /* of a row with nested keys, to make it a tree again */
     /* columns of a CSV file */
+    struct summary names; /* slot = column, of the dotted names taken as single labels */
     struct column {
         char *name;
         struct row_entry *entry; /* in the row at hand; NULL if it has none */
     } * columns;
-    size_t n_columns;
+    size_t n_columns, cap_columns;
     uint32_t
         *column_of; /* by slot of the summary: column + 1; 0 not looked up yet; UINT32_MAX none */
     uint32_t n_slots;
@@ -72,18 +76,26 @@ static struct str name_of(struct export *x, const struct replay *r, uint32_t slo
 
 /* ---- CSV ---- */
 
-static size_t find_column(const struct export *x, struct str name)
+/* The column of `name`, SIZE_MAX if it has none. */
+static size_t find_column(struct export *x, struct str name)
 {
-    for (size_t i = 0; i < x->n_columns; i++)
-        if (str_eqz(name, x->columns[i].name))
-            return i;
-    return SIZE_MAX;
+    buf_clear(&x->path);
+    wire_buf_bytes(&x->path, 1, name);
+    uint32_t at = summary_find(&x->names, buf_str(&x->path));
+    return at == SUMMARY_NO_SLOT ? SIZE_MAX : at;
 }
 
-static void add_column(struct export *x, struct str name)
+static size_t add_column(struct export *x, struct str name)
 {
-    x->columns = xmem_realloc(x->columns, (x->n_columns + 1) * sizeof *x->columns);
-    x->columns[x->n_columns++] = (struct column){.name = xmem_strndup(name.p, name.n)};
+    buf_clear(&x->path);
+    wire_buf_bytes(&x->path, 1, name);
+    summary_slot(&x->names, buf_str(&x->path));
+    if (x->n_columns == x->cap_columns) {
+        x->cap_columns = x->cap_columns ? 2 * x->cap_columns : 64;
+        x->columns = xmem_realloc(x->columns, x->cap_columns * sizeof *x->columns);
+    }
+    x->columns[x->n_columns] = (struct column){.name = xmem_strndup(name.p, name.n)};
+    return x->n_columns++;
 }
 
 /* The column of a slot, by a table that grows with the slots. UINT32_MAX: not wanted. */
@@ -99,10 +111,8 @@ static uint32_t column_of(struct export *x, const struct replay *r, uint32_t slo
         return x->column_of[slot] - 1;
     struct str name = name_of(x, r, slot);
     size_t i = find_column(x, name);
-    if (i == SIZE_MAX && add && wanted(x, name)) {
-        add_column(x, name);
-        i = x->n_columns - 1;
-    }
+    if (i == SIZE_MAX && add && wanted(x, name))
+        i = add_column(x, name);
     x->column_of[slot] = i == SIZE_MAX ? UINT32_MAX : (uint32_t)i + 1;
     return x->column_of[slot] - 1;
 }
@@ -177,18 +187,6 @@ static void on_row_csv(void *ctx, struct replay *r)
     flush_if_full(x, OUT_BYTES);
 }
 
-/* `_step` first, then as they were first seen; with --keys, as they were asked for. */
-static void order_columns(struct export *x)
-{
-    size_t at = find_column(x, STR("_step"));
-    if (x->keys || at == SIZE_MAX || at == 0)
-        return;
-    struct column step = x->columns[at];
-    memmove(x->columns + 1, x->columns, at * sizeof *x->columns);
-    x->columns[0] = step;
-    memset(x->column_of, 0, x->n_slots * sizeof *x->column_of);
-}
-
 static void put_csv_header(struct export *x)
 {
     for (size_t i = 0; i < x->n_columns; i++) {
@@ -261,7 +259,7 @@ static int pass(struct export *x, const char *journal, void (*on_row)(void *, st
     if (rc < 0)
         return rc;
     replay_init(&r, &on, x);
-    memset(x->column_of, 0, x->n_slots * sizeof *x->column_of);
+    x->n_slots = 0; /* slots may be numbered otherwise than in the pass before */
     rc = replay_all(&r, &reader);
     if (rc < 0)
         err_set(e, rc, "reading %s: %s", journal, err_text(rc));
@@ -288,13 +286,14 @@ static int run_export(struct export *x, const char *journal, struct err *e)
     if (!x->csv)
         return pass(x, journal, on_row_jsonl, e);
     int rc = 0;
-    if (x->keys)
+    if (x->keys) {
         columns_from_keys(x);
-    else
+    } else {
+        add_column(x, STR("_step"));
         rc = pass(x, journal, on_row_columns, e);
+    }
     if (rc < 0)
         return rc;
-    order_columns(x);
     put_csv_header(x);
     return pass(x, journal, on_row_csv, e);
 }
@@ -307,14 +306,17 @@ static void export_fini(struct export *x)
     mem_free(x->column_of);
     buf_fini(&x->out);
     buf_fini(&x->name);
+    buf_fini(&x->path);
     summary_fini(&x->one);
+    summary_fini(&x->names);
 }
 
 static int export_to(FILE *file, const char *journal, bool csv, const char *keys)
 {
     struct export x = {.file = file, .csv = csv, .keys = keys};
     struct err e = {0};
-    summary_init(&x.one, 1);
+    summary_init(&x.one, random_u32());
+    summary_init(&x.names, random_u32());
     x.one.shows_null = true;
     int rc = run_export(&x, journal, &e);
     flush_if_full(&x, 0);

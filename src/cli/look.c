@@ -52,7 +52,11 @@ static uint32_t chart_of(struct look *l, const struct replay *r, uint32_t slot)
     AUTO_BUF name = {0};
     summary_dotted(&name, &r->summary.slots[slot]);
     uint32_t at = UINT32_MAX - 1;
-    if (wanted(l, buf_z(&name))) {
+    if (!wanted(l, buf_z(&name))) {
+        ; /* not asked for */
+    } else if (l->max_charts && l->n_charts == l->max_charts) {
+        l->n_left++;
+    } else {
         const struct metric_step *step = step_of(r, buf_str(&name));
         struct str x = step ? str_make(step->name, step->name_len) : STR("step");
         at = add_chart(l, buf_str(&name), x, false);

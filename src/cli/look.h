@@ -25,12 +25,14 @@ struct look {
     uint64_t n_gaps, gap_bytes;
 
     /* set before look_read */
-    const char *keys; /* patterns, comma separated: only these metrics; NULL: all but `_...` */
-    bool want_system; /* charts of the system monitor, too */
-    bool no_charts;   /* do not collect points */
+    const char *keys;  /* patterns, comma separated: only these metrics; NULL: all but `_...` */
+    bool want_system;  /* charts of the system monitor, too */
+    bool no_charts;    /* do not collect points */
+    size_t max_charts; /* collect the points of so many metrics only; 0: of all */
 
     struct look_chart *charts;
     size_t n_charts;
+    size_t n_left;      /* metrics over max_charts */
     uint32_t *chart_of; /* by slot of the summary: chart + 1; UINT32_MAX none; 0 not looked up */
     uint32_t n_slots;
     struct lines lines;
@@ -42,8 +44,8 @@ struct look {
 int look_read(struct look *l, struct run_place *place_take, struct err *e);
 void look_fini(struct look *l);
 
-/* Print to standard output. `height`: lines of plot in a chart; `max_charts`: 0 is no limit. */
-void look_print_text(const struct look *l, const struct term *t, int height, size_t max_charts);
+/* Print to standard output. `height`: lines of plot in a chart. */
+void look_print_text(const struct look *l, const struct term *t, int height);
 void look_print_json(const struct look *l);
 
 #endif

@@ -174,23 +174,20 @@ static void put_chart_row(struct printer *p, struct chart *row, int n)
         chart_fini(&row[i]);
 }
 
-static void put_charts(struct printer *p, int height, size_t max)
+static void put_charts(struct printer *p, int height)
 {
     const struct look *l = p->l;
     struct chart row[16];
     int across = (p->t->width + CHART_GAP) / (CHART_WIDTH + CHART_GAP);
     across = across < 1 ? 1 : across > 16 ? 16 : across;
     int width = (p->t->width + CHART_GAP) / across - CHART_GAP, n = 0;
-    size_t shown = 0, left = 0;
+    bool any = false;
     for (size_t i = 0; i < l->n_charts; i++) {
         if (!has_shape(&l->charts[i]))
             continue;
-        if (max && shown == max) {
-            left++;
-            continue;
-        }
-        if (shown++ == 0)
+        if (!any)
             heading(p, "Charts");
+        any = true;
         chart_init(&row[n++], p->t, l->charts[i].series, l->charts[i].x_name, width, height);
         if (n == across) {
             put_chart_row(p, row, n);
@@ -199,8 +196,8 @@ static void put_charts(struct printer *p, int height, size_t max)
     }
     if (n)
         put_chart_row(p, row, n);
-    if (left)
-        buf_printf(&p->out, "and %zu more: --keys names some, --all shows all\n", left);
+    if (l->n_left)
+        buf_printf(&p->out, "and %zu more: --keys names some, --all shows all\n", l->n_left);
 }
 
 /* ---- tables ---- */
@@ -297,7 +294,7 @@ static void put_output(struct printer *p)
     }
 }
 
-void look_print_text(const struct look *l, const struct term *t, int height, size_t max_charts)
+void look_print_text(const struct look *l, const struct term *t, int height)
 {
     struct printer p = {.l = l, .t = t};
     AUTO_BUF config = {0};
@@ -308,7 +305,7 @@ void look_print_text(const struct look *l, const struct term *t, int height, siz
     put_damage(&p);
     put_tree(&p, "Config", buf_str(&config), false);
     put_tree(&p, "Summary", buf_str(&summary), true);
-    put_charts(&p, height, max_charts);
+    put_charts(&p, height);
     p.n = 0;
     value_each(buf_str(&summary), false, put_table, &p);
     put_alerts(&p);

@@ -16,8 +16,10 @@ struct series *series_new(struct str name)
 
 void series_free(struct series *s)
 {
-    if (s)
-        mem_free(s->name);
+    if (!s)
+        return;
+    mem_free(s->name);
+    mem_free(s->at);
     mem_free(s);
 }
 
@@ -60,5 +62,9 @@ void series_add(struct series *s, double x, double y)
     }
     if (s->n == SERIES_MAX)
         halve(s); /* what is left is full, so a new one begins */
+    if (s->n == s->cap) {
+        s->cap = s->cap ? 2 * s->cap : 16;
+        s->at = xmem_realloc(s->at, s->cap * sizeof *s->at);
+    }
     s->at[s->n++] = p;
 }

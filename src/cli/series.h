@@ -19,9 +19,9 @@ struct series_point {
 };
 
 struct series {
-    char *name; /* owned */
-    struct series_point at[SERIES_MAX];
-    size_t n;
+    char *name;              /* owned */
+    struct series_point *at; /* grows as needed, to SERIES_MAX */
+    size_t n, cap;
     uint32_t stride; /* points that make one; a power of two */
     uint64_t n_points, n_not_finite;
     double x_lo, x_hi, lo, hi, last;

@@ -7,8 +7,7 @@
 
 enum { HEIGHT_DEFAULT = 8, HEIGHT_MIN = 3, HEIGHT_MAX = 60, CHARTS_DEFAULT = 24 };
 
-static int show(struct look *l, const char *name, const char *dir, bool json, int height,
-                size_t max)
+static int show(struct look *l, const char *name, const char *dir, bool json, int height)
 {
     struct run_place place;
     struct err e = {0};
@@ -22,7 +21,7 @@ static int show(struct look *l, const char *name, const char *dir, bool json, in
     } else {
         struct term t;
         term_init(&t);
-        look_print_text(l, &t, height, max);
+        look_print_text(l, &t, height);
     }
     look_fini(l);
     return rc;
@@ -52,8 +51,8 @@ static int verb_show(int argc, char **argv)
     if (height < HEIGHT_MIN || height > HEIGHT_MAX)
         return cli_misuse("show", "--height is %d to %d", HEIGHT_MIN, HEIGHT_MAX);
     l.no_charts |= json;
-    int rc =
-        show(&l, n ? argv[1] : "latest", dir, json, height, all || l.keys ? 0 : CHARTS_DEFAULT);
+    l.max_charts = all || l.keys ? 0 : CHARTS_DEFAULT;
+    int rc = show(&l, n ? argv[1] : "latest", dir, json, height);
     return cli_flush("show", rc);
 }
 

@@ -405,11 +405,16 @@ void journal_reader_init_bytes(struct journal_reader *r, struct str bytes_keep)
 
 int journal_reader_open(struct journal_reader *r, const char *path, struct err *e)
 {
-    int fd = os->open(path, O_RDONLY | O_CLOEXEC, 0);
+    struct stat st;
+    int fd = os->open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0); /* do not wait at a pipe */
     if (fd == -ENOENT)
         return err_set(e, TARE_ENOTFOUND, "%s: no such file", path);
     if (fd < 0)
         return err_set(e, fd, "opening %s: %s", path, err_text(fd));
+    if (os->fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+        os->close(fd);
+        return err_set(e, TARE_EINVAL, "%s is no regular file", path);
+    }
     journal_reader_init_fd(r, fd);
     return 0;
 }

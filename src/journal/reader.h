@@ -68,7 +68,7 @@ struct journal_item {
 };
 
 /* Open a file. Whether it is a journal shows on reading: n_records stays 0 and version -1.
- * Expected: TARE_ENOTFOUND, or a negative errno value */
+ * Expected: TARE_ENOTFOUND, TARE_EINVAL (no regular file), or a negative errno value */
 int journal_reader_open(struct journal_reader *r, const char *path, struct err *e);
 
 /* Read a file that is open already (takes the descriptor, uses pread only), or bytes in memory
