@@ -79,7 +79,7 @@ static int complete_kept(struct frame_in *f, const char **p, size_t *n)
 
 int frame_in_feed(struct frame_in *f, const void *bytes, size_t n, frame_fn *fn, void *user)
 {
-    const char *p = bytes;
+    const char *p = bytes ? bytes : "";
     int rc = 0;
     while (f->kept.len && rc == 0) {
         size_t before = n;

@@ -114,6 +114,9 @@ def test_clear_errors(service, tmp_path):
     c.send(unknown.SerializeToString() + b"\xfa\x3f\x00")  # field 1023
     assert "kind" in c.wait("q").error_response.message
     c.must(run.request("get_summary"))  # all that cost nothing
+    no_text = run.attach().SerializeToString().replace(b"r1", b"\xff1")
+    c.send(no_text + b"\x52\x01z")
+    assert c.wait("z").error_response.message == "stream ?1 not found"
 
 
 def test_an_id_is_free_again_after_finish_and_no_file_is_written_over(service, tmp_path):

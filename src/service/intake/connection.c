@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/diag.h"
 #include "base/err.h"
+#include "base/utf8.h"
 #include "record/frame.h"
 #include "record/wire.h"
 #include "service/intake/router.h"
@@ -206,7 +207,11 @@ void connection_respond_error(struct connection *c, struct str request_id, const
     if (!request_id.n)
         return;
     AUTO_BUF body = {0};
-    if (wire_buf_bytes(&body, ERROR_MESSAGE, str_of(message)) == 0)
+    AUTO_FREE char *text = xmem_strdup(message);
+    for (char *p = text; *p && !utf8_valid(text, strlen(text)); p++)
+        if (*p & 0x80)
+            *p = '?'; /* an id of the client's that is no text must not cost it the message */
+    if (wire_buf_bytes(&body, ERROR_MESSAGE, str_of(text)) == 0)
         connection_respond(c, request_id, RESPONSE_ERROR, buf_str(&body));
 }
 

@@ -66,6 +66,14 @@ static int find_stream_id(struct str message, struct str *to)
     return rc ? rc : find_bytes(info, INFO_STREAM_ID, to);
 }
 
+static int put_info(struct buf *b, struct str stream_id)
+{
+    size_t mark = wire_buf_begin(b, INFO);
+    if (stream_id.n)
+        wire_buf_bytes(b, INFO_STREAM_ID, stream_id);
+    return wire_buf_end(b, mark);
+}
+
 static void refuse(const struct asking *a, const char *message)
 {
     diag_warn("connection %llu: %s", (unsigned long long)a->c->id, message);
@@ -178,10 +186,8 @@ static int on_init(const struct asking *a)
 
 static int on_attach(const struct asking *a)
 {
-    struct str id, info;
+    struct str id;
     int rc = find_stream_id(a->body, &id);
-    if (rc == 0)
-        rc = find_bytes(a->body, INFO, &info);
     if (rc)
         return rc;
     struct stream *s = streams_find(&a->c->service->streams, id);
@@ -191,7 +197,7 @@ static int on_attach(const struct asking *a)
     }
     AUTO_BUF body = {0};
     if (wire_buf_bytes(&body, ATTACH_SETTINGS, stream_settings_bytes(s)) == 0 &&
-        wire_buf_bytes(&body, INFO, info) == 0)
+        put_info(&body, id) == 0)
         connection_respond(a->c, a->request_id, RESPONSE_ATTACH, buf_str(&body));
     return 0;
 }
@@ -252,14 +258,13 @@ static int on_cancel(const struct asking *a)
 
 static int on_authenticate(const struct asking *a)
 {
-    struct str info;
-    int rc = find_bytes(a->body, INFO, &info);
+    struct str id;
+    int rc = find_stream_id(a->body, &id);
     if (rc)
         return rc;
     AUTO_BUF body = {0};
     struct str why = STR("this service cannot ask a backend yet, so it cannot check credentials");
-    if (wire_buf_bytes(&body, AUTH_ERROR_STATUS, why) == 0 &&
-        wire_buf_bytes(&body, INFO, info) == 0)
+    if (wire_buf_bytes(&body, AUTH_ERROR_STATUS, why) == 0 && put_info(&body, id) == 0)
         connection_respond(a->c, a->request_id, RESPONSE_AUTHENTICATE, buf_str(&body));
     return 0;
 }
