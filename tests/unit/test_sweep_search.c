@@ -138,9 +138,6 @@ static void check_refused(const char *yaml, int want, const char *word)
 
 static void test_what_cannot_be_is_refused_by_name(void **state)
 {
-    check_refused("method: bayes\nparameters: {x: {value: 1}}", TARE_EUNSUPPORTED, "bayes");
-    check_refused("method: grid\nearly_terminate: {type: hyperband}\nparameters: {x: {value: 1}}", TARE_EUNSUPPORTED,
-                  "early_terminate");
     check_refused("method: magic\nparameters: {x: {value: 1}}", TARE_EINVAL, "magic");
     check_refused("parameters: {x: {value: 1}}", TARE_EINVAL, "method");
     check_refused("method: grid", TARE_EINVAL, "no parameters");
@@ -150,6 +147,16 @@ static void test_what_cannot_be_is_refused_by_name(void **state)
     check_refused("method: random\nparameters: {x: {values: [1, 2], probabilities: [0.5, 0.2]}}", TARE_EINVAL, "add up");
     check_refused("method: [unclosed", TARE_EFORMAT, "line");
     check_refused("a: &a [*a]", TARE_ELIMIT, "deep");
+}
+
+static void test_bayesian_search_can_be_kept_but_not_drawn_from(void **state)
+{
+    struct sweep_space *s = space("method: bayes\nmetric: {name: loss}\nparameters: {x: {min: 0.0, max: 1.0}}");
+    AUTO_BUF text = {0};
+    assert_false(sweep_space_offered(s));
+    assert_int_equal(sweep_space_size(s), -1);
+    assert_int_equal(sweep_space_point(s, 0, 1, &text), TARE_EUNSUPPORTED);
+    sweep_space_free(s);
 }
 
 static void test_scalars_are_read_as_the_client_wrote_them(void **state)
@@ -173,6 +180,7 @@ int main(void)
         cmocka_unit_test(test_random_draws_follow_their_distributions),
         cmocka_unit_test(test_a_point_depends_on_seed_and_index_alone),
         cmocka_unit_test(test_what_cannot_be_is_refused_by_name),
+        cmocka_unit_test(test_bayesian_search_can_be_kept_but_not_drawn_from),
         cmocka_unit_test(test_scalars_are_read_as_the_client_wrote_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -54,6 +54,7 @@ struct parameter {
 
 struct sweep_space {
     bool grid;
+    bool offered; /* this server searches by this method */
     int64_t size, run_cap;
     struct parameter *p;
     int n;
@@ -283,16 +284,17 @@ static int read_parameters(struct sweep_space *s, const json_t *config, char **o
 
 static int check_method(const json_t *config, struct sweep_space *s, struct err *e)
 {
+    static const char *const known[] = {"grid", "random", "bayes", "custom"};
     const char *method = json_string_value(json_object_get(config, "method"));
     if (!method)
         return err_set(e, TARE_EINVAL, "the sweep needs a method: grid or random");
-    if (json_is_object(json_object_get(config, "early_terminate")))
-        return err_set(e, TARE_EUNSUPPORTED, "early_terminate is not supported by this server yet");
-    s->grid = strcmp(method, "grid") == 0;
-    if (s->grid || strcmp(method, "random") == 0)
-        return 0;
-    return err_set(e, strcmp(method, "bayes") == 0 || strcmp(method, "custom") == 0 ? TARE_EUNSUPPORTED : TARE_EINVAL,
-                   "sweep method '%s' is not supported by this server: use grid or random", method);
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (strcmp(known[i], method) == 0) {
+            s->grid = i == 0;
+            s->offered = i < 2;
+            return 0;
+        }
+    return err_set(e, TARE_EINVAL, "sweep method '%s' is not known: use grid or random", method);
 }
 
 int sweep_space_new(const json_t *config, struct sweep_space **out, struct err *e)
@@ -336,6 +338,11 @@ void sweep_space_free(struct sweep_space *s)
 int64_t sweep_space_size(const struct sweep_space *s)
 {
     return s->size;
+}
+
+bool sweep_space_offered(const struct sweep_space *s)
+{
+    return s->offered;
 }
 
 int64_t sweep_space_run_cap(const struct sweep_space *s)
@@ -482,6 +489,8 @@ int sweep_space_point(const struct sweep_space *s, int64_t index, uint64_t seed,
 {
     if (index < 0 || (s->grid && index >= s->size))
         return TARE_ENOTFOUND;
+    if (!s->offered)
+        return TARE_EUNSUPPORTED;
     uint64_t state = seed + (uint64_t)index * 0xd1342543de82ef95u;
     json_t *object = json_object();
     int64_t rest = index;

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/* Sweeps and their agents as rows. Strings live in the accessor's arena. */
+#ifndef TARE_SERVER_RESOLVE_SWEEP_ROWS_H
+#define TARE_SERVER_RESOLVE_SWEEP_ROWS_H
+
+#include "server/resolve/fields.h"
+#include "server/sweep/search.h"
+
+struct sweep_row {
+    int64_t id, user_id, cursor, seed, created_us, updated_us, heartbeat_us;
+    struct str name, display_name, description, config, config_json, method, state, controller, scheduler,
+        prior_filters;
+    bool has_best;
+    double best_loss;
+    const struct project_row *project;
+};
+
+struct agent_row {
+    int64_t id, sweep_id, total_runs, created_us, heartbeat_us;
+    struct str name, host, state;
+    const struct sweep_row *sweep;
+};
+
+/* A sweep by number, or by name in a project. Expected: TARE_ENOTFOUND, TARE_EPERM. */
+int load_sweep(const struct accessor *a, int64_t id, enum access need, struct sweep_row *out);
+int load_sweep_named(const struct accessor *a, const struct project_row *p, struct str name,
+                     struct sweep_row *out);
+
+/* An agent by number. */
+int load_agent(const struct accessor *a, int64_t id, enum access need, struct agent_row *out);
+
+/* The search space of a sweep; the caller frees it. Expected: TARE_EINVAL (cannot be: it was checked when
+ * it was made), TARE_ENOMEM. */
+int sweep_space_of(const struct sweep_row *s, struct sweep_space **out, struct err *e);
+
+/* How many runs the sweep will have: the grid's size or its cap; -1 without end. */
+int64_t sweep_expected(const struct sweep_row *s);
+
+/* In a job: what this agent is to do now, as a JSON list of commands appended to `commands`. `run_state`:
+ * {"run name": true} for the runs that it holds.
+ * Expected: TARE_EUNSUPPORTED  the sweep's method is not searched by this server */
+int sweep_schedule(const struct accessor *a, struct agent_row *agent, struct str run_state, int64_t now_us,
+                   struct buf *commands);
+
+#endif
