@@ -33,11 +33,10 @@ void resolve_Run_historySeries(struct gql_call *c, const void *obj)
     struct accessor a;
     if (!accessor_of(c, &e, &a))
         return;
-    AUTO_BUF b = {0};
+    struct buf *to = gql_raw_begin(c);
     int rc = history_series(a.db, r->id, stream_of(c), gql_arg_str(c, "key"),
-                            gql_arg_int(c, "minStep", INT64_MIN), gql_arg_int(c, "maxStep", INT64_MAX), &b, &e);
+                            gql_arg_int(c, "minStep", INT64_MIN), gql_arg_int(c, "maxStep", INT64_MAX), to, &e);
+    gql_raw_end(c);
     if (rc < 0)
         fail_with(c, rc, &e);
-    else
-        gql_json(c, buf_str(&b));
 }

@@ -86,7 +86,8 @@ struct history_query {
  * result. */
 typedef int (*history_row_fn)(void *arg, struct str row);
 
-/* Every row of the query in the order of lines. 0, or
+/* Every row of the query in the order of lines. With on_row NULL, `arg` is a struct buf to which the rows
+ * are appended with commas between them: the quick way to an answer. 0, or
  * Expected: TARE_EFORMAT (damaged), TARE_ENOMEM, TARE_EIO, what on_row returned. */
 int history_scan(struct db_conn *c, const struct history_query *q, history_row_fn on_row, void *arg,
                  struct err *e);
@@ -101,7 +102,7 @@ int history_keys(struct db_conn *c, int64_t run, enum history_stream stream, str
                  struct err *e);
 
 /* A whole series as arrays: append {"steps":[0,1,...],"values":[0.5,null,...]}; strict JSON, rows that
- * have the key only. */
+ * have the key only. On failure too what was appended is one JSON value. */
 int history_series(struct db_conn *c, int64_t run, enum history_stream stream, struct str key,
                    int64_t min_step, int64_t max_step, struct buf *to, struct err *e);
 

@@ -216,7 +216,7 @@ int history_envelope(struct db_conn *c, int64_t run, enum history_stream stream,
 /* ---- whole series ---- */
 
 struct series {
-    struct buf steps, values; /* the inside of both arrays, a comma after each element */
+    struct buf *steps, values; /* the inside of both arrays, a comma after each element */
     int64_t from, to;
 };
 
@@ -281,15 +281,16 @@ static int add_series(struct history_cursor *hc, const struct segment_key *key, 
     if (rc)
         return rc;
     bool numbers = !column->kinds && (column->kind == V_INT || column->kind == V_DOUBLE);
-    rc = put_steps(&s->steps, column, steps, s);
+    rc = put_steps(s->steps, column, steps, s);
     if (!rc)
         rc = (numbers ? put_numbers : put_mixed)(&s->values, column, steps, s);
     return rc ? err_set(e, rc, "out of memory") : 0;
 }
 
-static struct str without_comma(const struct buf *b)
+static void drop_comma(struct buf *b)
 {
-    return b->len ? str_make(b->data, b->len - 1) : STR("");
+    if (b->len && b->data[b->len - 1] == ',')
+        b->len--;
 }
 
 int history_series(struct db_conn *c, int64_t run, enum history_stream stream, struct str key,
@@ -297,10 +298,11 @@ int history_series(struct db_conn *c, int64_t run, enum history_stream stream, s
 {
     struct history_cursor hc;
     struct column column = {0};
-    struct series s = {.from = min_step, .to = max_step};
+    struct series s = {.steps = to, .from = min_step, .to = max_step};
     int64_t *steps = mem_alloc(SEGMENT_ROWS * sizeof *steps);
     if (!steps)
         return err_set(e, TARE_ENOMEM, "out of memory");
+    buf_puts(to, "{\"steps\":[");
     int rc = history_cursor_open(&hc, c, run, stream, min_step, max_step, e);
     while (rc >= 0 && (rc = history_cursor_next(&hc, e)) == 1) {
         const struct segment_key *found = find_key(&hc, key);
@@ -310,14 +312,13 @@ int history_series(struct db_conn *c, int64_t run, enum history_stream stream, s
     history_cursor_close(&hc);
     column_fini(&column);
     mem_free(steps);
-    buf_puts(to, "{\"steps\":[");
-    buf_put_str(to, without_comma(&s.steps));
+    drop_comma(to);
+    drop_comma(&s.values);
     buf_puts(to, "],\"values\":[");
-    buf_put_str(to, without_comma(&s.values));
+    buf_put_str(to, buf_str(&s.values));
     buf_puts(to, "]}");
-    if (rc >= 0 && (to->failed || s.steps.failed || s.values.failed))
+    if (rc >= 0 && (to->failed || s.values.failed))
         rc = err_set(e, TARE_ENOMEM, "out of memory");
-    buf_fini(&s.steps);
     buf_fini(&s.values);
     return rc < 0 ? rc : 0;
 }

@@ -25,6 +25,7 @@ struct scan {
     uint8_t *wanted; /* per row */
     int64_t *steps;
     struct buf line;
+    bool any; /* a row was appended */
 };
 
 static void scan_fini(struct scan *s)
@@ -166,6 +167,22 @@ static int64_t pick_row(const struct scan *s, int64_t i)
     return (int64_t)((__int128)i * (s->n_rows - 1) / (s->n_picks - 1));
 }
 
+static int hand_out(struct scan *s, struct row_writer *w, uint32_t row)
+{
+    buf_clear(&s->line);
+    int rc = row_writer_put(w, row, &s->line);
+    return rc < 0 ? rc : s->on_row(s->arg, buf_str(&s->line));
+}
+
+static int append_row(struct scan *s, struct row_writer *w, uint32_t row)
+{
+    struct buf *to = s->arg;
+    if (s->any)
+        buf_putc(to, ',');
+    s->any = true;
+    return row_writer_put(w, row, to);
+}
+
 static int emit_segment(struct scan *s, struct err *e)
 {
     struct row_writer *w = row_writer_new(s->fields, s->n_fields, s->q->strict);
@@ -179,10 +196,7 @@ static int emit_segment(struct scan *s, struct err *e)
                 continue;
             s->pick++;
         }
-        buf_clear(&s->line);
-        rc = row_writer_put(w, row, &s->line);
-        if (rc >= 0)
-            rc = s->on_row(s->arg, buf_str(&s->line));
+        rc = s->on_row ? hand_out(s, w, row) : append_row(s, w, row);
     }
     row_writer_free(w);
     if (rc == TARE_ENOMEM)

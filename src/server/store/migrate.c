@@ -73,6 +73,8 @@ static int apply_missing(struct db_conn *c, int64_t version, struct err *e)
             rc = apply(c, &db_migrations[i], e);
     if (rc == 0)
         rc = c->ops->commit(c, e);
+    if (rc == 0 && c->ops->engine == DB_SQLITE)
+        rc = c->ops->script(c, "PRAGMA shrink_memory", e);
     if (rc < 0)
         c->ops->rollback(c);
     return rc;
