@@ -28,8 +28,9 @@ static unsigned history_forms(const struct stream_settings *settings)
 {
     enum { X_HISTORY_VALUE_ENCODING = 211 };
     struct str list = setting_wire_text(settings->raw, X_HISTORY_VALUE_ENCODING);
-    const char *typed = list.n ? memmem(list.p, list.n, "typed", 5) : NULL;
-    const char *json = list.n ? memmem(list.p, list.n, "json", 4) : NULL;
+    if (!list.p)
+        return ROW_JSON;
+    bool typed = memmem(list.p, list.n, "typed", 5), json = memmem(list.p, list.n, "json", 4);
     return typed ? ROW_TYPED | (json ? ROW_JSON : 0u) : ROW_JSON;
 }
 
