@@ -49,15 +49,30 @@ static const int64_t ms_ns = 1000000;
 
 /* ---- out ---- */
 
+/* The file that `run` is written to: its own, or if it is attached that of the run it is attached
+ * to, if this process has it. */
+static struct local *file_of(const struct manager *m, const struct tare_run *run)
+{
+    for (const struct tare_run *r = m->runs; r && run->attached; r = r->next)
+        if (r->local && strcmp(r->id, run->id) == 0)
+            return r->local;
+    return run->local;
+}
+
 static int emit_local(struct manager *m, struct tare_run *run, struct str message)
 {
     AUTO_BUF answer = {0};
-    bool had_failed = !run->local;
-    int rc = run->local ? local_take(run->local, message, &answer) : TARE_EIO;
+    struct local *file = file_of(m, run);
+    if (!file) {
+        router_abandon(&m->router, run);
+        return TARE_ESERVICE;
+    }
+    int rc = local_take(file, message, &answer);
     if (answer.len)
         router_deliver(&m->router, buf_str(&answer), NULL, NULL);
-    if (rc && !had_failed)
+    if (rc && !run->write_failed)
         manager_say(m, TARE_ERROR, "writing the file of run %s: %s", run->id, err_text(rc));
+    run->write_failed = rc != 0;
     return rc;
 }
 
@@ -341,12 +356,24 @@ static int replay_one(void *arg, struct str message)
     return 0;
 }
 
+static void replay(struct manager *m, struct tare_run *run)
+{
+    struct local *file = file_of(m, run);
+    local_set_replay(file, true);
+    outbox_take_all(&run->out, replay_one, &(struct replay){m, run});
+    local_set_replay(file, false);
+}
+
 static void go_local(struct manager *m, struct tare_run *run, bool dead)
 {
     struct err e;
     run->n_barriers = 0;
     run->unasked_since_ns = 0;
     if (run->attached) {
+        if (file_of(m, run)) {
+            replay(m, run);
+            return;
+        }
         manager_say(m, TARE_WARNING, "run %s is attached: what is logged from now on is lost",
                     run->id);
         outbox_fini(&run->out);
@@ -359,9 +386,7 @@ static void go_local(struct manager *m, struct tare_run *run, bool dead)
     }
     atomic_store(&run->in_file, true);
     manager_say(m, TARE_WARNING, "run %s goes on in %s", run->id, local_path(run->local));
-    local_set_replay(run->local, true);
-    outbox_take_all(&run->out, replay_one, &(struct replay){m, run});
-    local_set_replay(run->local, false);
+    replay(m, run);
 }
 
 static bool wait_for_death(const struct manager *m)
@@ -384,8 +409,10 @@ static void lose_service(struct manager *m, const char *why)
     atomic_store(&m->local, true);
     m->sending = NULL;
     outbox_fini(&m->control);
-    for (struct tare_run *r = m->runs; r; r = r->next)
-        go_local(m, r, dead);
+    for (int attached = 0; attached < 2; attached++) /* those with a file first */
+        for (struct tare_run *r = m->runs; r; r = r->next)
+            if (r->attached == attached)
+                go_local(m, r, dead);
     router_abandon(&m->router, NULL);
 }
 

@@ -63,15 +63,20 @@ static int make_pipe(int fds[2])
     return 0;
 }
 
-/* The service of WANDB_SERVICE, else a new one. */
-static int connect_service(struct manager *m, struct err *e)
+/* The service of WANDB_SERVICE; if there is none (any more), a new one. */
+static int connect_service(struct manager *m, bool must_connect, struct err *e)
 {
     const char *env = getenv("WANDB_SERVICE");
+    int rc;
     if (env && *env) {
         snprintf(m->service.token, sizeof m->service.token, "%s", env);
-        return sock_client_connect(&m->sock, m->service.token, CONNECT_MS, e);
+        rc = sock_client_connect(&m->sock, m->service.token, CONNECT_MS, e);
+        if (rc == 0 || must_connect)
+            return rc;
+        manager_say(m, TARE_WARNING, "the service that WANDB_SERVICE names does not run: starting "
+                                     "one");
     }
-    int rc = service_start(&m->service, m->setup.service_bin, m->setup.service_start_ms, e);
+    rc = service_start(&m->service, m->setup.service_bin, m->setup.service_start_ms, e);
     if (rc)
         return rc;
     m->owns_service = true;
@@ -109,7 +114,7 @@ int manager_new(struct manager **to, const struct tare_setup_options *setup, boo
     }
     router_init(&m->router);
     rc = ring_init(&m->ring, m->setup.queue_bytes, m->wake[1]);
-    if (rc == 0 && connect_service(m, &why) != 0) {
+    if (rc == 0 && connect_service(m, must_connect, &why) != 0) {
         atomic_store(&m->local, true);
         m->never_connected = true;
         if (must_connect)

@@ -53,6 +53,7 @@ struct tare_run {
     int n_barriers;           /* asked and not yet answered */
     int64_t owed_since_ns;    /* when the oldest unanswered barrier was asked */
     struct local *local;      /* writes the file itself, or NULL */
+    bool write_failed;        /* the last message could not be written; said once */
     unsigned n_artifacts;
 };
 

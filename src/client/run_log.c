@@ -321,11 +321,76 @@ int tare_summary_remove(tare_run *run, const char *key)
     return publish_remove(run, RECORD_SUMMARY, key);
 }
 
-/* An item's key: one part, plain or as the only nested one. */
-static struct str item_key(struct str item)
+/* A service may send {"f": {"min": 1}} as one item or as one for each leaf, ["f", "min"]. */
+enum { DEPTH_MAX = 16, LEAVES_MAX = 4096 };
+
+struct leaf {
+    struct str parts[DEPTH_MAX];
+    size_t n;
+    struct str json;
+};
+
+static bool read_leaf(struct str item, struct leaf *to)
 {
-    struct str key = message_get(item, ITEM_KEY);
-    return key.n ? key : message_get(item, ITEM_NESTED_KEY);
+    struct wire_reader r = wire_open(item);
+    struct wire_field f;
+    *to = (struct leaf){0};
+    while (wire_next(&r, &f) > 0) {
+        if (f.type != WIRE_BYTES)
+            continue;
+        if ((f.number == ITEM_KEY || f.number == ITEM_NESTED_KEY) && to->n < DEPTH_MAX && f.bytes.n)
+            to->parts[to->n++] = f.bytes;
+        else if (f.number == ITEM_JSON)
+            to->json = f.bytes;
+    }
+    return to->n > 0;
+}
+
+/* The leaves that agree in their first `depth` parts, as JSON. */
+static void put_leaves(struct buf *b, struct leaf *leaves, size_t n, size_t depth)
+{
+    if (leaves[0].n == depth) {
+        buf_put_str(b, leaves[0].json);
+        return;
+    }
+    char before = '{';
+    for (size_t i = 0; i < n; i++) {
+        struct str part = leaves[i].parts[depth];
+        buf_putc(b, before);
+        before = ',';
+        json_put_string(b, part);
+        buf_putc(b, ':');
+        size_t same = i + 1; /* bring those of the same part together */
+        for (size_t k = same; k < n; k++)
+            if (str_eq(leaves[k].parts[depth], part)) {
+                struct leaf tmp = leaves[same];
+                leaves[same] = leaves[k];
+                leaves[k] = tmp;
+                same++;
+            }
+        put_leaves(b, leaves + i, same - i, depth + 1);
+        i = same - 1;
+    }
+    buf_putc(b, '}');
+}
+
+/* The value of `key` in a GetSummaryResponse: 1 if it is there, 0 if not. */
+static int find_summary(struct str summary, struct str key, struct buf *json)
+{
+    struct leaf *leaves = mem_calloc(LEAVES_MAX, sizeof *leaves);
+    struct wire_reader r = wire_open(summary);
+    struct wire_field f;
+    size_t n = 0;
+    if (!leaves)
+        return TARE_ENOMEM;
+    while (summary.p && n < LEAVES_MAX && wire_next(&r, &f) > 0)
+        if (f.number == 1 && f.type == WIRE_BYTES && read_leaf(f.bytes, &leaves[n]) &&
+            str_eq(leaves[n].parts[0], key))
+            n++;
+    if (n)
+        put_leaves(json, leaves, n, 1);
+    mem_free(leaves);
+    return json->failed ? TARE_ENOMEM : n > 0;
 }
 
 int tare_summary_get(tare_run *run, const char *key, char *to, size_t to_size, int timeout_ms)
@@ -342,11 +407,9 @@ int tare_summary_get(tare_run *run, const char *key, char *to, size_t to_size, i
         return rc;
     struct str result = message_get(buf_str(&answer), RESP_RESULT);
     struct str summary = message_get(message_get(result, RESULT_RESPONSE), RESPONSE_GET_SUMMARY);
-    struct wire_reader r = wire_open(summary);
-    struct wire_field f;
-    struct str json = {0};
-    while (summary.p && wire_next(&r, &f) > 0)
-        if (f.number == 1 && f.type == WIRE_BYTES && str_eqz(item_key(f.bytes), key))
-            json = message_get(f.bytes, ITEM_JSON);
-    return give(json, key, to, to_size);
+    AUTO_BUF json = {0};
+    rc = find_summary(summary, str_of(key), &json);
+    if (rc < 0)
+        return last_error_set(rc, "out of memory");
+    return give(rc ? buf_str(&json) : (struct str){0}, key, to, to_size);
 }

@@ -150,6 +150,24 @@ def test_a_forked_child_attaches(service, tmp_path):
     assert not any("lost" in h for h in history)
 
 
+@pytest.mark.parametrize("service", SERVICES)
+def test_warnings_and_nested_summaries_come_back(service, tmp_path):
+    said = drive("odd", tmp_path, "odd1", service=service)
+    assert json.loads(said["m"][0]) == {"min": 2.0, "max": 2.0}
+    (warning,) = said["message"]
+    assert warning.startswith("4 ") and "step 3" in warning.lower()
+    (row,) = run_file(tmp_path, "odd1").history
+    assert (row["_step"], row["m"]) == (5, 2.0)
+
+
+def test_a_stale_token_starts_a_service(tmp_path):
+    env = environment("tare", WANDB_SERVICE=f"3-1-unix-{tmp_path}/gone")
+    said = drive("loop", tmp_path, "stale", 5, 0, env=env)
+    assert "starting one" in said["message"][0]
+    run = run_file(tmp_path, "stale")
+    assert len(run.history) == 5 and "tare" in run.of("header")[0].version_info.producer
+
+
 def test_a_broken_service_is_no_obstacle(tmp_path):
     """It prints, it fails, it is no service at all: the run is written all the same."""
     for n, binary in enumerate(["/bin/false", "/bin/true", "/etc/passwd"]):

@@ -6,6 +6,7 @@
  *   client_driver exit DIR ID CODE             exit(CODE) with the run not finished
  *   client_driver attach ID N                  N steps to a run of another process
  *   client_driver hold DIR ID                  prints "token ...", finishes at the end of stdin
+ *   client_driver odd DIR ID                   steps out of order, a run attached in its own process
  *   client_driver fork DIR ID                  a child that logs without attaching, then attached
  *
  * Ends with "done", or says what failed and exits with 1. */
@@ -166,6 +167,25 @@ static void hold(char **a)
     must(tare_finish(run, 0), "finish");
 }
 
+static void odd(char **a)
+{
+    char json[200];
+    tare_run *run = begin(a[0], a[1]), *again;
+    struct tare_metric metric = {.name = "m", .summary = "min,max", .step_sync = -1};
+    must(tare_define_metric(run, &metric), "define_metric");
+    must(tare_attach(a[1], &again), "attach");
+    must(tare_log_values(again, (struct tare_value[]){tare_f64("m", 2)}, 1, 5, TARE_COMMIT_YES),
+         "log");
+    must(tare_flush(again, 5000), "flush");
+    must(tare_log_step(run, 3, tare_f64("m", 1)), "a step too late");
+    must(tare_flush(run, 5000), "flush");
+    must(tare_summary_get(run, "m", json, sizeof json, 5000), "summary");
+    printf("m %s\n", json);
+    usleep(200000); /* the warning comes by itself */
+    must(tare_detach(again), "detach");
+    must(tare_finish(run, 0), "finish");
+}
+
 static void with_fork(char **a)
 {
     tare_run *run = begin(a[0], a[1]);
@@ -197,7 +217,7 @@ int main(int argc, char **argv)
         int n_args;
         void (*run)(char **args);
     } verbs[] = {{"everything", 4, everything}, {"loop", 4, loop}, {"attach", 2, attach},
-                 {"hold", 2, hold},             {"fork", 2, with_fork}};
+                 {"hold", 2, hold},             {"fork", 2, with_fork}, {"odd", 2, odd}};
     struct tare_setup_options s = tare_setup_defaults();
     s.on_message = on_message;
     must(tare_setup(&s), "setup");

@@ -261,6 +261,25 @@ static void test_a_lost_service_loses_nothing(void **state)
     assert_non_null(strstr(said, "the service is lost"));
 }
 
+static void test_an_attached_run_goes_on_in_its_owners_file(void **state)
+{
+    char run_dir[256];
+    tare_run *run = begin("own"), *again = NULL;
+    snprintf(run_dir, sizeof run_dir, "%s", tare_run_dir(run));
+    assert_int_equal(tare_attach("own", &again), 0);
+    for (int i = 0; i < 100; i++)
+        tare_log(i % 2 ? run : again, tare_f64("loss", i));
+    atomic_store(&service.hang_up_after, atomic_load(&service.n_messages) + 1);
+    for (int i = 0; i < 100; i++)
+        tare_log(i % 2 ? run : again, tare_f64("loss", i));
+    assert_int_equal(tare_flush(again, 5000), 0);
+    assert_int_equal(tare_detach(again), 0);
+    assert_int_equal(tare_finish(run, 0), 0);
+    struct journal_sum sum = read_run(run_dir, "own");
+    assert_int_equal(sum.n_history, 200);
+    assert_int_equal(sum.n_exit, 1);
+}
+
 static void test_no_service_means_a_file_from_the_start(void **state)
 {
     char run_dir[256];
@@ -401,6 +420,7 @@ int main(void)
         CLIENT_TEST(test_a_forked_child_counts_and_does_nothing),
         CLIENT_TEST(test_a_child_that_exits_does_not_end_the_run),
         CLIENT_TEST(test_a_lost_service_loses_nothing),
+        CLIENT_TEST(test_an_attached_run_goes_on_in_its_owners_file),
         CLIENT_TEST(test_no_service_means_a_file_from_the_start),
         CLIENT_TEST(test_a_deaf_service_bounds_the_wait_and_the_memory),
         CLIENT_TEST(test_a_silent_service_does_not_hold_a_run_up),
