@@ -13,6 +13,7 @@ import time
 
 import pytest
 from client_support import BUILD, SERVICES, TARE, DRIVER, ROOT, drive, environment, run_file
+from fake_backend import FakeBackend
 from PIL import Image
 
 ALL = [*SERVICES, "/nonexistent"]
@@ -158,6 +159,19 @@ def test_warnings_and_nested_summaries_come_back(service, tmp_path):
     assert warning.startswith("4 ") and "step 3" in warning.lower()
     (row,) = run_file(tmp_path, "odd1").history
     assert (row["_step"], row["m"]) == (5, 2.0)
+
+
+def test_online_with_the_peers_service(tmp_path):
+    """The settings carry what an upload needs. (Ours goes online later: docs/coverage.md.)"""
+    with FakeBackend() as backend:
+        env = environment("wandb-core", WANDB_MODE="online", WANDB_API_KEY="a" * 40,
+                          WANDB_BASE_URL=backend.url)
+        drive("loop", tmp_path, "on1", 50, 0, env=env)
+        run = backend.runs["on1"]
+    assert [row["i"] for row in run.history] == list(range(50)) and run.exit_code == 0
+    assert run.upserts[0]["displayName"] == "a name" and run.upserts[0]["project"] == "driver"
+    (folder,) = tmp_path.glob("wandb/run-*-on1")
+    assert len(run_file(tmp_path, "on1").history) == 50
 
 
 def test_a_stale_token_starts_a_service(tmp_path):

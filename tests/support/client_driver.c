@@ -39,7 +39,7 @@ static tare_run *begin(const char *dir, const char *id)
     tare_run *run;
     o.dir = dir;
     o.id = id;
-    o.mode = "offline";
+    o.mode = getenv("WANDB_MODE") ? NULL : "offline";
     o.project = "driver";
     o.entity = "team";
     o.group = "group";
