@@ -243,6 +243,32 @@ static void test_output_is_written_in_time_and_at_the_end(void **state)
     assert_string_equal(buf_z(&got), "a\nlogged\nb\n");
 }
 
+static void test_metrics_are_sampled_until_the_end_unless_paused(void **state)
+{
+    struct fixture *f = *state;
+    size_t mark = wire_buf_begin(&f->raw, 174); /* x_stats_sampling_interval */
+    wire_buf_double(&f->raw, 1, 2);
+    wire_buf_end(&f->raw, mark);
+    start(f);
+    assert_int_equal(runfiles_deadline(f->r), INT64_MAX);
+    runfiles_start(f->r, STR(""));
+    assert_true(runfiles_deadline(f->r) <= f->now);
+    runfiles_tick(f->r, f->now);
+    assert_int_equal(runfiles_deadline(f->r), INT64_MAX); /* one at a time */
+    run_jobs(f);
+    assert_int_equal(f->n_kept, 1);
+    assert_int_equal(f->kinds[0], 7);
+    assert_int_equal(runfiles_deadline(f->r), f->now + 2 * SECOND);
+    runfiles_pause(f->r, true);
+    assert_int_equal(runfiles_deadline(f->r), INT64_MAX);
+    runfiles_pause(f->r, false);
+    runfiles_tick(f->r, f->now + 2 * SECOND);
+    assert_true(runfiles_finish(f->r, f->now)); /* nobody waits for a sample */
+    run_jobs(f);
+    assert_int_equal(f->n_kept, 1);
+    assert_int_equal(runfiles_deadline(f->r), INT64_MAX);
+}
+
 static void test_the_end_waits_for_records(void **state)
 {
     struct fixture *f = *state;
@@ -267,6 +293,7 @@ int main(void)
         T(code_is_saved_where_asked),
         T(code_path_may_not_leave_the_folder),
         T(output_is_written_in_time_and_at_the_end),
+        T(metrics_are_sampled_until_the_end_unless_paused),
         T(the_end_waits_for_records),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

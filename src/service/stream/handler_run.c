@@ -67,12 +67,14 @@ void rule_pause(struct handler *h, const struct incoming *in)
 {
     h->elapsed_ns = handler_runtime_ns(h, in->now_ns);
     h->clock_runs = false;
+    runfiles_pause(h->files, true);
     handler_fail(h, in->to, "No response.");
 }
 
 void rule_resume(struct handler *h, const struct incoming *in)
 {
     start_clock(h, in->now_ns);
+    runfiles_pause(h->files, false);
     handler_fail(h, in->to, "No response.");
 }
 

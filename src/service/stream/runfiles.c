@@ -13,6 +13,7 @@
 #include "service/stream/stream_settings.h"
 #include "service/watch/git.h"
 #include "service/watch/machine.h"
+#include "service/watch/sysmon.h"
 #include "service/watch/tensorboard.h"
 
 #include <fcntl.h>
@@ -38,6 +39,7 @@ enum {
 /* Of Record, FilesItem, OutputRawRecord, OutputLoggerRecord, RunRecord, GitRepoRecord. */
 enum {
     RECORD_FILES = 6,
+    RECORD_STATS = 7,
     RECORD_ENVIRONMENT = 26,
     ITEM_PATH = 1,
     ITEM_TYPE = 3,
@@ -54,6 +56,9 @@ struct runfiles {
     const struct stream_settings *settings; /* borrowed */
     struct console *console;
     struct tensorboard *tensorboard; /* NULL until the first tbrecord */
+    struct sysmon *sysmon;     /* NULL before run_start, and where metrics are switched off */
+    int64_t sample_due_ns;     /* of the next sample; INT64_MAX while one is being taken */
+    bool paused;
     char *label;               /* what console borrows */
     struct buf git;            /* GitRepoRecord of run_start */
     char writer_id[WRITER_ID_LEN + 1];
@@ -114,6 +119,7 @@ struct runfiles *runfiles_new(const struct stream_settings *settings,
     struct runfiles *r = xmem_calloc(1, sizeof *r);
     r->owner = *owner;
     r->settings = settings;
+    r->sample_due_ns = INT64_MAX;
     machine_writer_id(r->writer_id, now_ns);
     make_console(r);
     return r;
@@ -125,6 +131,7 @@ void runfiles_free(struct runfiles *r)
         return;
     console_free(r->console);
     tensorboard_free(r->tensorboard);
+    sysmon_free(r->sysmon);
     mem_free(r->label);
     buf_fini(&r->git);
     mem_free(r);
@@ -346,6 +353,8 @@ void runfiles_start(struct runfiles *r, struct str run)
         save_code(r);
         save_patches(r);
     }
+    if (!r->sysmon && !r->finished && (r->sysmon = sysmon_new(r->settings->raw)))
+        r->sample_due_ns = 0; /* at once */
 }
 
 /* ---- TensorBoard ---- */
@@ -431,13 +440,61 @@ void runfiles_line(struct runfiles *r, struct str output_logger, int64_t now_ns)
         console_line(r->console, wire_find_bytes(output_logger, LOGGER_LINE), now_ns);
 }
 
+/* ---- metrics of the system ---- */
+
+struct sample_job {
+    struct handler_job base;
+    struct runfiles *r;
+    int64_t now_ns;
+    struct buf record;
+};
+
+static void sample_job_run(struct handler_job *base)
+{
+    struct sample_job *job = (struct sample_job *)base;
+    sysmon_sample(job->r->sysmon, job->now_ns, &job->record); /* nobody else touches it meanwhile */
+}
+
+static void sample_job_done(struct handler_job *base, struct handler *h)
+{
+    (void)h;
+    struct sample_job *job = (struct sample_job *)base;
+    struct runfiles *r = job->r;
+    if (!r->finished) {
+        if (job->record.len > 0 && !job->record.failed)
+            r->owner.keep(r->owner.ctx, RECORD_STATS, buf_str(&job->record));
+        r->sample_due_ns = job->now_ns + sysmon_interval_ns(r->sysmon);
+    }
+    buf_fini(&job->record);
+    mem_free(job);
+}
+
+static void start_sample(struct runfiles *r, int64_t now_ns)
+{
+    struct sample_job *job = xmem_calloc(1, sizeof *job);
+    job->base.run = sample_job_run;
+    job->base.done = sample_job_done;
+    job->r = r;
+    job->now_ns = now_ns;
+    r->sample_due_ns = INT64_MAX;
+    r->owner.work(r->owner.ctx, &job->base);
+}
+
+void runfiles_pause(struct runfiles *r, bool paused)
+{
+    r->paused = paused;
+}
+
 /* ---- time and end ---- */
 
 int64_t runfiles_deadline(const struct runfiles *r)
 {
     int64_t console_ns = console_deadline(r->console);
     int64_t other_ns = r->tensorboard ? tensorboard_deadline(r->tensorboard) : INT64_MAX;
-    return console_ns < other_ns ? console_ns : other_ns;
+    int64_t due_ns = console_ns < other_ns ? console_ns : other_ns;
+    if (!r->paused && !r->finished && r->sample_due_ns < due_ns)
+        due_ns = r->sample_due_ns;
+    return due_ns;
 }
 
 void runfiles_tick(struct runfiles *r, int64_t now_ns)
@@ -446,6 +503,8 @@ void runfiles_tick(struct runfiles *r, int64_t now_ns)
         write_console(r, now_ns);
     if (r->tensorboard)
         tensorboard_tick(r->tensorboard, now_ns);
+    if (!r->paused && !r->finished && r->sample_due_ns != INT64_MAX && now_ns >= r->sample_due_ns)
+        start_sample(r, now_ns);
 }
 
 bool runfiles_finish(struct runfiles *r, int64_t now_ns)

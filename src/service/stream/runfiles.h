@@ -8,6 +8,8 @@
  *   events.out.tfevents.*  links to TensorBoard's files, where the record asks for them
  *   diff.patch, diff_COMMIT.patch   what differs from the repository (watch/git.h), if save_code
  *
+ * and the journal's stats records (watch/sysmon.h).
+ *
  * All of it is made by jobs on the worker threads. A record that says so follows its file, so it
  * is kept when the job is done; the run's end waits for that (runfiles_finish). Loop thread. */
 #ifndef TARE_SERVICE_STREAM_RUNFILES_H
@@ -43,6 +45,8 @@ void runfiles_free(struct runfiles *r);
 
 /* A run_start came: `run` is its RunRecord. Saves code and diffs where the settings ask for it. */
 void runfiles_start(struct runfiles *r, struct str run);
+/* The program waits, or goes on: metrics of the system are taken only while it does not wait. */
+void runfiles_pause(struct runfiles *r, bool paused);
 /* The requests python_packages and probe_system_info, the records output_raw and output_logger;
  * each takes the bytes of its message. */
 void runfiles_packages(struct runfiles *r, struct str request);

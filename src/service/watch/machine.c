@@ -172,6 +172,18 @@ static void read_cpus(void)
         cpus.physical = cpus.logical;
 }
 
+static void know_cpus(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, read_cpus);
+}
+
+uint32_t machine_cores(void)
+{
+    know_cpus();
+    return cpus.physical;
+}
+
 static void put_disk(struct buf *to, struct str path)
 {
     char *z = mem_strndup(path.p, path.n);
@@ -220,8 +232,7 @@ static uint64_t or_setting(uint64_t found, struct str settings, uint32_t number)
 
 void machine_put_host(struct buf *to, struct str settings, const char *writer_id)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, read_cpus);
+    know_cpus();
     put_count(to, CPU_COUNT, or_setting(cpus.physical, settings, SET_CPU_COUNT));
     put_count(to, CPU_COUNT_LOGICAL, or_setting(cpus.logical, settings, SET_CPU_LOGICAL_COUNT));
     put_text(to, GPU, setting_wire_text(settings, SET_GPU_TYPE));

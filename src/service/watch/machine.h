@@ -27,6 +27,9 @@ void machine_put_program(struct buf *to, struct str settings, struct str_pair gi
 /* The same: the machine. Reads /proc and the disks; may block. Any thread. */
 void machine_put_host(struct buf *to, struct str settings, const char *writer_id);
 
+/* Physical cores of the machine. Any thread. */
+uint32_t machine_cores(void);
+
 /* Append an EnvironmentRecord (serialized; several one after the other are merged) as the JSON of
  * wandb-metadata.json. 0, or TARE_EFORMAT if it does not decode. Any thread. */
 int machine_put_json(struct buf *to, struct str environment);

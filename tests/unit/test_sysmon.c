@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+#include "unit.h"
+
+#include "record/wire.h"
+#include "service/watch/sysmon.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static void put_number(struct buf *b, uint32_t number, uint64_t v)
+{
+    size_t mark = wire_buf_begin(b, number);
+    wire_buf_varint(b, 1, v);
+    wire_buf_end(b, mark);
+}
+
+/* The value of `key` in a StatsRecord; NULL if it is not there. Static storage. */
+static const char *value_of(const struct buf *record, const char *key)
+{
+    static char text[64];
+    struct wire_reader r = wire_open(buf_str(record));
+    struct wire_field f = {0};
+    while (wire_next(&r, &f) > 0) {
+        if (f.number != 3 || !str_eqz(wire_find_bytes(f.bytes, 1), key))
+            continue;
+        struct str v = wire_find_bytes(f.bytes, 16);
+        memcpy(text, v.p, v.n < sizeof text ? v.n : 0);
+        text[v.n < sizeof text ? v.n : 0] = 0;
+        return text;
+    }
+    return NULL;
+}
+
+static double number_of(const struct buf *record, const char *key)
+{
+    const char *v = value_of(record, key);
+    if (!v)
+        fail_msg("no %s", key);
+    return v ? strtod(v, NULL) : 0;
+}
+
+static void burn(double seconds)
+{
+    clock_t until = clock() + (clock_t)(seconds * CLOCKS_PER_SEC);
+    while (clock() < until)
+        ;
+}
+
+static void test_a_sample_has_the_peers_names(void **state)
+{
+    AUTO_BUF settings = {0}, first = {0}, second = {0};
+    put_number(&settings, 42, (uint64_t)getpid());
+    struct sysmon *s = sysmon_new(buf_str(&settings));
+    assert_int_equal(sysmon_interval_ns(s), SYSMON_DEFAULT_NS);
+    sysmon_sample(s, 1700000000500000000, &first);
+    struct str when = wire_find_bytes(buf_str(&first), 2);
+    assert_int_equal(wire_find_varint(when, 1), 1700000000);
+    assert_int_equal(wire_find_varint(when, 2), 500000000);
+    assert_null(value_of(&first, "cpu")); /* there is nothing to compare with yet */
+    assert_string_equal(value_of(&first, "network.sent"), "0.0");
+    assert_true(number_of(&first, "proc.memory.rssMB") > 0.5);
+    assert_true(number_of(&first, "proc.memory.percent") < 50);
+    double percent = number_of(&first, "memory_percent");
+    assert_true(percent > 0 && percent < 100);
+    assert_true(number_of(&first, "proc.memory.availableMB") > 1);
+    assert_int_equal((int)number_of(&first, "proc.cpu.threads"), 1);
+    assert_true(number_of(&first, "disk./.usagePercent") > 0);
+    assert_true(number_of(&first, "disk./.usageGB") > 0);
+    burn(0.2);
+    sysmon_sample(s, 1700000001000000000, &second);
+    double cpu = number_of(&second, "cpu");
+    assert_true(cpu > 0 && cpu <= 110);
+    sysmon_free(s);
+}
+
+static void test_metrics_can_be_switched_off(void **state)
+{
+    AUTO_BUF stats = {0}, machine = {0};
+    put_number(&stats, 10, 1);
+    put_number(&machine, 158, 1);
+    assert_null(sysmon_new(buf_str(&stats)));
+    assert_null(sysmon_new(buf_str(&machine)));
+    assert_null(sysmon_new(STR("")));
+}
+
+static void test_interval_and_label_come_from_the_settings(void **state)
+{
+    AUTO_BUF settings = {0}, record = {0};
+    size_t mark = wire_buf_begin(&settings, 174);
+    wire_buf_double(&settings, 1, 2.5);
+    wire_buf_end(&settings, mark);
+    mark = wire_buf_begin(&settings, 181);
+    wire_buf_bytes(&settings, 1, STR("node1"));
+    wire_buf_end(&settings, mark);
+    struct sysmon *s = sysmon_new(buf_str(&settings));
+    assert_int_equal(sysmon_interval_ns(s), 2500000000);
+    sysmon_sample(s, 1, &record);
+    assert_non_null(value_of(&record, "memory_percent/l:node1"));
+    assert_null(value_of(&record, "proc.memory.rssMB/l:node1")); /* no process named */
+    sysmon_free(s);
+}
+
+static void test_a_process_that_is_gone_is_left_out(void **state)
+{
+    AUTO_BUF settings = {0}, record = {0};
+    put_number(&settings, 42, 0x7ffffff0);
+    struct sysmon *s = sysmon_new(buf_str(&settings));
+    sysmon_sample(s, 1, &record);
+    assert_null(value_of(&record, "proc.memory.rssMB"));
+    assert_non_null(value_of(&record, "memory_percent"));
+    sysmon_free(s);
+}
+
+static void test_children_count_in_a_tree(void **state)
+{
+    int fds[2];
+    char c;
+    assert_int_equal(pipe(fds), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        close(fds[1]);
+        _exit(read(fds[0], &c, 1) < 0);
+    }
+    struct sysmon_process alone, tree;
+    sysmon_read_process(&alone, getpid(), false);
+    sysmon_read_process(&tree, getpid(), true);
+    close(fds[1]);
+    close(fds[0]);
+    assert_int_equal(alone.threads, 1);
+    assert_int_equal(tree.threads, 2);
+    assert_true(tree.rss_bytes > alone.rss_bytes);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_sample_has_the_peers_names),
+        cmocka_unit_test(test_metrics_can_be_switched_off),
+        cmocka_unit_test(test_interval_and_label_come_from_the_settings),
+        cmocka_unit_test(test_a_process_that_is_gone_is_left_out),
+        cmocka_unit_test(test_children_count_in_a_tree),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
