@@ -10,6 +10,21 @@ struct run_change {
     int (*apply)(const struct accessor *a, const struct run_change *ch, const struct run_row *r);
 };
 
+/* Deleting again what is deleted is fine. */
+static int judge_gone(const struct accessor *a, int64_t id)
+{
+    struct project_row p;
+    int64_t project = 0;
+    int rc = db_get_int(a->db, a->e, &project, "SELECT project_id FROM runs WHERE id = $1 AND deleted_at IS NOT NULL",
+                        DB_ARGS(db_i(id)));
+    if (rc < 0)
+        return rc;
+    rc = rc ? access_project_id(a, project, ACCESS_WRITE, &p) : TARE_ENOTFOUND;
+    return rc ? err_set(a->e, TARE_ENOTFOUND, "run not found") : 0;
+}
+
+static int apply_delete(const struct accessor *a, const struct run_change *ch, const struct run_row *r);
+
 static int by_id_job(struct db_conn *db, void *arg, struct err *e)
 {
     const struct run_change *ch = arg;
@@ -19,6 +34,8 @@ static int by_id_job(struct db_conn *db, void *arg, struct err *e)
     if (!gql_in_id(ch->in, "id", "Run", &id))
         return err_set(e, TARE_ENOTFOUND, "run not found");
     int rc = access_run_id(&a, id, ACCESS_WRITE, 0, &r);
+    if (rc == TARE_ENOTFOUND && ch->apply == apply_delete)
+        return judge_gone(&a, id);
     return rc ? rc : ch->apply(&a, ch, &r);
 }
 

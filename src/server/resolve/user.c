@@ -164,8 +164,8 @@ void resolve_User_apiKeys(struct gql_call *c, const void *obj)
                       DB_ARGS(db_i(u->id)));
     while (rc >= 0 && (rc = db_next(rows, &e)) == 1 && page.n < 100) {
         struct str hint = db_str(rows, 3);
-        char *name = arena_printf(a.arena, "%.*s%s%.*s", STR_ARG(db_str(rows, 2)), hint.n ? "..." : "", STR_ARG(hint));
-        keys[page.n++] = (struct key_row){db_int(rows, 0), db_int(rows, 1), str_of(name), copy(&a, db_str(rows, 4))};
+        keys[page.n++] = (struct key_row){db_int(rows, 0), db_int(rows, 1), copy(&a, hint.n ? hint : db_str(rows, 2)),
+                                          copy(&a, db_str(rows, 4))};
     }
     page.total = (int64_t)page.n;
     if (rc < 0)

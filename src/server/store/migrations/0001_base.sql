@@ -26,7 +26,7 @@ CREATE TABLE users (
 );
 CREATE INDEX users_email ON users (email);
 
--- Keys are never stored: `hash` is the SHA-256 of the whole key in lower-case hex, `hint` its end.
+-- Keys are never stored: `hash` is the SHA-256 of the whole key in lower-case hex, `hint` its beginning.
 CREATE TABLE api_keys (
     id          @KEY@,
     user_id     BIGINT NOT NULL REFERENCES users (id),

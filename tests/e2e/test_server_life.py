@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: MIT
+"""Starting, ending, users, and what a hostile client may try."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import time
+
+import pytest
+
+from server_support import BINARY, Server
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with Server(tmp_path_factory.mktemp("server")) as s:
+        yield s
+
+
+def run(*words: str, **kw):
+    return subprocess.run([BINARY, *words], text=True, capture_output=True, timeout=20, **kw)
+
+
+def test_first_start_makes_a_key_and_says_it_once(tmp_path):
+    first = Server(tmp_path).start()
+    assert first.stop() == 0
+    key = (first.dir / "admin.key").read_text().strip()
+    assert len(key) == 46 and key.startswith("local-")
+    for name in ("admin.key", "secret", "access.log"):
+        assert stat.S_IMODE((first.dir / name).stat().st_mode) == 0o600
+    process = subprocess.Popen([BINARY, "--dir", str(first.dir), "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE,
+                               text=True)
+    assert "listening on http://127.0.0.1:" in process.stdout.readline()
+    process.terminate()
+    assert "local-" not in process.communicate(timeout=10)[0]
+    assert key not in (first.dir / "tare.db").read_bytes().decode("latin-1")
+
+
+def test_a_second_server_on_the_directory_says_so(server):
+    done = run("--dir", str(server.dir), "--listen", "127.0.0.1:0")
+    assert done.returncode == 1 and "another server" in done.stderr and str(server.process.pid) in done.stderr
+
+
+def test_an_open_address_wants_tls(tmp_path):
+    done = run("--dir", str(tmp_path / "d"), "--listen", "0.0.0.0:0")
+    assert done.returncode == 1 and "--tls-cert" in done.stderr
+    assert not (tmp_path / "d").exists()
+
+
+def test_unix_socket(tmp_path):
+    path = tmp_path / "sock"
+    process = subprocess.Popen([BINARY, "--dir", str(tmp_path / "d"), "--listen", f"unix:{path}"],
+                               stdout=subprocess.PIPE, text=True)
+    assert f"listening on unix:{path}" in process.stdout.readline()
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(str(path))
+        s.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert b" 200 " in s.recv(4096)
+    process.terminate()
+    assert process.wait(timeout=10) == 0 and not path.exists()
+    process.stdout.close()
+
+
+def test_tls(tmp_path):
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    made = subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", cert, "-days",
+                           "1", "-subj", "/CN=localhost"], capture_output=True)
+    if made.returncode:
+        pytest.skip("openssl is not there to make a certificate")
+    import ssl
+    import urllib.request
+    with Server(tmp_path, "--tls-cert", str(cert), "--tls-key", str(key)) as s:
+        trust = ssl.create_default_context(cafile=str(cert))
+        trust.check_hostname = False
+        with urllib.request.urlopen(f"https://127.0.0.1:{s.port}/healthz", context=trust) as r:
+            assert r.status == 200
+        req = urllib.request.Request(f"https://127.0.0.1:{s.port}/graphql", b'{"query":"{serverInfo{frontendHost}}"}')
+        req.add_header("Authorization", f"Bearer {s.key}")
+        with urllib.request.urlopen(req, context=trust) as r:
+            assert json.load(r)["data"]["serverInfo"]["frontendHost"] == f"https://127.0.0.1:{s.port}"
+
+
+def test_users_by_command_line_with_and_without_a_server(tmp_path):
+    s = Server(tmp_path)
+    before = s.add_user("early", "--key", "k" * 40)
+    assert before == "k" * 40
+    with s:
+        made = s.add_user("anna")
+        assert len(made) == 46 and "\n" not in made
+        for key, name in ((before, "early"), (made, "anna"), (s.key, "local")):
+            assert s.graphql("{viewer{username admin entity}}", key=key)["data"]["viewer"] == {
+                "username": name, "admin": name == "local", "entity": name}
+        second = s.add_user("anna")
+        assert second != made
+        assert [line.split()[0] for line in s.command("user", "list").splitlines()] == ["early", "local", "anna"]
+        s.command("user", "revoke", "anna")
+        time.sleep(2.1)
+        for key in (made, second):
+            assert s.graphql("{viewer{id}}", key=key)["status"] == 401
+    assert run("user", "add", "a/b", "--dir", str(s.dir)).returncode == 1
+    assert run("user", "revoke", "nobody", "--dir", str(s.dir)).returncode == 1
+    assert run("user", "frobnicate", "--dir", str(s.dir)).returncode == 2
+
+
+def test_teams_share_and_roles_count(server):
+    ada, bob, eve, tim = (server.add_user(n) for n in ("ada", "bob", "eve", "tim"))
+    server.command("org", "add", "acme", "ada")
+    server.command("team", "add", "lab", "ada", "--org", "acme")
+    server.command("team", "member", "lab", "bob", "member")
+    server.command("team", "member", "lab", "tim", "viewer")
+    make = 'mutation{upsertBucket(input:{name:"%s",modelName:"p",entityName:"lab"}){bucket{id}}}'
+    assert "errors" not in server.graphql(make % "r1", key=ada)
+    assert "errors" not in server.graphql(make % "r2", key=bob)
+    for key in (tim, eve):
+        assert server.graphql(make % "r3", key=key)["status"] in (403, 404)
+    read = '{project(name:"p",entityName:"lab"){readOnly runCount entity{organization{name}}}}'
+    want = {"readOnly": False, "runCount": 2, "entity": {"organization": None}}
+    assert server.graphql(read, key=bob)["data"]["project"] == want
+    assert server.graphql(read, key=ada)["data"]["project"]["entity"] == {"organization": {"name": "acme"}}
+    assert server.graphql(read, key=tim)["data"]["project"]["readOnly"] is True
+    assert server.graphql(read, key=eve)["data"]["project"] is None
+    server.graphql('mutation{upsertModel(input:{name:"p",entityName:"lab",access:"USER_READ"}){inserted}}', key=ada)
+    assert server.graphql(read, key=eve)["data"]["project"]["readOnly"] is True
+    server.command("team", "member", "lab", "bob", "none")
+    assert server.graphql(make % "r4", key=bob)["status"] in (403, 404)
+
+
+def test_every_route_but_health_wants_a_key(server):
+    for method, path in [("POST", "/graphql"), ("GET", "/metrics"), ("POST", "/files/local/p/r/file_stream"),
+                         ("GET", "/files/local/p/r/config.yaml"), ("GET", "/artifacts/local/" + "0" * 32)]:
+        for key in (None, "wrong", "local-" + "0" * 40):
+            assert server.request(method, path, b"{}" if method == "POST" else None, key=key)[0] == 401, path
+    for path in ("/healthz", "/ready"):
+        assert server.request("GET", path, key=None)[0] == 200
+    for path in ("/storage/x/y", "/storage/" + "A" * 60 + ".AAAAAAAAAAAAAAAAAAAAAA/y"):
+        assert server.request("GET", path, key=None)[0] == 403
+        assert server.request("PUT", path, b"x", key=None)[0] == 403
+    assert server.request("POST", "/sdk/otel/v1/metrics", b"", key=None)[0] == 404
+
+
+def resident(process) -> int:
+    return int(open(f"/proc/{process.pid}/statm").read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+def test_bombs_are_refused_in_bounded_memory(server):
+    def ask(body: bytes, **headers):
+        return server.request("POST", "/graphql", body, **headers)[0]
+
+    import gzip
+    ask(b'{"query":"{viewer{id}}"}')
+    before = resident(server.process)
+    assert ask(gzip.compress(b"\0" * (300 << 20)), Content_Encoding="gzip") == 413
+    assert ask(b"[" * (1 << 20)) == 400
+    assert ask(json.dumps({"query": "{" * 100000}).encode()) == 400
+    assert ask(json.dumps({"query": "{" + "viewer{id}" * 60000 + "}"}).encode()) == 400
+    wide = "{" + " ".join(f"a{i}: viewer{{id}}" for i in range(5000)) + "}"
+    assert ask(json.dumps({"query": wide}).encode()) == 400
+    bomb = "{viewer{...f0}} " + " ".join(f"fragment f{i} on User{{...f{i+1} ...f{i+1}}}" for i in range(50))
+    assert ask(json.dumps({"query": bomb + " fragment f50 on User{id}"}).encode()) == 400
+    big = json.dumps({"query": "query($d:String){viewer{id}}", "variables": {"d": "x" * 10_000_000}})
+    assert ask(big.encode()) == 200  # `wandb verify` sends such
+    time.sleep(0.3)
+    assert resident(server.process) - before < 40 << 20
+
+
+def test_slow_and_half_requests_do_not_hold_the_server(server):
+    held = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(200)]
+    for s in held:
+        s.sendall(b"POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Le")
+    start = time.monotonic()
+    assert server.graphql("{viewer{id}}")["status"] == 200
+    assert time.monotonic() - start < 2
+    for s in held:
+        s.close()
+
+
+def test_sigterm_finishes_what_is_under_way(tmp_path):
+    s = Server(tmp_path).start()
+    got = s.graphql('mutation{upsertBucket(input:{name:"r",modelName:"p"}){bucket{id}}}')
+    assert "errors" not in got
+    idle = socket.create_connection(("127.0.0.1", s.port))
+    start = time.monotonic()
+    assert s.stop() == 0 and time.monotonic() - start < 5
+    idle.close()
+    s.start()
+    assert s.graphql('{project(name:"p"){run(name:"r"){state}}}')["data"]["project"]["run"]["state"] == "running"
+    s.process.send_signal(signal.SIGKILL)
+    s.process.wait()
+    s.process.stdout.close()
+    s.start()
+    assert s.graphql('{project(name:"p"){runCount}}')["data"]["project"]["runCount"] == 1
+    assert s.stop() == 0

@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/unit/unit.h"
+
+#include "base/alloc.h"
+#include "server/http/http.h"
+#include "server/http/inner.h"
+#include "server/http/route.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <libdeflate.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* ---- routes ---------------------------------------------------------------------------- */
+
+static const struct http_route table[] = {
+    {"GET", "/"},
+    {"GET", "/a/{x}"},
+    {"POST", "/a/{x}/b"},
+    {"GET", "/files/{e}/{name...}"},
+    {0},
+};
+
+static const char *route_of(const char *method, const char *path, struct str *params, bool *other)
+{
+    static struct arena a;
+    int n = 0;
+    arena_reset(&a);
+    const struct http_route *r = route_find(table, str_of(method), str_of(path), &a, params, &n, other);
+    return r ? r->pattern : "none";
+}
+
+static void test_paths_find_their_routes(void **state)
+{
+    struct str p[HTTP_MAX_PARAMS];
+    bool other;
+    assert_string_equal(route_of("GET", "/", p, &other), "/");
+    assert_string_equal(route_of("HEAD", "/a/x%20y%2Fz", p, &other), "/a/{x}");
+    assert_true(str_eqz(p[0], "x y/z"));
+    assert_string_equal(route_of("GET", "/files/me/media/a%20b.png", p, &other), "/files/{e}/{name...}");
+    assert_true(str_eqz(p[0], "me") && str_eqz(p[1], "media/a b.png"));
+    assert_string_equal(route_of("GET", "/a/x/b", p, &other), "none");
+    assert_true(other);
+    assert_string_equal(route_of("GET", "/nothing", p, &other), "none");
+    assert_false(other);
+}
+
+static void test_tricky_paths_match_nothing(void **state)
+{
+    static const char *const bad[] = {
+        "", "a", "/a", "/a/", "/a//", "/a/.", "/a/..", "/a/%2e%2e", "/a/%00", "/a/%zz", "/a/%4", "/a/x/",
+        "/files/e/", "/files/e/..", "/files/e/x/../y", "/files/e/%2e%2e/y", "/files/e/x//y", "/files/e/x%2f..%2fy",
+        "/files/../x", "/files/e/x/", "/files/e/a%00b", "//", "/files//x",
+    };
+    struct str p[HTTP_MAX_PARAMS];
+    bool other;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        if (strcmp(route_of("GET", bad[i], p, &other), "none") != 0)
+            fail_msg("'%s' matched", bad[i]);
+}
+
+/* ---- gzip ------------------------------------------------------------------------------ */
+
+static void pack(const void *p, size_t n, struct buf *to)
+{
+    struct libdeflate_compressor *c = libdeflate_alloc_compressor(6);
+    size_t most = libdeflate_gzip_compress_bound(c, n);
+    char *w = buf_reserve(to, most);
+    to->len += libdeflate_gzip_compress(c, p, n, w, most);
+    libdeflate_free_compressor(c);
+}
+
+static void test_gzip_bodies_are_unpacked_up_to_a_limit(void **state)
+{
+    static char zeros[1 << 20];
+    struct buf b = {0};
+    pack("hello", 5, &b);
+    assert_int_equal(http_gunzip(&b, 5), 0);
+    assert_true(str_eqz(buf_str(&b), "hello"));
+    buf_clear(&b);
+    pack("one,", 4, &b);
+    pack("two", 3, &b); /* members in a row */
+    assert_int_equal(http_gunzip(&b, 100), 0);
+    assert_true(str_eqz(buf_str(&b), "one,two"));
+    buf_clear(&b);
+    pack(zeros, sizeof zeros, &b); /* a bomb: 1 KiB to 1 MiB */
+    assert_int_equal(http_gunzip(&b, sizeof zeros - 1), TARE_ELIMIT);
+    memset(b.data + b.len - 4, 0xff, 4); /* a lie about the length */
+    assert_int_equal(http_gunzip(&b, sizeof zeros), TARE_EFORMAT);
+    buf_clear(&b);
+    buf_puts(&b, "this is not gzip at all, is it?");
+    assert_int_equal(http_gunzip(&b, 1000), TARE_EFORMAT);
+    b.len = 3;
+    assert_int_equal(http_gunzip(&b, 1000), TARE_EFORMAT);
+    buf_fini(&b);
+}
+
+/* ---- a server -------------------------------------------------------------------------- */
+
+static _Atomic(int) n_ended;
+static size_t streamed;
+static char served_file[] = "/tmp/tare_test_http_XXXXXX";
+
+static void reply_params(struct http_request *r)
+{
+    struct buf b = {0};
+    buf_printf(&b, "%.*s by %lld %s", STR_ARG(r->params[0]), (long long)r->user.id,
+               http_header(r, "X-Thing") ? http_header(r, "X-Thing") : "-");
+    http_reply(r, 200, "text/plain", &b);
+}
+
+static void reply_body(struct http_request *r)
+{
+    http_reply(r, 200, "text/plain", &r->body);
+}
+
+static void *late(void *arg)
+{
+    usleep(20000);
+    http_reply_str(arg, 201, "text/plain", STR("late"));
+    return NULL;
+}
+
+static void reply_late(struct http_request *r)
+{
+    pthread_t t;
+    pthread_create(&t, NULL, late, r);
+    pthread_detach(t);
+}
+
+static void put_begin(struct http_request *r)
+{
+    streamed = 0;
+    if (str_eqz(r->params[0], "no"))
+        http_reply_error(r, 403, "not \"you\"");
+}
+
+static void put_data(struct http_request *r, const void *p, size_t n)
+{
+    streamed += n;
+    if (str_eqz(r->params[0], "full") && streamed > 1000)
+        http_reply_error(r, 507, "full");
+}
+
+static void put_handle(struct http_request *r)
+{
+    struct buf b = {0};
+    buf_printf(&b, "%zu", streamed);
+    http_reply(r, 200, "text/plain", &b);
+}
+
+static void count_end(struct http_request *r)
+{
+    n_ended++;
+}
+
+static void reply_file(struct http_request *r)
+{
+    http_reply_fd(r, open(served_file, O_RDONLY), 10, "text/plain", "tag");
+}
+
+static const struct http_route routes[] = {
+    {"GET", "/open", .open = true, .quick = true, .handle = reply_late},
+    {"GET", "/params/{x}", .handle = reply_params},
+    {"POST", "/body", .body = HTTP_KEPT, .max_body = 100000, .handle = reply_body},
+    {"GET", "/late", .handle = reply_late},
+    {"PUT", "/put/{x}", .body = HTTP_STREAMED, .max_body = 50 << 20, .begin = put_begin, .data = put_data,
+     .handle = put_handle, .end = count_end},
+    {"GET", "/file", .handle = reply_file, .cors = true},
+    {0},
+};
+
+static bool authorize(struct http_request *r)
+{
+    const char *h = http_header(r, "Authorization");
+    r->user.id = 7;
+    return h && strcmp(h, "Bearer good") == 0;
+}
+
+static int setup(void **state)
+{
+    struct http_options o = {.listen = "127.0.0.1:0", .routes = routes, .authorize = authorize};
+    struct http_server *s;
+    struct err e;
+    int fd = mkstemp(served_file);
+    assert_int_equal(write(fd, "0123456789", 10), 10);
+    close(fd);
+    assert_int_equal(http_open(&o, &s, &e), 0);
+    *state = s;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    http_close(*state, 2000);
+    unlink(served_file);
+    return 0;
+}
+
+static int dial(void **state)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)http_port(*state)),
+                            .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    struct timeval tv = {.tv_sec = 10};
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
+    assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof a), 0);
+    return fd;
+}
+
+/* Send all, close the sending side, read all; headers in lower case are easier to find, so only looked for
+ * as they come. */
+static const char *talk(void **state, const void *p, size_t n, struct buf *answer)
+{
+    int fd = dial(state);
+    buf_clear(answer);
+    for (size_t at = 0; at < n;) {
+        ssize_t w = send(fd, (const char *)p + at, n - at, MSG_NOSIGNAL);
+        if (w <= 0)
+            break;
+        at += (size_t)w;
+    }
+    ssize_t got;
+    while ((got = read(fd, buf_reserve(answer, 65536), 65536)) > 0)
+        answer->len += (size_t)got;
+    close(fd);
+    return buf_z(answer);
+}
+
+#define GOOD "Host: h\r\nAuthorization: Bearer good\r\nConnection: close\r\n"
+
+static const char *ask(void **state, const char *request, struct buf *answer)
+{
+    return talk(state, request, strlen(request), answer);
+}
+
+static void assert_has(const char *text, const char *part)
+{
+    if (!strstr(text, part))
+        fail_msg("no '%s' in:\n%s", part, text);
+}
+
+static void test_requests_are_answered(void **state)
+{
+    AUTO_BUF b = {0};
+    const char *t = ask(state, "GET /params/a%20b HTTP/1.1\r\nX-Thing: 9\r\n" GOOD "\r\n", &b);
+    assert_has(t, "HTTP/1.1 200 ");
+    assert_has(t, "\r\n\r\na b by 7 9");
+    assert_has(ask(state, "GET /late HTTP/1.1\r\n" GOOD "\r\n", &b), "HTTP/1.1 201 ");
+    assert_has(ask(state, "GET /open HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", &b), "\r\n\r\nlate");
+}
+
+static void test_refusals(void **state)
+{
+    AUTO_BUF b = {0};
+    assert_has(ask(state, "GET /nope HTTP/1.1\r\n" GOOD "\r\n", &b), "HTTP/1.1 404 ");
+    assert_has(ask(state, "DELETE /late HTTP/1.1\r\n" GOOD "\r\n", &b), "HTTP/1.1 405 ");
+    const char *t = ask(state, "GET /late HTTP/1.1\r\nHost: h\r\nConnection: close\r\nAuthorization: Bearer bad\r\n\r\n", &b);
+    assert_has(t, "HTTP/1.1 401 ");
+    assert_has(t, "\"errors\":[{\"message\":\"user is not logged in");
+    assert_has(ask(state, "GET /late HTTP/1.1\r\n" GOOD "Content-Length: 5\r\n\r\nhello", &b), "HTTP/1.1 413 ");
+    t = ask(state, "OPTIONS /file HTTP/1.1\r\nHost: h\r\nOrigin: x\r\nConnection: close\r\n\r\n", &b);
+    assert_has(t, "HTTP/1.1 204 ");
+    assert_has(t, "Access-Control-Allow-Origin: *");
+}
+
+static void test_bodies_are_kept_and_limited(void **state)
+{
+    AUTO_BUF b = {0}, q = {0}, z = {0};
+    assert_has(ask(state, "POST /body HTTP/1.1\r\n" GOOD "Content-Length: 5\r\n\r\nhello", &b), "\r\n\r\nhello");
+    assert_has(ask(state, "POST /body HTTP/1.1\r\n" GOOD "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", &b),
+               "\r\n\r\nabcde");
+    assert_has(ask(state, "POST /body HTTP/1.1\r\n" GOOD "Content-Length: 100001\r\n\r\n", &b), "HTTP/1.1 413 ");
+    buf_puts(&q, "POST /body HTTP/1.1\r\n" GOOD "Transfer-Encoding: chunked\r\n\r\n");
+    for (int i = 0; i < 30; i++) /* 30 chunks of 4 KiB: too much without saying so */
+        buf_printf(&q, "1000\r\n%4096s\r\n", "x");
+    buf_puts(&q, "0\r\n\r\n");
+    assert_has(talk(state, q.data, q.len, &b), "HTTP/1.1 413 ");
+
+    static char zeros[200000];
+    pack("packed", 6, &z);
+    buf_clear(&q);
+    buf_printf(&q, "POST /body HTTP/1.1\r\n" GOOD "Content-Encoding: gzip\r\nContent-Length: %zu\r\n\r\n", z.len);
+    buf_append(&q, z.data, z.len);
+    assert_has(talk(state, q.data, q.len, &b), "\r\n\r\npacked");
+    buf_clear(&z);
+    pack(zeros, sizeof zeros, &z);
+    buf_clear(&q);
+    buf_printf(&q, "POST /body HTTP/1.1\r\n" GOOD "Content-Encoding: gzip\r\nContent-Length: %zu\r\n\r\n", z.len);
+    buf_append(&q, z.data, z.len);
+    assert_has(talk(state, q.data, q.len, &b), "HTTP/1.1 413 ");
+    assert_has(ask(state, "POST /body HTTP/1.1\r\n" GOOD "Content-Encoding: br\r\nContent-Length: 1\r\n\r\nx", &b),
+               "HTTP/1.1 415 ");
+}
+
+static void test_streams_are_not_kept(void **state)
+{
+    AUTO_BUF b = {0}, q = {0};
+    size_t n = 3 << 20;
+    buf_printf(&q, "PUT /put/x HTTP/1.1\r\n" GOOD "Content-Length: %zu\r\n\r\n", n);
+    memset(buf_reserve(&q, n), 'x', n);
+    q.len += n;
+    assert_has(talk(state, q.data, q.len, &b), "\r\n\r\n3145728");
+    buf_clear(&q);
+    buf_printf(&q, "PUT /put/full HTTP/1.1\r\n" GOOD "Content-Length: 50000\r\n\r\n%50000s", "x");
+    assert_has(talk(state, q.data, q.len, &b), "HTTP/1.1 507 ");
+    const char *t = ask(state, "PUT /put/no HTTP/1.1\r\n" GOOD "Content-Length: 4\r\n\r\nbody", &b);
+    assert_has(t, "HTTP/1.1 403 ");
+    assert_has(t, "{\"error\":\"not \\\"you\\\"\"");
+}
+
+static void test_a_client_that_goes_away_is_forgotten(void **state)
+{
+    int before = n_ended, fd = dial(state);
+    static const char half[] = "PUT /put/x HTTP/1.1\r\n" GOOD "Content-Length: 1000\r\n\r\nonly this";
+    assert_int_equal(write(fd, half, sizeof half - 1), sizeof half - 1);
+    usleep(20000);
+    close(fd);
+    for (int i = 0; i < 200 && n_ended == before; i++)
+        usleep(10000);
+    assert_int_equal(n_ended, before + 1);
+}
+
+static void test_ranges(void **state)
+{
+    static const struct {
+        const char *range, *status, *body, *content_range;
+    } cases[] = {
+        {"bytes=2-4", "206", "234", "bytes 2-4/10"}, {"bytes=7-", "206", "789", "bytes 7-9/10"},
+        {"bytes=-3", "206", "789", "bytes 7-9/10"},  {"bytes=0-99", "206", "0123456789", "bytes 0-9/10"},
+        {"bytes=0-0", "206", "0", "bytes 0-0/10"},   {"bytes=10-", "416", NULL, "bytes */10"},
+        {"bytes=-0", "416", NULL, "bytes */10"},     {"bytes=1-2,4-5", "200", "0123456789", NULL},
+        {"bytes=x", "200", "0123456789", NULL},      {"bytes=4-2", "200", "0123456789", NULL},
+        {"lines=1-2", "200", "0123456789", NULL},
+    };
+    AUTO_BUF b = {0};
+    char q[300], want[80];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        snprintf(q, sizeof q, "GET /file HTTP/1.1\r\n" GOOD "Range: %s\r\n\r\n", cases[i].range);
+        const char *t = ask(state, q, &b);
+        snprintf(want, sizeof want, "HTTP/1.1 %s ", cases[i].status);
+        assert_has(t, want);
+        if (cases[i].body)
+            assert_string_equal(strstr(t, "\r\n\r\n") + 4, cases[i].body);
+        if (cases[i].content_range)
+            assert_has(t, cases[i].content_range);
+    }
+    assert_has(ask(state, "GET /file HTTP/1.1\r\n" GOOD "If-None-Match: \"tag\"\r\n\r\n", &b), "HTTP/1.1 304 ");
+    const char *t = ask(state, "HEAD /file HTTP/1.1\r\n" GOOD "\r\n", &b);
+    assert_has(t, "Content-Length: 10");
+    assert_string_equal(strstr(t, "\r\n\r\n") + 4, "");
+}
+
+static void test_large_headers_are_refused(void **state)
+{
+    AUTO_BUF b = {0}, q = {0};
+    buf_printf(&q, "GET /late HTTP/1.1\r\nX-Big: %70000s\r\n" GOOD "\r\n", "x");
+    const char *t = talk(state, q.data, q.len, &b);
+    assert_true(b.len == 0 || strstr(t, "HTTP/1.1 431 ") || strstr(t, "HTTP/1.1 413 ") || strstr(t, "HTTP/1.1 400 "));
+}
+
+static void test_connections_are_used_again(void **state)
+{
+    static const char twice[] = "GET /params/1 HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer good\r\n\r\n"
+                                "GET /params/2 HTTP/1.1\r\n" GOOD "\r\n";
+    AUTO_BUF b = {0};
+    const char *t = ask(state, twice, &b);
+    assert_has(t, "1 by 7");
+    assert_has(t, "2 by 7");
+}
+
+static void test_url_encoding(void **state)
+{
+    AUTO_BUF b = {0};
+    http_url_encode(&b, STR("a b/%\xc3\xa9~"), true);
+    assert_string_equal(buf_z(&b), "a%20b/%25%C3%A9~");
+    buf_clear(&b);
+    http_url_encode(&b, STR("a/b"), false);
+    assert_string_equal(buf_z(&b), "a%2Fb");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_paths_find_their_routes),
+        cmocka_unit_test(test_tricky_paths_match_nothing),
+        cmocka_unit_test(test_gzip_bodies_are_unpacked_up_to_a_limit),
+        cmocka_unit_test(test_requests_are_answered),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_bodies_are_kept_and_limited),
+        cmocka_unit_test(test_streams_are_not_kept),
+        cmocka_unit_test(test_a_client_that_goes_away_is_forgotten),
+        cmocka_unit_test(test_ranges),
+        cmocka_unit_test(test_large_headers_are_refused),
+        cmocka_unit_test(test_connections_are_used_again),
+        cmocka_unit_test(test_url_encoding),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
