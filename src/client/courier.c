@@ -38,7 +38,7 @@ enum {
     BARRIER_BYTES = 128 << 10,
     BARRIER_MS = 50,
     BARRIERS_MAX = 2,
-    KEEP_BYTES = 256 << 10,
+    KEEP_BYTES = 128 << 10,
     UNSENT_MAX = 1 << 20, /* formatted ahead of the socket */
     NAP_MS = 1,
     IDLE_TURNS = 5,
@@ -418,10 +418,14 @@ static void lose_service(struct manager *m, const char *why)
 
 /* ---- the loop ---- */
 
-static void swallow(int fd)
+static void swallow(const struct pollfd *p)
 {
     char bytes[64];
-    while (read(fd, bytes, sizeof bytes) == (ssize_t)sizeof bytes)
+    if (p->revents & ~POLLIN) { /* the program has closed our pipe: at least do not spin */
+        poll(NULL, 0, NAP_MS);
+        return;
+    }
+    while (read(p->fd, bytes, sizeof bytes) == (ssize_t)sizeof bytes)
         ;
 }
 
@@ -438,7 +442,7 @@ static void doze(struct manager *m, int timeout_ms, bool until_woken)
     if (until_woken)
         ring_awake(&m->ring);
     if (p[0].revents)
-        swallow(m->wake[0]);
+        swallow(&p[0]);
 }
 
 /* One turn with the service; the milliseconds until it wants another one, -1: when woken. */
@@ -453,10 +457,12 @@ static int service_turn(struct manager *m)
         lose_service(m, rc == TARE_ECLOSED ? "it closed the connection" : err_text(rc));
         return 0;
     }
-    if (!is_owed(m)) {
-        m->progress_ns = now;
+    bool was_owed = m->owed;
+    m->owed = is_owed(m);
+    if (!m->owed)
         return next_ms;
-    }
+    if (!was_owed)
+        m->progress_ns = now;
     if (now - m->progress_ns > m->setup.hang_ms * ms_ns) {
         lose_service(m, "it does not answer");
         return 0;

@@ -372,8 +372,9 @@ static int take_request(struct local *l, struct str request, struct str slot, st
         return take_partial(l, f.bytes);
     if (f.number == REQUEST_LOG_ARTIFACT)
         return write_field(l, RECORD_ARTIFACT, message_get(f.bytes, 1));
+    int rc = f.number == REQUEST_STATUS ? write_out(l) : 0; /* a flush waits for this */
     answer_request(l, f.number, slot, answer);
-    return 0;
+    return rc;
 }
 
 static int take_field(struct local *l, const struct wire_field *f, struct str slot,

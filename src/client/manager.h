@@ -34,8 +34,8 @@ struct manager {
     struct tare_run *runs;
     struct tare_run *sending; /* a frame of its outbox is partly sent */
     struct outbox control;    /* messages of no run */
-    int64_t progress_ns;      /* when bytes last went in or out, or none were owed */
-    bool said_lost;
+    bool owed;                /* the service has yet to take or answer something */
+    int64_t progress_ns;      /* when it last did, or began to owe */
     atomic_bool local;        /* no service: runs write their files themselves */
     atomic_bool stop;
 };

@@ -5,7 +5,7 @@
 #include "base/err.h"
 #include "record/frame.h"
 
-enum { CHUNK_BYTES = 65536 };
+enum { CHUNK_MIN = 4096, CHUNK_MAX = 65536 };
 
 /* Holds whole frames. */
 struct outbox_chunk {
@@ -27,7 +27,9 @@ void outbox_fini(struct outbox *o)
 
 static struct outbox_chunk *grow(struct outbox *o, size_t need)
 {
-    size_t cap = need > CHUNK_BYTES ? need : CHUNK_BYTES;
+    size_t cap = o->last ? 2 * o->last->cap : CHUNK_MIN;
+    cap = cap > CHUNK_MAX ? CHUNK_MAX : cap;
+    cap = cap > need ? cap : need;
     struct outbox_chunk *c = mem_alloc(sizeof *c + cap);
     if (!c)
         return NULL;

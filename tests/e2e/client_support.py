@@ -129,6 +129,7 @@ class Proxy:
         self.path = str(folder / "proxy")
         self.target = target
         self.frames: list[tuple[str, object]] = []
+        self.ended = threading.Event()  # a side has hung up, and all it sent was passed on
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(self.path)
         self.listener.listen()
@@ -153,6 +154,7 @@ class Proxy:
                 if not data:
                     client.close()
                     server.close()
+                    self.ended.set()
                     return
                 rest[sock] = self._note(rest[sock] + data, sock is client)
                 (server if sock is client else client).sendall(data)

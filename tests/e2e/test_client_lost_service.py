@@ -14,7 +14,8 @@ import time
 
 import psutil
 import pytest
-from client_support import DRIVER, SERVICES, RunFile, environment, lines_of
+from client_support import (DRIVER, SERVICES, Proxy, RunFile, environment, kind_of,
+                            lines_of)
 
 ROUNDS = int(os.environ.get("KILL_ROUNDS", "4"))
 N = 4000
@@ -88,13 +89,28 @@ def test_stopped_service_is_given_up(tmp_path):
 
 @pytest.mark.parametrize("round_", range(ROUNDS))
 def test_a_killed_program_leaves_what_it_sent(round_, tmp_path):
+    """Every step that was handed to the socket, as the proxy behind it saw, is in the file."""
     rng = random.Random(100 + round_)
-    with start(tmp_path, f"prog{round_}", "tare") as program:
-        folder = pathlib.Path(program.stdout.readline().split(" ", 1)[1].rstrip())
-        process = service_of(program)
-        time.sleep(rng.uniform(0.02, 0.3))
-        program.kill()
-        program.wait()
-    process.wait(20)
-    steps = [h["i"] for h in RunFile(next(folder.glob("*.wandb"))).history]
-    assert steps == list(range(len(steps))) and steps
+    port_file = tmp_path / "port"
+    with subprocess.Popen([SERVICES["tare"], "--port-filename", port_file, "--detached",
+                           "--idle-timeout", "10s"], stderr=subprocess.DEVNULL) as service:
+        while not (port_file.exists() and port_file.read_text().rstrip().endswith("EOF")):
+            assert service.poll() is None
+        (socket,) = (x[5:] for x in port_file.read_text().splitlines() if x.startswith("unix="))
+        proxy = Proxy(tmp_path, socket)
+        with subprocess.Popen([DRIVER, "loop", tmp_path, "prog", str(N), "50"], text=True,
+                              env=environment("tare", WANDB_SERVICE=proxy.token),
+                              stdout=subprocess.PIPE) as program:
+            folder = pathlib.Path(program.stdout.readline().split(" ", 1)[1].rstrip())
+            time.sleep(rng.uniform(0.02, 0.4))
+            program.kill()
+            program.wait()
+        assert proxy.ended.wait(10)
+        sent = [message.record_publish.request.partial_history.item[0].value_json
+                for way, message in proxy.frames
+                if way == ">" and kind_of(message) == "request.partial_history"]
+        assert sent
+        time.sleep(0.3)  # the end of its loop turn
+        steps = [h["i"] for h in RunFile(next(folder.glob("*.wandb"))).history]
+        assert steps == [int(i) for i in sent] == list(range(len(sent)))
+        service.kill()
