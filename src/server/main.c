@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/diag.h"
 #include "server/admin.h"
+#include "server/backup.h"
 #include "server/http/http.h"
 #include "server/lifecycle.h"
 
@@ -79,8 +80,11 @@ int main(int argc, char **argv)
     int rest;
     if (argc > 1 && admin_knows(argv[1]))
         return admin_main(argc - 1, argv + 1);
+    if (argc > 1 && backup_knows(argv[1]))
+        return backup_main(argc - 1, argv + 1);
     if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
-        printf("usage: tare server [OPTION...]           run the server\n%s%s", admin_help, options_help);
+        printf("usage: tare server [OPTION...]           run the server\n%s%s%s", admin_help, backup_help,
+               options_help);
         return DONE;
     }
     if (options_parse(argc, argv, &o, &rest, &e)) {

@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import os
 import random
+import subprocess
 import threading
 import time
 
 import pytest
 
-from server_support import Server
+from server_support import BINARY, Server
 
 KILLS = int(os.environ.get("TARE_KILLS", "12"))
 
@@ -140,4 +141,76 @@ def test_every_acknowledged_value_survives_kills(tmp_path):
         assert [row["_step"] for row in rows] == list(range(len(rows)))
         assert len(rows) >= client.acked > 0
         assert all(row == {"_step": i, "x": i * 1.5, "run": client.name} for i, row in enumerate(rows))
+    assert "0 faults" in server.command("verify")
     assert server.stop() == 0
+
+
+LOG_FILES = """
+import json, pathlib, wandb
+run = wandb.init(project="kept", id="first", config={"lr": 0.5})
+for i in range(2000):
+    run.log({"loss": 1 / (i + 1), "deep": {"x": i}})
+pathlib.Path("note.txt").write_text("a note")
+run.save("note.txt")
+artifact = wandb.Artifact("data", type="dataset")
+artifact.add_file("note.txt")
+run.log_artifact(artifact).wait()
+run.finish()
+"""
+
+READ_FILES = """
+import json, pathlib, tempfile, wandb
+run = wandb.Api().run("local/kept/first")
+rows = [[r["_step"], r["loss"], r["deep"]["x"]] for r in run.scan_history()]
+with tempfile.TemporaryDirectory() as d:
+    note = run.file("note.txt").download(d).read()
+    copy = pathlib.Path(wandb.Api().artifact("local/kept/data:latest").download(d + "/a"), "note.txt").read_text()
+print(json.dumps([rows, run.config, run.summary.get("loss"), note, copy]))
+"""
+
+
+def test_a_backup_holds_everything(tmp_path):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    archive = tmp_path / "backup.tar"
+    with Server(tmp_path / "one") as server:
+        server.script(LOG_FILES)
+        before = server.script(READ_FILES)
+        assert len(before[0]) == 2000 and before[3:] == ["a note", "a note"]
+        posting = Client(server, "busy")
+        make_run(server, "busy")
+        posting.start()
+        assert "0 faults" in server.command("backup", str(archive))
+        assert "0 faults" in server.command("verify")
+        posting.ending = True
+        posting.join()
+        secret = (server.dir / "admin.key").read_text()
+    names = subprocess.run(["tar", "-tf", archive], check=True, text=True, stdout=subprocess.PIPE).stdout.split()
+    assert "tare-backup/tare.db" in names and archive.stat().st_mode & 0o777 == 0o600
+
+    restored = Server(tmp_path / "two")
+    assert "0 faults" in restored.command("restore", str(archive))
+    (restored.dir / "admin.key").write_text(secret)
+    with restored:
+        assert restored.script(READ_FILES) == before
+        assert "0 faults" in restored.command("verify")
+    with pytest.raises(subprocess.CalledProcessError):
+        restored.command("restore", str(archive))
+
+
+def test_damage_is_found_and_not_restored(tmp_path):
+    archive = tmp_path / "backup.tar"
+    with Server(tmp_path) as server:
+        server.script(LOG_FILES)
+        server.command("backup", str(archive))
+        blob = next(p for p in (server.dir / "blobs").glob("??/*") if p.read_bytes() == b"a note")
+        blob.write_bytes(b"another note")
+        done = subprocess.run([BINARY, "verify", "--dir", str(server.dir)], text=True, stdout=subprocess.PIPE)
+        assert done.returncode == 1 and blob.name in done.stdout
+    data = archive.read_bytes()
+    for at in (data.index(b"a note"), data.index(b"tare-backup/secret"), len(data) // 2):
+        broken = tmp_path / f"broken{at}.tar"
+        broken.write_bytes(data[:at] + b"XYZ" + data[at + 3:] if at != len(data) // 2 else data[:at])
+        done = subprocess.run([BINARY, "restore", str(broken), "--dir", str(tmp_path / f"to{at}")])
+        assert done.returncode == 1
+        assert not (tmp_path / f"to{at}" / "tare.db").exists()

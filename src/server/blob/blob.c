@@ -405,13 +405,9 @@ int blobs_each(struct blobs *b, int (*each)(void *arg, const char *name, int64_t
     return 0;
 }
 
-int blob_verify(struct blobs *b, const char *name, struct err *e)
+int blob_verify_bytes(int fd, const char *name, struct err *e)
 {
-    int fd;
-    int64_t size;
-    int rc = blob_open(b, name, &fd, &size, e);
-    if (rc < 0)
-        return rc;
+    int rc = 0;
     EVP_MD_CTX *sha = EVP_MD_CTX_new();
     char *piece = mem_alloc(COPY_BYTES);
     if (!sha || !piece || !EVP_DigestInit_ex(sha, EVP_sha256(), NULL))
@@ -433,6 +429,17 @@ int blob_verify(struct blobs *b, const char *name, struct err *e)
     }
     EVP_MD_CTX_free(sha);
     mem_free(piece);
+    return rc;
+}
+
+int blob_verify(struct blobs *b, const char *name, struct err *e)
+{
+    int fd;
+    int64_t size;
+    int rc = blob_open(b, name, &fd, &size, e);
+    if (rc < 0)
+        return rc;
+    rc = blob_verify_bytes(fd, name, e);
     os->close(fd);
     return rc;
 }

@@ -88,6 +88,8 @@ int blobs_each(struct blobs *b, int (*each)(void *arg, const char *name, int64_t
 
 /* Read a blob again and compare with its name. 0, TARE_EFORMAT (damaged) or TARE_ENOTFOUND. */
 int blob_verify(struct blobs *b, const char *name, struct err *e);
+/* The same for the bytes that are read from `fd`, which stays open. */
+int blob_verify_bytes(int fd, const char *name, struct err *e);
 
 /* True for 64 lower-case hex digits. */
 bool blob_is_name(const char *name);

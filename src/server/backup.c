@@ -1,0 +1,483 @@
+/* SPDX-License-Identifier: MIT */
+/* The order makes it consistent: first a copy of the database, then the files that the copy names. Files are
+ * named by their content and never change; one that was deleted after the copy was made is noticed, and
+ * the whole is made again from a newer copy. */
+#include "server/backup.h"
+
+#include "base/alloc.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/os.h"
+#include "base/path.h"
+#include "server/blob/blob.h"
+#include "server/lifecycle.h"
+#include "server/store/history.h"
+#include "server/tar.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+enum { ATTEMPTS = 5 };
+#define ABOUT "tare-backup/about.json"
+#define DATABASE "tare-backup/tare.db"
+#define SECRET "tare-backup/secret"
+#define BLOBS "tare-backup/blobs/"
+
+/* Every blob that a row refers to. */
+static const char blob_names[] =
+    "SELECT blob FROM files WHERE blob IS NOT NULL UNION SELECT blob FROM artifact_files WHERE blob IS NOT NULL "
+    "UNION SELECT blob FROM artifact_manifests WHERE blob IS NOT NULL";
+
+static char *blobs_dir(const struct server_options *o)
+{
+    const char *url = o->blobs_url;
+    if (!url)
+        return path_join(o->dir, "blobs");
+    return mem_strndup(url, strlen(url));
+}
+
+/* The file of a blob: layout of blob/blob.h. Opened here, not with blobs_open, which is for the one
+ * server that writes. */
+static int open_blob_file(const char *dir, const char *name)
+{
+    AUTO_BUF path = {0};
+    if (!blob_is_name(name))
+        return -EINVAL;
+    buf_printf(&path, "%s/%.2s/%s", dir, name, name);
+    return buf_z(&path) ? os->open(buf_z(&path), O_RDONLY, 0) : -ENOMEM;
+}
+
+/* ---- writing ---- */
+
+struct writing {
+    const struct server_options *options;
+    struct backup_counts *counts;
+    char *blobs, *copy; /* directory of blobs, file name of the database's copy */
+    int fd;
+};
+
+static int put_named(struct writing *w, const char *path, const char *name, struct err *e)
+{
+    struct stat st;
+    int from = os->open(path, O_RDONLY, 0);
+    if (from < 0)
+        return err_set(e, from, "opening %s: %s", path, err_text(from));
+    int rc = os->fstat(from, &st);
+    if (!rc)
+        rc = tar_put_file(w->fd, name, from, st.st_size, e);
+    os->close(from);
+    return rc;
+}
+
+static int put_blob(struct writing *w, const char *name, struct err *e)
+{
+    struct stat st;
+    char entry[TAR_NAME];
+    int from = open_blob_file(w->blobs, name);
+    if (from == -ENOENT)
+        return err_set(e, TARE_ECONFLICT, "the file %s was deleted meanwhile", name);
+    if (from < 0)
+        return err_set(e, from, "opening the file %s: %s", name, err_text(from));
+    snprintf(entry, sizeof entry, BLOBS "%.2s/%s", name, name);
+    int rc = os->fstat(from, &st);
+    if (!rc)
+        rc = tar_put_file(w->fd, entry, from, st.st_size, e);
+    os->close(from);
+    w->counts->n_blobs += !rc;
+    return rc;
+}
+
+static int put_blobs(struct writing *w, struct db *copy, struct err *e)
+{
+    struct db_conn *c;
+    int rc = db_read_begin(copy, &c, e);
+    if (rc)
+        return rc;
+    struct db_rows *rows = NULL;
+    rc = db_query(c, e, &rows, blob_names, DB_NONE);
+    while (rc >= 0 && (rc = db_next(rows, e)) == 1)
+        rc = put_blob(w, db_text(rows, 0), e);
+    db_rows_end(rows);
+    db_read_end(c);
+    return rc;
+}
+
+static int put_all(struct writing *w, struct err *e)
+{
+    char about[200];
+    struct db *copy;
+    AUTO_FREE char *secret = path_join(w->options->dir, "secret");
+    struct db_options o = {.url = w->copy, .no_migrate = true};
+    int n = snprintf(about, sizeof about, "{\"program\":\"tare " TARE_VERSION "\",\"made_at\":%lld}\n",
+                     (long long)(clock_wall_ns() / 1000000000));
+    w->counts->n_blobs = 0;
+    int rc = tar_put_bytes(w->fd, ABOUT, about, (size_t)n, e);
+    if (!rc)
+        rc = put_named(w, w->copy, DATABASE, e);
+    if (!rc)
+        rc = put_named(w, secret, SECRET, e);
+    if (!rc)
+        rc = db_open(&o, &copy, e);
+    if (rc)
+        return rc;
+    rc = put_blobs(w, copy, e);
+    db_close(copy);
+    return rc ? rc : tar_put_end(w->fd, e);
+}
+
+static void remove_copy(const char *copy)
+{
+    static const char *const endings[] = {"", "-wal", "-shm"};
+    for (int i = 0; i < 3; i++) {
+        AUTO_BUF b = {0};
+        buf_printf(&b, "%s%s", copy, endings[i]);
+        if (buf_z(&b))
+            os->unlink(buf_z(&b));
+    }
+}
+
+static int attempt(struct writing *w, struct db *db, struct err *e)
+{
+    remove_copy(w->copy);
+    int rc = db_copy(db, w->copy, e);
+    if (!rc)
+        rc = os->ftruncate(w->fd, 0);
+    if (!rc && lseek(w->fd, 0, SEEK_SET) == 0)
+        rc = put_all(w, e);
+    remove_copy(w->copy);
+    return rc;
+}
+
+static int make_archive(struct writing *w, struct err *e)
+{
+    struct db *db = NULL;
+    struct stat st;
+    int rc = server_open_db(w->options, &db, e);
+    for (int i = 0; i < ATTEMPTS && !rc; i++) {
+        rc = attempt(w, db, e);
+        if (rc != TARE_ECONFLICT)
+            break;
+        rc = i + 1 < ATTEMPTS ? 0 : rc;
+    }
+    if (!rc)
+        rc = os->fsync(w->fd);
+    if (!rc && !(rc = os->fstat(w->fd, &st)))
+        w->counts->n_bytes = st.st_size;
+    db_close(db);
+    return rc;
+}
+
+int backup_write(const struct server_options *options, const char *file, struct backup_counts *counts,
+                 struct err *e)
+{
+    AUTO_BUF partial = {0};
+    AUTO_BUF copy = {0};
+    AUTO_FREE char *db_path = path_join(options->dir, "tare.db");
+    AUTO_FREE char *blobs = blobs_dir(options);
+    buf_printf(&partial, "%s.partial", file);
+    buf_printf(&copy, "%s.db", file);
+    if (!db_path || !blobs || !buf_z(&partial) || !buf_z(&copy))
+        return err_set(e, TARE_ENOMEM, "out of memory");
+    if (access(file, F_OK) == 0)
+        return err_set(e, TARE_EEXIST, "%s exists already", file);
+    if (!options->db_url && access(db_path, F_OK) != 0)
+        return err_set(e, TARE_ENOTFOUND, "there is no server's data in %s", options->dir);
+    struct writing w = {.options = options, .counts = counts, .blobs = blobs, .copy = copy.data};
+    w.fd = os->open(partial.data, O_RDWR | O_CREAT | O_TRUNC, 0600);
+    if (w.fd < 0)
+        return err_set(e, w.fd, "making %s: %s", partial.data, err_text(w.fd));
+    memset(counts, 0, sizeof *counts);
+    int rc = make_archive(&w, e);
+    os->close(w.fd);
+    if (!rc)
+        rc = os->rename(partial.data, file);
+    if (rc)
+        os->unlink(partial.data);
+    return rc && e && !e->code ? err_set(e, rc, "writing %s: %s", file, err_text(rc)) : rc;
+}
+
+/* ---- restoring ---- */
+
+struct restoring {
+    const struct server_options *options;
+    struct backup_counts *counts;
+    struct blobs *blobs;
+    int fd, out;
+    bool has_database;
+};
+
+static int take_to_file(void *arg, const void *p, size_t n, struct err *e)
+{
+    int rc = os_write_all(*(int *)arg, p, n, NULL);
+    return rc ? err_set(e, rc, "writing: %s", err_text(rc)) : 0;
+}
+
+static int take_to_blob(void *arg, const void *p, size_t n, struct err *e)
+{
+    return blob_put_write(arg, p, n, e);
+}
+
+static int take_nowhere(void *arg, const void *p, size_t n, struct err *e)
+{
+    (void)arg;
+    (void)p;
+    (void)n;
+    (void)e;
+    return 0;
+}
+
+static int restore_file(struct restoring *r, const char *name, int64_t size, struct err *e)
+{
+    AUTO_FREE char *path = path_join(r->options->dir, name);
+    int fd = os->open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    if (fd < 0)
+        return err_set(e, fd, "making %s: %s", path, err_text(fd));
+    int rc = tar_get_bytes(r->fd, size, take_to_file, &fd, e);
+    if (!rc && (rc = os->fsync(fd)) != 0)
+        err_set(e, rc, "writing %s: %s", path, err_text(rc));
+    os->close(fd);
+    return rc;
+}
+
+static int restore_blob(struct restoring *r, const char *name, int64_t size, struct err *e)
+{
+    struct blob_put *put;
+    struct blob_info info;
+    int rc = blob_put_begin(r->blobs, &put, size, e);
+    if (rc)
+        return rc;
+    rc = tar_get_bytes(r->fd, size, take_to_blob, put, e);
+    if (rc) {
+        blob_put_abort(put);
+        return rc;
+    }
+    rc = blob_put_end(put, NULL, &info, e);
+    if (!rc && strcmp(info.name, name) != 0)
+        rc = err_set(e, TARE_EFORMAT, "the file %s is damaged in the backup", name);
+    r->counts->n_blobs += !rc;
+    return rc;
+}
+
+static int restore_entry(struct restoring *r, const char *name, int64_t size, struct err *e)
+{
+    if (strcmp(name, DATABASE) == 0) {
+        r->has_database = true;
+        return restore_file(r, "tare.db", size, e);
+    }
+    if (strcmp(name, SECRET) == 0)
+        return restore_file(r, "secret", size, e);
+    size_t prefix = sizeof BLOBS - 1;
+    if (strncmp(name, BLOBS, prefix) == 0 && strlen(name) > prefix + 3 && blob_is_name(name + prefix + 3))
+        return restore_blob(r, name + prefix + 3, size, e);
+    return tar_get_bytes(r->fd, size, take_nowhere, NULL, e);
+}
+
+static int restore_all(struct restoring *r, struct err *e)
+{
+    char name[TAR_NAME + 1];
+    int64_t size;
+    int rc;
+    while ((rc = tar_next(r->fd, name, &size, e)) == 1) {
+        rc = restore_entry(r, name, size, e);
+        if (rc < 0)
+            return rc;
+    }
+    if (!rc && !r->has_database)
+        rc = err_set(e, TARE_EFORMAT, "there is no database in it");
+    return rc;
+}
+
+/* No server may run on the directory while it is made. */
+static int lock_dir(const char *dir, struct err *e)
+{
+    AUTO_FREE char *path = path_join(dir, "lock");
+    int fd = os->open(path, O_RDWR | O_CREAT, 0600);
+    if (fd < 0)
+        return err_set(e, fd, "opening %s: %s", path, err_text(fd));
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+        return fd;
+    os->close(fd);
+    return err_set(e, TARE_EEXIST, "a server is using %s", dir);
+}
+
+static int check_database(const struct server_options *options, struct err *e)
+{
+    struct db *db;
+    int rc = server_open_db(options, &db, e);
+    if (rc)
+        return rc;
+    rc = db_verify(db, e);
+    db_close(db);
+    return rc;
+}
+
+static int restore_into(struct restoring *r, struct err *e)
+{
+    AUTO_FREE char *blobs = blobs_dir(r->options);
+    int lock = lock_dir(r->options->dir, e);
+    if (lock < 0)
+        return lock;
+    int rc = blobs_open(&r->blobs, blobs, e);
+    if (!rc) {
+        rc = restore_all(r, e);
+        blobs_close(r->blobs);
+    }
+    if (!rc)
+        rc = check_database(r->options, e);
+    os->close(lock);
+    return rc;
+}
+
+int backup_restore(const struct server_options *options, const char *file, struct backup_counts *counts,
+                   struct err *e)
+{
+    AUTO_FREE char *db_path = path_join(options->dir, "tare.db");
+    struct stat st;
+    memset(counts, 0, sizeof *counts);
+    if (options->db_url)
+        return err_set(e, TARE_EUNSUPPORTED, "a backup is restored into a directory: leave --db away");
+    if (access(db_path, F_OK) == 0)
+        return err_set(e, TARE_EEXIST, "there is a server's data in %s already", options->dir);
+    int rc = os_mkdirs(options->dir, 0700);
+    if (rc)
+        return err_set(e, rc, "making %s: %s", options->dir, err_text(rc));
+    struct restoring r = {.options = options, .counts = counts};
+    r.fd = os->open(file, O_RDONLY, 0);
+    if (r.fd < 0)
+        return err_set(e, r.fd, "opening %s: %s", file, err_text(r.fd));
+    if (os->fstat(r.fd, &st) == 0)
+        counts->n_bytes = st.st_size;
+    rc = restore_into(&r, e);
+    os->close(r.fd);
+    if (rc)
+        os->unlink(db_path); /* so that nothing takes half of it for a server */
+    return rc;
+}
+
+/* ---- verifying ---- */
+
+struct verifying {
+    struct backup_counts *counts;
+    verify_fault_fn on_fault;
+    void *arg;
+    int64_t n_faults;
+};
+
+static void fault(struct verifying *v, const char *text)
+{
+    v->n_faults++;
+    v->on_fault(v->arg, text);
+}
+
+static int verify_blobs(struct verifying *v, struct db_conn *c, const char *dir, struct err *e)
+{
+    AUTO_ROWS struct db_rows *rows = NULL;
+    int rc = db_query(c, e, &rows, blob_names, DB_NONE);
+    while (rc >= 0 && (rc = db_next(rows, e)) == 1) {
+        struct err why = {0};
+        int fd = open_blob_file(dir, db_text(rows, 0));
+        if (fd < 0) {
+            err_set(&why, fd, "the file %s: %s", db_text(rows, 0), err_text(fd));
+            fault(v, why.text);
+            continue;
+        }
+        if (blob_verify_bytes(fd, db_text(rows, 0), &why) != 0)
+            fault(v, why.text);
+        os->close(fd);
+        v->counts->n_blobs++;
+    }
+    return rc;
+}
+
+int64_t backup_verify(const struct server_options *options, struct backup_counts *counts,
+                      verify_fault_fn on_fault, void *arg, struct err *e)
+{
+    struct verifying v = {counts, on_fault, arg, 0};
+    AUTO_FREE char *dir = blobs_dir(options);
+    struct db *db;
+    struct db_conn *c;
+    struct err why = {0};
+    memset(counts, 0, sizeof *counts);
+    int rc = server_open_db(options, &db, e);
+    if (rc)
+        return rc;
+    if (db_verify(db, &why) != 0)
+        fault(&v, why.text);
+    counts->n_bytes = db_size_bytes(db);
+    rc = db_read_begin(db, &c, e);
+    if (!rc) {
+        if (history_verify(c, &why) != 0)
+            fault(&v, why.text);
+        rc = verify_blobs(&v, c, dir, e);
+        db_read_end(c);
+    }
+    db_close(db);
+    return rc < 0 ? rc : v.n_faults;
+}
+
+/* ---- commands ---- */
+
+const char backup_help[] =
+    "       tare server backup FILE [--dir DIR]      all of it in one file, while it runs\n"
+    "       tare server restore FILE [--dir DIR]     into a directory without a server\n"
+    "       tare server verify [--dir DIR]           check database, history and files\n";
+
+static void print_fault(void *arg, const char *text)
+{
+    (void)arg;
+    printf("fault: %s\n", text);
+}
+
+static int report(const char *verb, int64_t rc, const struct backup_counts *counts, const struct err *e)
+{
+    if (rc < 0) {
+        fprintf(stderr, "tare server: %s: %s\n", verb, e->text);
+        return 1;
+    }
+    printf("%s: %lld faults, %lld files, %lld bytes\n", verb, (long long)rc, (long long)counts->n_blobs,
+           (long long)counts->n_bytes);
+    return rc ? 1 : 0;
+}
+
+bool backup_knows(const char *verb)
+{
+    return strcmp(verb, "backup") == 0 || strcmp(verb, "restore") == 0 || strcmp(verb, "verify") == 0;
+}
+
+/* argv: the verb, FILE where it takes one, then options. */
+int backup_main(int argc, char **argv)
+{
+    const char *verb = argv[0], *file = NULL;
+    struct server_options options;
+    struct backup_counts counts;
+    struct err e = {0};
+    int rest, at = 0;
+    bool verify = strcmp(verb, "verify") == 0;
+    if (!verify && argc > 1 && argv[1][0] != '-') {
+        file = argv[1];
+        argv[1] = argv[0];
+        at = 1;
+    }
+    int rc = options_parse(argc - at, argv + at, &options, &rest, &e);
+    if (rc) {
+        fprintf(stderr, "tare server: %s\n", e.text);
+        return 2;
+    }
+    if (!file && !verify && rest < argc - at)
+        file = argv[at + rest++];
+    int code = 2;
+    if (rest < argc - at || (!verify && !file))
+        fprintf(stderr, "usage:\n%s", backup_help);
+    else if (verify)
+        code = report(verb, backup_verify(&options, &counts, print_fault, NULL, &e), &counts, &e);
+    else if (strcmp(verb, "backup") == 0)
+        code = report(verb, backup_write(&options, file, &counts, &e), &counts, &e);
+    else
+        code = report(verb, backup_restore(&options, file, &counts, &e), &counts, &e);
+    options_fini(&options);
+    return code;
+}
