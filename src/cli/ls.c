@@ -70,57 +70,94 @@ static void put_json(struct buf *b, const struct run_place *p, const struct line
     buf_puts(b, "}\n");
 }
 
-enum {
-    ID_COLUMNS = 10,
-    STATE_COLUMNS = 12,
-    TIME_COLUMNS = 19,
-    TOOK_COLUMNS = 14,
-    ROWS_COLUMNS = 10
+/* The table: cells as text, and how wide each column has to be. */
+enum { ID, STATE, STARTED, TOOK, ROWS, NAME, N_COLUMNS };
+
+struct table {
+    struct buf (*cells)[N_COLUMNS];
+    enum run_state *states;
+    size_t n;
+    int width[N_COLUMNS];
 };
 
-static void put_cell(const struct term *t, struct buf *b, const char *z, int columns)
+static const char *const titles[N_COLUMNS] = {"ID",   "STATE", "STARTED",
+                                              "TOOK", "ROWS",  "PROJECT/NAME"};
+
+static void measure(struct table *table, const struct term *t, int column, struct str text)
 {
-    term_cell(t, b, str_of(z), columns);
-    buf_puts(b, "  ");
+    int w = term_columns(t, text);
+    if (w > table->width[column])
+        table->width[column] = w;
 }
 
-static void put_text(const struct term *t, struct buf *b, const struct run_place *p,
-                     const struct line *l)
+static void add_row(struct table *table, const struct term *t, const struct run_place *p,
+                    const struct line *l)
 {
-    AUTO_BUF state = {0};
-    AUTO_BUF time = {0};
-    AUTO_BUF took = {0};
-    AUTO_BUF name = {0};
-    buf_puts(&state, run_state_name(l->state));
+    table->cells = xmem_realloc(table->cells, (table->n + 1) * sizeof *table->cells);
+    table->states = xmem_realloc(table->states, (table->n + 1) * sizeof *table->states);
+    struct buf *cell = table->cells[table->n];
+    memset(cell, 0, sizeof *table->cells);
+    table->states[table->n++] = l->state;
+    buf_puts(&cell[ID], p->id);
+    buf_puts(&cell[STATE], run_state_name(l->state));
     if (l->state == RUN_FAILED)
-        buf_printf(&state, " (%d)", l->exit_code);
-    put_time(&time, l->start_ns);
-    put_duration(&took, l->seconds);
-    buf_printf(&name, "%s%s%s%s", l->project, *l->project && *l->name ? "/" : "", l->name,
+        buf_printf(&cell[STATE], " (%d)", l->exit_code);
+    put_time(&cell[STARTED], l->start_ns);
+    put_duration(&cell[TOOK], l->seconds);
+    buf_printf(&cell[ROWS], "%" PRIu64, l->n_rows);
+    buf_printf(&cell[NAME], "%s%s%s%s", l->project, *l->project && *l->name ? "/" : "", l->name,
                l->n_gaps ? " (damaged)" : "");
-    put_cell(t, b, p->id, ID_COLUMNS);
-    term_style(t, b, run_state_style(l->state));
-    term_cell(t, b, buf_str(&state), STATE_COLUMNS);
-    term_plain(t, b);
-    buf_puts(b, "  ");
-    put_cell(t, b, buf_z(&time), TIME_COLUMNS);
-    put_cell(t, b, buf_z(&took), TOOK_COLUMNS);
-    buf_printf(b, "%*" PRIu64 "  ", ROWS_COLUMNS, l->n_rows);
-    int used = ID_COLUMNS + STATE_COLUMNS + TIME_COLUMNS + TOOK_COLUMNS + ROWS_COLUMNS + 10;
-    term_text(t, b, buf_str(&name), t->width > used + 10 ? t->width - used : 10);
-    buf_putc(b, '\n');
+    for (int i = 0; i < N_COLUMNS; i++)
+        measure(table, t, i, buf_str(&cell[i]));
 }
 
-static void put_head(const struct term *t, struct buf *b)
+static void put_cell(const struct table *table, const struct term *t, struct buf *b, int column,
+                     struct str text)
 {
-    term_style(t, b, TERM_BOLD);
-    put_cell(t, b, "ID", ID_COLUMNS);
-    put_cell(t, b, "STATE", STATE_COLUMNS);
-    put_cell(t, b, "STARTED", TIME_COLUMNS);
-    put_cell(t, b, "TOOK", TOOK_COLUMNS);
-    buf_printf(b, "%*s  PROJECT/NAME", ROWS_COLUMNS, "ROWS");
-    term_plain(t, b);
-    buf_putc(b, '\n');
+    int width = table->width[column];
+    if (column == ROWS)
+        term_repeat(b, " ", width - term_columns(t, text));
+    if (column == ROWS || column == NAME)
+        term_text(t, b, text, width);
+    else
+        term_cell(t, b, text, width);
+    buf_puts(b, column == NAME ? "\n" : "  ");
+}
+
+/* The name gets what the others leave. */
+static void put_table(struct table *table, const struct term *t)
+{
+    AUTO_BUF b = {0};
+    int left = t->width;
+    for (int i = 0; i < N_COLUMNS; i++)
+        measure(table, t, i, str_of(titles[i]));
+    for (int i = 0; i < NAME; i++)
+        left -= table->width[i] + 2;
+    if (t->tty && table->width[NAME] > left)
+        table->width[NAME] = left > 8 ? left : 8;
+    term_style(t, &b, TERM_BOLD);
+    for (int i = 0; i < N_COLUMNS; i++)
+        put_cell(table, t, &b, i, str_of(titles[i]));
+    term_plain(t, &b);
+    for (size_t row = 0; row < table->n; row++) {
+        for (int i = 0; i < N_COLUMNS; i++) {
+            if (i == STATE)
+                term_style(t, &b, run_state_style(table->states[row]));
+            put_cell(table, t, &b, i, buf_str(&table->cells[row][i]));
+            if (i == STATE)
+                term_plain(t, &b);
+        }
+    }
+    term_flush(&b);
+}
+
+static void table_fini(struct table *table)
+{
+    for (size_t row = 0; row < table->n; row++)
+        for (int i = 0; i < N_COLUMNS; i++)
+            buf_fini(&table->cells[row][i]);
+    mem_free(table->cells);
+    mem_free(table->states);
 }
 
 static int list(const char *dir, bool json)
@@ -128,6 +165,7 @@ static int list(const char *dir, bool json)
     struct run_list runs;
     struct err e = {0};
     struct term t;
+    struct table table = {0};
     AUTO_BUF b = {0};
     int rc = CLI_OK;
     if (run_list_read(&runs, dir, &e) < 0)
@@ -135,19 +173,20 @@ static int list(const char *dir, bool json)
     term_init(&t);
     if (runs.n == 0 && !json)
         fprintf(stderr, "there are no runs under '%s'\n", dir);
-    if (runs.n && !json)
-        put_head(&t, &b);
     for (size_t i = 0; i < runs.n; i++) {
         const struct run_place *p = &runs.at[json ? i : runs.n - 1 - i]; /* newest on top */
         struct line l = {0};
         if (read_line(&l, p, &e) < 0) {
             rc = cli_fail("ls", "%s", e.text);
         } else {
-            json ? put_json(&b, p, &l) : put_text(&t, &b, p, &l);
+            json ? put_json(&b, p, &l) : add_row(&table, &t, p, &l);
             term_flush(&b);
         }
         line_fini(&l);
     }
+    if (table.n)
+        put_table(&table, &t);
+    table_fini(&table);
     run_list_fini(&runs);
     return rc;
 }
