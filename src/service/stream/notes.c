@@ -11,7 +11,12 @@
 #include "service/stream/stream_settings.h"
 
 #include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 static void put_line(struct buf *to, int level, const char *msg, const char *key,
                      const char *value)
@@ -28,11 +33,28 @@ static void put_line(struct buf *to, int level, const char *msg, const char *key
     buf_puts(to, "}\n");
 }
 
+/* Where the first run of this service has its log. The runs after it get a hard link to that: the
+ * lines are about one process anyhow, and making an inode costs more than all else about a run. */
+static struct {
+    pthread_mutex_t mutex;
+    char path[PATH_MAX];
+} first = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+
+static void share_log(const char *path)
+{
+    pthread_mutex_lock(&first.mutex);
+    bool linked = first.path[0] && link(first.path, path) == 0;
+    if (!linked && strlen(path) < sizeof first.path)
+        strcpy(first.path, path); /* on another file system, or the first has been removed */
+    pthread_mutex_unlock(&first.mutex);
+}
+
 static void write_log(const struct stream_settings *s)
 {
     AUTO_BUF text = {0};
     put_line(&text, DIAG_INFO, "tare " TARE_VERSION " opened the stream", "run", s->run_id);
     put_line(&text, DIAG_DEBUG, "files of the run", "folder", s->files_dir);
+    share_log(s->log_file);
     int fd = text.failed ? -1 : os->open(s->log_file, O_WRONLY | O_CREAT | O_APPEND, 0666);
     if (fd < 0)
         return;

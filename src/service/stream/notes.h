@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What is left for people who look into a run's logs folder: its debug-internal.log, one JSON
- * object a line as the peer's, and a link to the service's own log. */
+ * object a line as the peer's and shared by the runs of one service, and with --log-level -4 a link
+ * to the service's own log. */
 #ifndef TARE_SERVICE_STREAM_NOTES_H
 #define TARE_SERVICE_STREAM_NOTES_H
 
