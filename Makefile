@@ -2,11 +2,13 @@
 BUILD := build
 
 all: $(BUILD)/build.ninja
-	@ninja -C $(BUILD)
+	@ninja -C $(BUILD) --quiet
 
 $(BUILD)/build.ninja:
 	@tools/setup.sh
-	@meson setup $(BUILD)
+	@meson setup $(BUILD) >$(BUILD)-setup.log 2>&1 || { cat $(BUILD)-setup.log; exit 1; }
+	@rm -f $(BUILD)-setup.log
+	@echo "building into $(BUILD)/ (about a minute the first time)"
 
 run: all
 	@tools/demo.sh $(BUILD)
