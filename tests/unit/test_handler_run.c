@@ -261,6 +261,31 @@ static void test_packages_that_cannot_be_written_leave_no_record(void **state)
     assert_int_equal(f.n_records, 0);
 }
 
+/* A reader of the journal stops at the exit record: nothing may come after it. */
+static void test_exit_waits_for_records_of_files_even_when_closed(void **state)
+{
+    for (int closed = 0; closed < 2; closed++) {
+        char dir[] = "/tmp/tare-test-XXXXXX", path[64];
+        assert_non_null(mkdtemp(dir));
+        f.settings.files_dir = dir;
+        fake_request(&f, 24, STR(""));
+        fake_ask(&f, 18, STR(""), "slot");
+        assert_int_equal(f.n_records + f.n_replies, 0);
+        if (closed)
+            handler_close(f.h, f.now_ns);
+        assert_int_equal(f.n_records, 0);
+        fake_run_jobs(&f);
+        assert_string_equal(fake_record(&f, 0), "1 files requirements.txt/0/1");
+        assert_non_null(strstr(fake_record(&f, f.n_records - 1), " exit"));
+        assert_int_equal(f.n_replies, 1);
+        snprintf(path, sizeof path, "%s/requirements.txt", dir);
+        unlink(path);
+        rmdir(dir);
+        stop(state);
+        start(state);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -278,6 +303,7 @@ int main(void)
         T(test_exit_lets_go_who_waits_for_messages),
         T(test_too_many_messages_are_counted_out),
         T(test_a_cancelled_wait_gets_nothing),
+        T(test_exit_waits_for_records_of_files_even_when_closed),
         T(test_packages_become_a_file),
         T(test_packages_that_cannot_be_written_leave_no_record),
     };

@@ -65,7 +65,8 @@ int64_t handler_deadline(const struct handler *h);
 void handler_tick(struct handler *h, int64_t now_ns);
 
 /* The client will send nothing more (its connection is gone, or teardown): write what is still
- * open (history row, summary, console) to the journal. Idempotent. */
+ * open (history row, summary, console) to the journal. Jobs under way may still bring records, and
+ * an exit record that waits for them comes when the last of them is done. Idempotent. */
 void handler_close(struct handler *h, int64_t now_ns);
 
 /* Nobody waits for the answer to this request any more (ServerRequest.cancel). */

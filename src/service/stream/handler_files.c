@@ -28,7 +28,11 @@ static void on_feed(void *ctx, struct str record)
 
 static void on_idle(void *ctx, int64_t now_ns)
 {
-    handler_exit_now(ctx, now_ns);
+    struct handler *h = ctx;
+    if (h->exit_waits)
+        handler_exit_now(h, now_ns);
+    else if (!h->exited)
+        handler_write_summary(h); /* of rows that came after handler_close */
 }
 
 void handler_files_init(struct handler *h, int64_t now_ns)
