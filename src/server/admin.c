@@ -4,8 +4,10 @@
 #include "server/groups.h"
 #include "server/lifecycle.h"
 #include "server/store/db.h"
+#include "server/store/retention.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -28,7 +30,9 @@ const char admin_help[] =
     "       tare server team member NAME USER admin|member|viewer|none [--dir DIR]\n"
     "       tare server org add NAME USER [--dir DIR]\n"
     "       tare server org member NAME USER admin|member|viewer [--dir DIR]\n"
-    "       tare server org remove NAME [--dir DIR]\n";
+    "       tare server org remove NAME [--dir DIR]\n"
+    "       tare server retention set ENTITY/PROJECT DAYS [--dir DIR]   0: keep ended runs for ever\n"
+    "       tare server retention list [--dir DIR]\n";
 
 static int usage(void)
 {
@@ -146,6 +150,49 @@ static int organization(struct db *db, struct call *call, struct err *e)
                     &g, e);
 }
 
+struct rule {
+    char entity[256];
+    const char *project;
+    long days;
+};
+
+static int rule_job(struct db_conn *c, void *arg, struct err *e)
+{
+    struct rule *r = arg;
+    return retention_set(c, r->entity, r->project, r->days, e);
+}
+
+static int set_retention(struct db *db, struct call *call, struct err *e)
+{
+    struct rule r;
+    char *end;
+    const char *slash = strchr(call->words[1], '/');
+    r.days = strtol(call->words[2], &end, 10);
+    if (!slash || (size_t)(slash - call->words[1]) >= sizeof r.entity || *end || r.days < 0 || r.days > 1000000)
+        return err_set(e, TARE_EINVAL, "ENTITY/PROJECT and a number of days are wanted");
+    snprintf(r.entity, sizeof r.entity, "%.*s", (int)(slash - call->words[1]), call->words[1]);
+    r.project = slash + 1;
+    return db_write(db, rule_job, &r, e);
+}
+
+static void print_rule(void *arg, const char *entity, const char *project, int64_t days)
+{
+    (void)arg;
+    printf("%s/%s  %lld days\n", entity, project, (long long)days);
+}
+
+static int list_retention(struct db *db, struct call *call, struct err *e)
+{
+    struct db_conn *c;
+    (void)call;
+    int rc = db_read_begin(db, &c, e);
+    if (rc)
+        return rc;
+    rc = retention_list(c, print_rule, NULL, e);
+    db_read_end(c);
+    return rc;
+}
+
 static const struct command {
     const char *noun, *verb;
     int n_words;
@@ -154,6 +201,7 @@ static const struct command {
     {"user", "add", 2, add},          {"user", "list", 1, list},         {"user", "revoke", 2, revoke},
     {"team", "add", 3, team_add},     {"team", "member", 4, team_member}, {"org", "add", 3, organization},
     {"org", "member", 4, organization}, {"org", "remove", 2, organization},
+    {"retention", "set", 3, set_retention}, {"retention", "list", 1, list_retention},
 };
 
 bool admin_knows(const char *noun)

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "server/janitor.h"
+#include "server/artifact/artifact.h"
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/diag.h"
 #include "server/request.h"
 #include "server/store/history.h"
+#include "server/store/retention.h"
 
 #include <pthread.h>
 #include <time.h>
@@ -56,6 +58,18 @@ static int give_space_back(struct server *s, struct err *e)
     return db_shrink(s->db, e);
 }
 
+/* What deleted runs have left, and runs whose time is over. */
+static int empty_runs(struct server *s, struct err *e)
+{
+    return retention_round(s->db, now_us(), 16, e);
+}
+
+/* Files that nothing refers to any more, and versions whose time is over. */
+static int collect_files(struct server *s, struct err *e)
+{
+    return artifact_collect(s->db, s->blobs, now_us(), NULL, e);
+}
+
 /* In seconds; a task that fails is tried again at its next turn. */
 static const struct task {
     const char *name;
@@ -65,6 +79,8 @@ static const struct task {
     {"marking crashed runs", 30, mark_crashed},
     {"merging histories", 5, merge_histories},
     {"giving space back", 10, give_space_back},
+    {"emptying deleted runs", 60, empty_runs},
+    {"collecting files", 600, collect_files},
 };
 enum { N_TASKS = sizeof tasks / sizeof *tasks };
 

@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "server/ingest/filestream.h"
+#include "server/store/retention.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -365,6 +366,43 @@ static void test_the_tail_of_a_run_that_ended_is_merged(void **state)
     assert_run(f, "history_lines", "20");
 }
 
+static int set_rule(struct db_conn *c, void *arg, struct err *e)
+{
+    return retention_set(c, "ann", arg, 30, e);
+}
+
+static void count_rule(void *arg, const char *entity, const char *project, int64_t days)
+{
+    assert_string_equal(entity, "ann");
+    assert_string_equal(project, "p");
+    *(int64_t *)arg += days;
+}
+
+static void test_runs_leave_when_their_time_is_over(void **state)
+{
+    struct fixture *f = *state;
+    const int64_t day = INT64_C(86400000000);
+    int64_t days = 0;
+    struct db_conn *c;
+    assert_int_equal(post(f, "{\"files\":{\"output.log\":{\"offset\":0,\"content\":[\"a\"]},\"wandb-history.jsonl\":"
+                             "{\"offset\":0,\"content\":[\"{}\"]}},\"complete\":true}"), 0);
+    db_write(f->db, set_run, "heartbeat_at = 0", &f->e);
+    assert_int_equal(retention_round(f->db, 100 * day, 10, &f->e), 0);
+    assert_int_equal(db_write(f->db, set_rule, "none", &f->e), TARE_ENOTFOUND);
+    assert_int_equal(db_write(f->db, set_rule, "p", &f->e), 0);
+    assert_int_equal(db_read_begin(f->db, &c, &f->e), 0);
+    assert_int_equal(retention_list(c, count_rule, &days, &f->e), 0);
+    db_read_end(c);
+    assert_int_equal(days, 30);
+    assert_int_equal(retention_round(f->db, 29 * day, 10, &f->e), 0);
+    assert_string_equal(console(f, 0, 9), "0:a\n");
+    assert_int_equal(retention_round(f->db, 31 * day, 10, &f->e), 1);
+    assert_int_equal(retention_round(f->db, 31 * day, 10, &f->e), 0);
+    assert_string_equal(console(f, 0, 9), "");
+    assert_string_equal(history(f, HISTORY_METRICS), "");
+    assert_int_equal(post(f, "{}"), TARE_ENOTFOUND);
+}
+
 static void test_running_out_of_memory_is_an_error_not_a_crash(void **state)
 {
     struct fixture *f = *state;
@@ -484,6 +522,7 @@ int main(void)
         TEST(test_console_pages),
         TEST(test_what_console_lines_say),
         TEST(test_the_tail_of_a_run_that_ended_is_merged),
+        TEST(test_runs_leave_when_their_time_is_over),
         TEST(test_running_out_of_memory_is_an_error_not_a_crash),
         TEST(test_acknowledged_lines_survive_kills),
     };
