@@ -25,6 +25,7 @@ void metrics_fini(struct metrics *m)
         mem_free(m->steps[i].text);
     }
     mem_free(m->at);
+    mem_free(m->globs);
     mem_free(m->steps);
     mem_free(m->index);
     *m = (struct metrics){0};
@@ -82,7 +83,10 @@ static uint32_t find_or_add(struct metrics *m, struct str name, bool is_glob)
         .step_at = METRIC_NONE,
         .is_glob = is_glob,
     };
-    m->n_globs += is_glob;
+    if (is_glob) {
+        m->globs = xmem_realloc(m->globs, (m->n_globs + 1) * sizeof *m->globs);
+        m->globs[m->n_globs++] = m->n;
+    }
     return m->n++;
 }
 
@@ -268,14 +272,12 @@ static uint32_t match_glob(const struct metrics *m, struct str name)
 {
     uint32_t best = METRIC_NONE;
     size_t best_len = 0;
-    for (uint32_t i = 0; i < m->n && m->n_globs; i++) {
-        if (!m->at[i].is_glob)
-            continue;
-        struct str prefix = metric_name(&m->at[i]);
+    for (uint32_t i = 0; i < m->n_globs; i++) {
+        struct str prefix = metric_name(&m->at[m->globs[i]]);
         if (prefix.n && prefix.p[prefix.n - 1] == '*')
             prefix.n--;
         if (str_starts(name, prefix) && (best == METRIC_NONE || prefix.n > best_len)) {
-            best = i;
+            best = m->globs[i];
             best_len = prefix.n;
         }
     }
@@ -333,15 +335,15 @@ static void note_steps(struct metrics *m, const struct row *row)
     }
 }
 
-void metrics_row(struct metrics *m, struct row *row)
+void metrics_row(struct metrics *m, struct row *row, uint32_t n_logged)
 {
     if (!m->n)
         return;
     note_steps(m, row);
-    for (uint32_t i = 0, n = row->n; i < n; i++)
+    for (uint32_t i = 0; i < n_logged; i++)
         if (row->at[i].slot != SUMMARY_NO_SLOT)
             definition(m, row->summary, row->at[i].slot);
-    for (uint32_t i = 0, n = row->n; i < n; i++) {
+    for (uint32_t i = 0; i < n_logged; i++) {
         if (row->at[i].slot == SUMMARY_NO_SLOT)
             continue;
         uint32_t at = definition(m, row->summary, row->at[i].slot);

@@ -46,6 +46,7 @@ struct metric_step {
 struct metrics {
     struct metric *at; /* in order of definition */
     uint32_t n, cap;
+    uint32_t *globs; /* numbers of those that are globs */
     uint32_t n_globs;
     struct metric_step *steps;
     uint32_t n_steps;
@@ -65,8 +66,8 @@ int metrics_apply(struct metrics *m, struct summary *s, struct str record);
 /* The definition of a plain name, METRIC_NONE if there is none. */
 uint32_t metrics_find(const struct metrics *m, struct str name);
 
-/* What definitions do to a row that is complete: match globs, note the values of step metrics and
- * add those that are missing. */
-void metrics_row(struct metrics *m, struct row *row);
+/* What definitions do to a row that is complete: match the keys of its first `n_logged` entries with
+ * globs, note the values of step metrics and add those that are missing. */
+void metrics_row(struct metrics *m, struct row *row, uint32_t n_logged);
 
 #endif

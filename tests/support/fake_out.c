@@ -230,7 +230,7 @@ static void send(struct fake_out *f, uint32_t number, struct str body, const cha
     wire_buf_bytes(&record, number, body);
     wire_buf_bytes(&record, 16, STR("\x22\x01x"));  /* control { mailbox_slot } */
     wire_buf_bytes(&record, 200, STR("\x0a\x01s")); /* _info { stream_id } */
-    struct reply_to to = {.wanted = slot != NULL};
+    struct reply_to to = {.connection_id = f->next_connection_id, .wanted = slot != NULL};
     snprintf(to.mailbox_slot, sizeof to.mailbox_slot, "%s", slot ? slot : "");
     snprintf(to.request_id, sizeof to.request_id, "%s", slot ? slot : "");
     /* In memory of its own, so that sanitizers see a use behind the call. */

@@ -32,6 +32,7 @@ struct fake_out {
     struct handler *h;
     int64_t now_ns;
     bool show_runtime;
+    uint64_t next_connection_id; /* of the reply_to of what is asked next */
     struct buf records[FAKE_MAX]; /* bytes as appended */
     struct buf text[FAKE_MAX];    /* and as text */
     size_t n_records;

@@ -114,6 +114,14 @@ static void test_a_run_that_starts_later_begins_there(void **state)
     assert_int_equal(r->response->history_step_response->step, 41);
 }
 
+static void test_the_last_step_of_all(void **state)
+{
+    fake_log(&f, INT64_MAX, 1, "a", "1", NULL);
+    fake_log(&f, NO_STEP, NO_ACTION, "a", "2", NULL);
+    RECORD(0, "2 history 9223372036854775807: a=1 _step=9223372036854775807");
+    RECORD(1, "3 history 9223372036854775807: a=2 _step=9223372036854775807");
+}
+
 static void test_shared_mode_has_no_step(void **state)
 {
     fake_stop(&f);
@@ -344,6 +352,7 @@ int main(void)
         T(test_an_empty_flush_moves_the_step_and_writes_nothing),
         T(test_exit_writes_the_open_row),
         T(test_a_run_that_starts_later_begins_there),
+        T(test_the_last_step_of_all),
         T(test_shared_mode_has_no_step),
         T(test_objects_are_spread_out),
         T(test_a_value_replaces_what_is_below_it_and_above),

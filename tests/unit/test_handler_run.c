@@ -219,9 +219,10 @@ static void test_a_cancelled_wait_gets_nothing(void **state)
 {
     ask_messages("s1");
     ask_messages("s2");
+    f.next_connection_id = 77;
     ask_messages("s3");
     fake_request(&f, 21, STR("\x0a\x02s2"));
-    handler_cancel(f.h, "s3");
+    handler_cancel(f.h, 77); /* s3 */
     handler_warn(f.h, "one");
     handler_warn(f.h, "two");
     assert_int_equal(f.n_replies, 1);

@@ -59,9 +59,9 @@ static void test_cancel_is_for_one_connection(void **state)
     struct asked a;
     mailbox_init(&m);
     uint64_t mine = put(&m, 0, &c[0], &s, "same"), theirs = put(&m, 1, &c[1], &s, "same");
-    assert_false(mailbox_cancel(&m, &c[0], STR("other")));
-    assert_true(mailbox_cancel(&m, &c[0], STR("same")));
-    assert_false(mailbox_cancel(&m, &c[0], STR("same")));
+    assert_false(mailbox_cancel(&m, &c[0], STR("other"), NULL));
+    assert_true(mailbox_cancel(&m, &c[0], STR("same"), NULL));
+    assert_false(mailbox_cancel(&m, &c[0], STR("same"), NULL));
     assert_false(mailbox_take(&m, mine, &a));
     assert_true(mailbox_take(&m, theirs, &a));
     mailbox_fini(&m);

@@ -251,9 +251,13 @@ static int on_cancel(const struct asking *a)
 {
     struct str id;
     int rc = find_bytes(a->body, CANCEL_REQUEST_ID, &id);
-    if (rc == 0 && id.n)
-        mailbox_cancel(&a->c->service->mailbox, &a->c->requests, id);
-    return rc;
+    if (rc || !id.n)
+        return rc;
+    struct request_list *of_stream = NULL;
+    uint64_t serial = mailbox_cancel(&a->c->service->mailbox, &a->c->requests, id, &of_stream);
+    if (serial && of_stream)
+        stream_cancelled(of_stream, serial);
+    return 0;
 }
 
 static int on_authenticate(const struct asking *a)

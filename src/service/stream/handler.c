@@ -276,7 +276,7 @@ void handler_close(struct handler *h, int64_t now_ns)
     if (runfiles_finish(h->files, now_ns))
         handler_exit_now(h, now_ns);
     if (!h->exited && !h->exit_waits) {
-        handler_flush_row(h, h->next_step + 1, now_ns);
+        handler_flush_row(h, handler_step_after(h), now_ns);
         handler_write_summary(h);
     }
     handler_release_waiters(h, REPLY_NOW);

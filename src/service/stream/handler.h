@@ -69,8 +69,9 @@ void handler_tick(struct handler *h, int64_t now_ns);
  * an exit record that waits for them comes when the last of them is done. Idempotent. */
 void handler_close(struct handler *h, int64_t now_ns);
 
-/* Nobody waits for the answer to this request any more (ServerRequest.cancel). */
-void handler_cancel(struct handler *h, const char *request_id);
+/* The request with this connection_id in its reply_to needs no answer any more
+ * (ServerRequest.cancel). */
+void handler_cancel(struct handler *h, uint64_t connection_id);
 
 /* A warning for the person at the client: handed out by the next internal_messages request. */
 void handler_warn(struct handler *h, const char *text);

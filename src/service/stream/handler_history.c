@@ -80,6 +80,15 @@ static struct request read_request(struct str body)
 
 /* -- rows ------------------------------------------------------------------------------------ */
 
+/* The first few are worth a line each; a program that logs rubbish every step is not. */
+static void note_bad_item(struct handler *h, int rc)
+{
+    enum { MAX_LINES = 10 };
+    if (h->n_bad_items++ < MAX_LINES)
+        diag_warn("handler: a metric is left out of step %lld: %s", (long long)h->next_step,
+                  err_text(rc));
+}
+
 static void add_items(struct handler *h, struct str items)
 {
     struct wire_reader r = wire_open(items);
@@ -89,8 +98,7 @@ static void add_items(struct handler *h, struct str items)
         if (f.type == WIRE_BYTES && f.number == HISTORY_ITEM) {
             int rc = row_add(&h->row, str_make(from, (size_t)(r.p - from)), f.bytes);
             if (rc)
-                diag_warn("handler: a metric is left out of step %lld: %s",
-                          (long long)h->next_step, err_text(rc));
+                note_bad_item(h, rc);
         }
         from = r.p;
     }
@@ -148,11 +156,16 @@ static void sample_row(struct handler *h, const struct row *row)
     }
 }
 
+int64_t handler_step_after(const struct handler *h)
+{
+    return h->next_step == INT64_MAX ? INT64_MAX : h->next_step + 1;
+}
+
 void handler_flush_row(struct handler *h, int64_t next_step, int64_t now_ns)
 {
     if (h->row.n) {
         add_own_items(h, now_ns);
-        metrics_row(&h->metrics, &h->row);
+        metrics_row(&h->metrics, &h->row, h->row.n);
         if (!h->settings->server_side_summary) {
             if (row_hides_unwritten(&h->row))
                 handler_write_summary(h); /* the peer keeps the last value before a null */
@@ -208,7 +221,7 @@ void handler_partial_history(struct handler *h, const struct incoming *in)
         q.items = row_keep(&h->row, q.items); /* they outlive the request */
     add_items(h, q.items);
     if (flush)
-        handler_flush_row(h, h->next_step + 1, in->now_ns);
+        handler_flush_row(h, handler_step_after(h), in->now_ns);
     handler_fail(h, in->to, "No response.");
 }
 

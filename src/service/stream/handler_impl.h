@@ -77,6 +77,7 @@ struct handler {
     bool row_begun;      /* a partial history came: next_step is set */
     int64_t next_step;   /* step of the row that is open, or of the next one */
     int64_t starting_step;
+    uint64_t n_bad_items; /* left out of rows */
     uint32_t step_slot, runtime_slot, wandb_runtime_slot;
     char number_text[2][NUMBER_MAX]; /* _step and _runtime of the row being written */
     int64_t summary_runtime_s; /* _wandb.runtime as it stands in the summary */
@@ -127,6 +128,8 @@ void handler_files_init(struct handler *h, int64_t now_ns);
 /* -- handler_history.c -- */
 
 void handler_partial_history(struct handler *h, const struct incoming *in);
+/* The step behind the open row's. */
+int64_t handler_step_after(const struct handler *h);
 /* Write the open row, if it has anything. */
 void handler_flush_row(struct handler *h, int64_t next_step, int64_t now_ns);
 

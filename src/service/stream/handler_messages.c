@@ -89,33 +89,35 @@ void handler_release_waiters(struct handler *h, enum reply_when when)
         answer_waiter(h, when);
 }
 
-/* Nobody waits for slot `slot` any more: it gets no answer. */
-static void forget_waiter(struct handler *h, struct str slot)
+/* Who cancelled gets no answer, and takes no messages from who comes after. */
+static struct waiter **drop_waiter(struct waiter **at)
 {
-    for (struct waiter **at = &h->waiters; *at;) {
-        struct waiter *w = *at;
-        if (!str_eqz(slot, w->to.mailbox_slot) && !str_eqz(slot, w->to.request_id)) {
-            at = &w->next;
-            continue;
-        }
-        *at = w->next;
-        mem_free(w);
-    }
+    struct waiter *w = *at;
+    *at = w->next;
+    mem_free(w);
+    return at;
 }
 
-void handler_cancel(struct handler *h, const char *request_id)
+void handler_cancel(struct handler *h, uint64_t connection_id)
 {
-    forget_waiter(h, str_of(request_id));
+    for (struct waiter **at = &h->waiters; *at;)
+        at = (*at)->to.connection_id == connection_id ? drop_waiter(at) : &(*at)->next;
+}
+
+static void cancel_slot(struct handler *h, struct str slot)
+{
+    for (struct waiter **at = &h->waiters; *at;)
+        at = str_eqz(slot, (*at)->to.mailbox_slot) ? drop_waiter(at) : &(*at)->next;
 }
 
 void rule_cancel(struct handler *h, const struct incoming *in)
 {
     enum { CANCEL_RESPONSE = 36 };
     struct wire_reader r = wire_open(in->body);
-    struct wire_field f;
+    struct wire_field f = {0};
     while (wire_next(&r, &f) == 1)
         if (f.number == 1 && f.type == WIRE_BYTES && f.bytes.n)
-            forget_waiter(h, f.bytes);
+            cancel_slot(h, f.bytes);
     handler_respond(h, in->to, CANCEL_RESPONSE, STR(""), REPLY_NOW);
 }
 

@@ -187,7 +187,7 @@ static void write_exit(struct handler *h, struct str body, int64_t now_ns)
     h->exited = true;
     if (!h->settings->server_side_summary)
         handler_summary_runtime(h, now_ns);
-    handler_flush_row(h, h->next_step + 1, now_ns);
+    handler_flush_row(h, handler_step_after(h), now_ns);
     handler_write_summary(h);
     handler_record_begin(h);
     size_t mark = wire_buf_begin(&h->bytes, RECORD_EXIT);

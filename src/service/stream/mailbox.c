@@ -95,14 +95,17 @@ bool mailbox_take_any(struct mailbox *m, struct request_list *list, struct asked
     return true;
 }
 
-bool mailbox_cancel(struct mailbox *m, struct request_list *of_connection, struct str request_id)
+uint64_t mailbox_cancel(struct mailbox *m, struct request_list *of_connection,
+                        struct str request_id, struct request_list **of_stream)
 {
     struct request *r;
     DL_FOREACH2(of_connection->first, r, conn_next)
         if (str_eq(request_id, str_make(r->text, r->id_len))) {
             struct asked ignored;
             take(m, r, &ignored);
-            return true;
+            if (of_stream)
+                *of_stream = r->of_stream;
+            return r->serial;
         }
-    return false;
+    return 0;
 }

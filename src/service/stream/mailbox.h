@@ -47,7 +47,9 @@ bool mailbox_take(struct mailbox *m, uint64_t serial, struct asked *to);
 /* Take the oldest request of a list; false when there is none. */
 bool mailbox_take_any(struct mailbox *m, struct request_list *list, struct asked *to);
 
-/* Drop the connection's request with this id, if it still waits. True if it did. */
-bool mailbox_cancel(struct mailbox *m, struct request_list *of_connection, struct str request_id);
+/* Drop the connection's request with this id, if it still waits. Its serial number, or 0 if there
+ * is none; *of_stream (if not NULL) is what mailbox_put had. */
+uint64_t mailbox_cancel(struct mailbox *m, struct request_list *of_connection,
+                        struct str request_id, struct request_list **of_stream);
 
 #endif

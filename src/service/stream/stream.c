@@ -445,6 +445,12 @@ struct request_list *stream_requests(struct stream *s)
     return &s->requests;
 }
 
+void stream_cancelled(struct request_list *requests, uint64_t serial)
+{
+    struct stream *s = (struct stream *)((char *)requests - offsetof(struct stream, requests));
+    handler_cancel(s->handler, serial);
+}
+
 bool stream_park(struct stream *s)
 {
     return journal_stage_park(&s->journal);

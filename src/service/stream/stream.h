@@ -51,6 +51,8 @@ void stream_end(struct stream *s, bool give_exit, int exit_code);
 struct str stream_id(const struct stream *s);
 struct str stream_settings_bytes(const struct stream *s); /* the Settings of inform_init */
 struct request_list *stream_requests(struct stream *s);
+/* Request `serial` of the stream that `requests` belongs to needs no answer any more. */
+void stream_cancelled(struct request_list *requests, uint64_t serial);
 
 /* Give up the file's descriptor for now, if it is not in use; false if it is. */
 bool stream_park(struct stream *s);
