@@ -4,18 +4,24 @@
 #include "cli/cli.h"
 #include "cli/runs.h"
 #include "cli/term.h"
+#include "journal/encoder.h"
 #include "journal/reader.h"
+#include "journal/writer.h"
 #include "record/names.h"
 #include "record/wire.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { N_KINDS = 128, GAPS_SHOWN = 50 };
 
+struct rescue;
+
 struct report {
     const char *path;
+    struct rescue *rescue; /* NULL: only look */
     bool json;
     struct journal_reader reader;
     struct buf gaps;          /* as lines, or as JSON */
@@ -52,6 +58,32 @@ static void note_gap(struct report *v, const struct journal_gap *gap)
     }
 }
 
+/* Where --rescue puts the whole records. */
+struct rescue {
+    struct journal_writer writer;
+    struct journal_encoder encoder;
+    struct buf waiting;
+    int error;
+};
+
+enum { RESCUE_BYTES = 1 << 20 };
+
+static void rescue_flush(struct rescue *to)
+{
+    size_t kept;
+    if (to->error == 0 && to->waiting.len)
+        to->error = journal_writer_append(&to->writer, to->waiting.data, to->waiting.len, &kept);
+    buf_clear(&to->waiting);
+}
+
+static void rescue_record(struct rescue *to, struct str record)
+{
+    if (to->error == 0)
+        to->error = journal_encode(&to->encoder, &to->waiting, record.p, record.n);
+    if (to->waiting.len >= RESCUE_BYTES)
+        rescue_flush(to);
+}
+
 static int read_all(struct report *v)
 {
     struct journal_item item;
@@ -67,6 +99,8 @@ static int read_all(struct report *v)
         uint32_t kind = kind_of(item.bytes);
         v->n_kind[kind]++;
         v->n_malformed += kind == 0;
+        if (v->rescue && kind)
+            rescue_record(v->rescue, item.bytes);
     }
     return 0;
 }
@@ -135,25 +169,31 @@ static void print_text(const struct term *t, const struct report *v)
     term_flush(&out);
 }
 
-static int verify_one(const struct term *t, const char *name, bool json)
+static int read_journal(struct report *v, struct err *e)
 {
-    struct report v = {.json = json};
+    int rc = journal_reader_open(&v->reader, v->path, e);
+    if (rc < 0)
+        return rc;
+    v->being_written = v->reader.live = run_is_being_written(v->path);
+    rc = read_all(v);
+    if (rc < 0)
+        err_set(e, rc, "reading %s: %s", v->path, err_text(rc));
+    journal_reader_close(&v->reader);
+    return rc;
+}
+
+static int verify_one(const struct term *t, const char *name, bool json, struct rescue *rescue)
+{
+    struct report v = {.json = json, .rescue = rescue};
     struct run_place place;
     struct err e = {0};
     if (run_find(&place, name, NULL, &e) < 0)
         return cli_fail("verify", "%s", e.text);
     v.path = place.journal;
-    int rc = journal_reader_open(&v.reader, v.path, &e);
-    if (rc == 0) {
-        v.being_written = v.reader.live = run_is_being_written(v.path);
-        rc = read_all(&v);
-        if (rc < 0)
-            err_set(&e, rc, "reading %s: %s", v.path, err_text(rc));
-        journal_reader_close(&v.reader);
-    }
-    if (rc < 0)
+    int rc = read_journal(&v, &e);
+    if (rc < 0) {
         rc = cli_fail("verify", "%s", e.text);
-    else {
+    } else {
         json ? print_json(&v) : print_text(t, &v);
         rc = is_clean(&v) ? CLI_OK : CLI_FAILED;
     }
@@ -162,21 +202,47 @@ static int verify_one(const struct term *t, const char *name, bool json)
     return rc;
 }
 
+/* Copy the whole records of one journal into a new one. */
+static int rescue_one(const struct term *t, const char *name, bool json, const char *path)
+{
+    struct rescue to = {0};
+    struct err e = {0};
+    if (journal_writer_create(&to.writer, path, &e) < 0)
+        return cli_fail("verify", "%s", e.text);
+    journal_encoder_init(&to.encoder, to.writer.size);
+    verify_one(t, name, json, &to);
+    rescue_flush(&to);
+    bool any = to.writer.size > JOURNAL_HEADER_BYTES;
+    int rc = journal_writer_close(&to.writer);
+    rc = to.error ? to.error : rc;
+    buf_fini(&to.waiting);
+    if (rc == 0 && any)
+        return CLI_OK;
+    unlink(path);
+    return rc ? cli_fail("verify", "writing %s: %s", path, err_text(rc))
+              : cli_fail("verify", "there is nothing to rescue");
+}
+
 static int verb_verify(int argc, char **argv)
 {
     bool json = false;
-    const struct cli_option options[] = {{"json", 0, &json, NULL}};
+    const char *rescue = NULL;
+    const struct cli_option options[] = {{"json", 0, &json, NULL}, {"rescue", 0, NULL, &rescue}};
     int exit_code;
-    int n = cli_options(argc, argv, options, 1, false, &exit_code);
+    int n = cli_options(argc, argv, options, 2, false, &exit_code);
     if (n < 0)
         return exit_code;
     if (n == 0)
         return cli_misuse("verify", "name at least one .wandb file or run");
+    if (rescue && n > 1)
+        return cli_misuse("verify", "--rescue takes one file at a time");
     struct term t;
     term_init(&t);
     int worst = CLI_OK;
-    for (int i = 1; i <= n; i++) {
-        int rc = verify_one(&t, argv[i], json);
+    if (rescue)
+        worst = rescue_one(&t, argv[1], json, rescue);
+    for (int i = 1; i <= n && !rescue; i++) {
+        int rc = verify_one(&t, argv[i], json, NULL);
         worst = rc > worst ? rc : worst;
     }
     return cli_flush("verify", worst);
@@ -187,13 +253,16 @@ const struct cli_verb cli_verify = {
     "check .wandb files from end to end",
     verb_verify,
     "usage: tare verify [--json] FILE...\n"
+    "       tare verify --rescue NEW FILE\n"
     "\n"
-    "Read each file (or the journal of each run: a folder, an id, `latest`) from end to end and "
-    "say\n"
-    "whether every record in it is whole. What is not is listed: offset, bytes skipped, reason.\n"
-    "Every other record can still be shown and exported. The files are not changed.\n"
+    "Read each file (or the journal of each run: a folder, an id, `latest`) from end to end and\n"
+    "say whether every record in it is whole. What is not is listed: offset, bytes skipped,\n"
+    "reason. Every other record can still be shown and exported. The files are not changed.\n"
     "\n"
-    "  --json   one JSON object a file, with counts of records by kind and all gaps\n"
+    "  --json         one JSON object a file, with counts of records by kind and all gaps\n"
+    "  --rescue NEW   write all whole records to the new file NEW, which is clean then: for\n"
+    "                 programs that stop at the first damage, as the wandb package does\n"
     "\n"
-    "Exit code: 0 all clean, 1 something is damaged or could not be read, 2 wrong use.\n",
+    "Exit code: 0 all clean, or rescued; 1 something is damaged or could not be read or written;\n"
+    "2 wrong use.\n",
 };

@@ -241,6 +241,53 @@ def test_verify_knows_a_torn_end(journal, tmp_path):
     assert got["state"] == "unfinished" and got["rows"] > 0
 
 
+def test_whole_records_are_rescued_into_a_clean_journal(journal, tmp_path):
+    def flip(data):
+        data[len(data) // 3] ^= 1
+        del data[-3:]
+
+    bad = hurt(journal, tmp_path, flip)
+    new = tmp_path / "new.wandb"
+    p = tare("verify", "--rescue", new, bad)
+    assert p.returncode == 0 and "damaged" in p.stdout
+    assert tare("verify", new).returncode == 0
+    assert tare("export", new).stdout == tare("export", bad).stdout
+    assert len(cli_runs.peer_view(new)["summary"]) > 5
+    p = tare("verify", "--rescue", new, bad)
+    assert p.returncode == 1 and "never overwritten" in p.stderr
+    p = tare("verify", "--rescue", tmp_path / "none.wandb", "/etc/passwd")
+    assert p.returncode == 1 and not (tmp_path / "none.wandb").exists()
+
+
+def test_runs_with_very_many_metrics_are_shown_in_bounded_time(tmp_path):
+    import struct
+    import subprocess
+
+    from wandb.proto import wandb_internal_pb2 as pb
+
+    rec = pb.Record(num=1)
+    for i in range(30000):
+        rec.history.item.add(key=f"m{i}", value_json=str(i))
+    raw = rec.SerializeToString()
+    path = tmp_path / "run-x.wandb"
+    tool = cli_runs.TARE.parent / "tests/unit/journal_tool"
+    subprocess.run([tool, "write", path], input=(struct.pack("<I", len(raw)) + raw) * 20, check=True)
+    p = tare("export", path, timeout=60)
+    assert p.returncode == 0 and len(p.stdout.splitlines()) == 21
+    assert p.stdout.splitlines()[1].startswith(",0,1,2,3")
+    p = tare("show", path, timeout=60)
+    assert p.returncode == 0
+
+
+def test_only_files_are_read(tmp_path):
+    import os
+
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("/dev/zero", tmp_path / "pipe"):
+        p = tare("verify", name, timeout=20)
+        assert p.returncode == 1 and "no regular file" in p.stderr
+
+
 def test_verify_refuses_what_is_no_journal(tmp_path):
     (tmp_path / "x.wandb").write_bytes(b"hello")
     p = tare("verify", tmp_path / "x.wandb")
