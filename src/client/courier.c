@@ -6,8 +6,9 @@
  *
  * The outbox keeps what was sent until the service is known to have dealt with it: after
  * BARRIER_BYTES or BARRIER_MS the courier asks a `status` request, which every service answers in
- * order. The last KEEP_BYTES before an acknowledged position are kept as well, since a service
- * may write a little later than it answers.
+ * order. What was acknowledged is kept for KEEP_MS longer, and the last KEEP_BYTES before that as
+ * well, since services write a little later than they answer (ours within 10 ms, the peer when a
+ * block of 32 KiB is full).
  *
  * When the connection ends, or the service owes an answer for hang_ms and neither takes nor sends
  * a byte, it is given up for good: each run gets a file of its own (local.h), what its outbox
@@ -39,6 +40,7 @@ enum {
     BARRIER_MS = 50,
     BARRIERS_MAX = 2,
     KEEP_BYTES = 128 << 10,
+    KEEP_MS = 100,
     UNSENT_MAX = 1 << 20, /* formatted ahead of the socket */
     NAP_MS = 1,
     IDLE_TURNS = 5,
@@ -233,8 +235,20 @@ static int drain(struct manager *m)
 static void on_match(void *arg, struct tare_run *run, uint64_t position)
 {
     (void)arg;
-    outbox_ack(&run->out, position, KEEP_BYTES);
-    atomic_store(&run->acked_bytes, run->out.acked);
+    int64_t now = clock_mono_ns();
+    int n_old = 0;
+    if (position > atomic_load(&run->acked_bytes))
+        atomic_store(&run->acked_bytes, position);
+    while (n_old < run->n_acks && now - run->acks[n_old].ns >= KEEP_MS * ms_ns)
+        n_old++;
+    if (n_old) {
+        outbox_ack(&run->out, run->acks[n_old - 1].position, KEEP_BYTES);
+        run->n_acks -= n_old;
+        memmove(run->acks, run->acks + n_old, (size_t)run->n_acks * sizeof *run->acks);
+    }
+    if (run->n_acks == RUN_ACKS) /* the newest stands for both: kept longer, never shorter */
+        run->n_acks--;
+    run->acks[run->n_acks++] = (struct run_ack){position, now};
 }
 
 static int receive(struct manager *m)

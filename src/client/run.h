@@ -14,6 +14,14 @@
 struct manager;
 struct local;
 
+enum { RUN_ACKS = 64 };
+
+/* The service answered a request that ended there. */
+struct run_ack {
+    uint64_t position; /* in the outbox */
+    int64_t ns;        /* monotonic */
+};
+
 /* A config value this process has set. */
 struct config_item {
     struct config_item *next;
@@ -47,6 +55,8 @@ struct tare_run {
     struct outbox out;
     _Atomic uint64_t sent_bytes, acked_bytes;
     atomic_bool in_file;
+    struct run_ack acks[RUN_ACKS]; /* not yet trusted, oldest first */
+    int n_acks;
     double last_timestamp;
     uint64_t unasked;         /* position behind the last request that will be answered */
     int64_t unasked_since_ns; /* when something was put behind it; 0: nothing was */
