@@ -3,6 +3,7 @@
 
 #include "record/wire.h"
 #include "service/watch/sysmon.h"
+#include "service/watch/sysmon_buffer.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -113,6 +114,49 @@ static void test_a_process_that_is_gone_is_left_out(void **state)
     sysmon_free(s);
 }
 
+static void test_the_last_samples_are_kept_by_key(void **state)
+{
+    struct sysmon_buffer b;
+    AUTO_BUF answer = {0};
+    sysmon_buffer_init(&b, 2);
+    for (int i = 0; i < 3; i++) {
+        AUTO_BUF record = {0}, value = {0};
+        buf_printf(&value, "%d.5", i);
+        size_t mark = wire_buf_begin(&record, 2);
+        wire_buf_varint(&record, 1, (uint64_t)(100 + i));
+        wire_buf_end(&record, mark);
+        mark = wire_buf_begin(&record, 3);
+        wire_buf_bytes(&record, 1, STR("cpu"));
+        wire_buf_bytes(&record, 16, buf_str(&value));
+        wire_buf_end(&record, mark);
+        sysmon_buffer_add(&b, buf_str(&record));
+    }
+    sysmon_buffer_put(&b, &answer);
+    struct str entry = wire_find_bytes(buf_str(&answer), 1);
+    assert_true(str_eqz(wire_find_bytes(entry, 1), "cpu"));
+    struct wire_reader r = wire_open(wire_find_bytes(entry, 2));
+    struct wire_field f = {0}, v = {0};
+    for (int i = 1; i < 3; i++) {
+        assert_int_equal(wire_next(&r, &f), 1);
+        assert_int_equal(wire_find_varint(wire_find_bytes(f.bytes, 1), 1), 100 + i);
+        struct wire_reader point = wire_open(f.bytes);
+        while (wire_next(&point, &v) > 0 && v.number != 2)
+            ;
+        float got;
+        uint32_t bits = (uint32_t)v.value;
+        memcpy(&got, &bits, sizeof got);
+        assert_true(got == (float)i + 0.5f);
+    }
+    assert_int_equal(wire_next(&r, &f), 0);
+    sysmon_buffer_fini(&b);
+    sysmon_buffer_init(&b, 0);
+    sysmon_buffer_add(&b, STR("x"));
+    buf_clear(&answer);
+    sysmon_buffer_put(&b, &answer);
+    assert_int_equal(answer.len, 0);
+    sysmon_buffer_fini(&b);
+}
+
 static void test_children_count_in_a_tree(void **state)
 {
     int fds[2];
@@ -140,6 +184,7 @@ int main(void)
         cmocka_unit_test(test_metrics_can_be_switched_off),
         cmocka_unit_test(test_interval_and_label_come_from_the_settings),
         cmocka_unit_test(test_a_process_that_is_gone_is_left_out),
+        cmocka_unit_test(test_the_last_samples_are_kept_by_key),
         cmocka_unit_test(test_children_count_in_a_tree),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

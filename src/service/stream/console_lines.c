@@ -73,6 +73,8 @@ void console_lines_settle_all(struct console_lines *l)
 void console_line_append(struct console_line *line, struct str text, bool whole)
 {
     size_t at = 0, n_chars = line->n_chars;
+    if (text.n > CONSOLE_MAX_WHOLE)
+        text.n = CONSOLE_MAX_WHOLE;
     while (at < text.n && (whole || n_chars < CONSOLE_MAX_COLS)) {
         at++;
         while (at < text.n && ((unsigned char)text.p[at] & 0xC0) == 0x80)

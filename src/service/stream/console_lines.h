@@ -22,6 +22,7 @@
 enum {
     CONSOLE_WINDOW = 32,          /* lines that may still change */
     CONSOLE_MAX_COLS = 4096,      /* characters of a line; what follows is dropped */
+    CONSOLE_MAX_WHOLE = 4 << 20,  /* bytes of a line given by write_logs, which is not cut before */
     CONSOLE_MAX_NOTES = 4096,     /* of a line */
     CONSOLE_MAX_NOTE_BYTES = 255, /* of one note */
 };

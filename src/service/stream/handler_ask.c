@@ -25,7 +25,6 @@ static const struct {
     {17, 18}, /* keepalive */
     {67, 67}, /* server_info: nothing known */
     {73, 68}, /* job_info: no job is made offline */
-    {74, 69}, /* get_system_metrics: none sampled */
     {1000, 1000},
 };
 

@@ -53,6 +53,14 @@ void rule_probe_system_info(struct handler *h, const struct incoming *in)
     handler_fail(h, in->to, "No response.");
 }
 
+void rule_get_system_metrics(struct handler *h, const struct incoming *in)
+{
+    enum { GET_SYSTEM_METRICS_RESPONSE = 69 };
+    AUTO_BUF body = {0};
+    runfiles_metrics(h->files, &body);
+    handler_respond(h, in->to, GET_SYSTEM_METRICS_RESPONSE, buf_str(&body), REPLY_NOW);
+}
+
 void rule_tbrecord(struct handler *h, const struct incoming *in)
 {
     runfiles_tensorboard(h->files, in->body, in->now_ns);

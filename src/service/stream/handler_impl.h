@@ -165,6 +165,7 @@ RULE(rule_internal_messages);
 RULE(rule_cancel);
 RULE(rule_python_packages);
 RULE(rule_probe_system_info);
+RULE(rule_get_system_metrics);
 RULE(rule_tbrecord);
 RULE(rule_output_raw);
 RULE(rule_output_logger);

@@ -64,7 +64,7 @@ const struct handler_kind handler_request_kinds[] = {
     {71, "summary_record", rule_no_response, 0},
     {72, "telemetry_record", rule_no_response, 0},
     {73, "job_info", rule_respond_own, A},
-    {74, "get_system_metrics", rule_respond_own, A},
+    {74, "get_system_metrics", rule_get_system_metrics, A},
     {77, "job_input", rule_no_response, 0},
     {78, "link_artifact", rule_no_response, 0},
     {81, "sync_finish", rule_no_response, 0},

@@ -14,6 +14,7 @@
 #include "service/watch/git.h"
 #include "service/watch/machine.h"
 #include "service/watch/sysmon.h"
+#include "service/watch/sysmon_buffer.h"
 #include "service/watch/tensorboard.h"
 
 #include <fcntl.h>
@@ -29,6 +30,7 @@ enum {
     SET_SAVE_CODE = 115,
     SET_DISABLE_MACHINE_INFO = 158,
     SET_PROGRAM_ABSPATH = 159,
+    SET_STATS_BUFFER_SIZE = 161,
     SET_CONSOLE_MULTIPART = 166,
     SET_LABEL = 181,
     SET_CHUNK_MAX_BYTES = 199,
@@ -57,6 +59,7 @@ struct runfiles {
     struct console *console;
     struct tensorboard *tensorboard; /* NULL until the first tbrecord */
     struct sysmon *sysmon;     /* NULL before run_start, and where metrics are switched off */
+    struct sysmon_buffer samples; /* the last ones */
     int64_t sample_due_ns;     /* of the next sample; INT64_MAX while one is being taken */
     bool paused;
     char *label;               /* what console borrows */
@@ -120,6 +123,7 @@ struct runfiles *runfiles_new(const struct stream_settings *settings,
     r->owner = *owner;
     r->settings = settings;
     r->sample_due_ns = INT64_MAX;
+    sysmon_buffer_init(&r->samples, (int32_t)setting_wire_int(settings->raw, SET_STATS_BUFFER_SIZE));
     machine_writer_id(r->writer_id, now_ns);
     make_console(r);
     return r;
@@ -132,6 +136,7 @@ void runfiles_free(struct runfiles *r)
     console_free(r->console);
     tensorboard_free(r->tensorboard);
     sysmon_free(r->sysmon);
+    sysmon_buffer_fini(&r->samples);
     mem_free(r->label);
     buf_fini(&r->git);
     mem_free(r);
@@ -455,6 +460,12 @@ static void sample_job_run(struct handler_job *base)
     sysmon_sample(job->r->sysmon, job->now_ns, &job->record); /* nobody else touches it meanwhile */
 }
 
+static void take_sample(struct runfiles *r, struct str record)
+{
+    sysmon_buffer_add(&r->samples, record);
+    r->owner.keep(r->owner.ctx, RECORD_STATS, record);
+}
+
 static void sample_job_done(struct handler_job *base, struct handler *h)
 {
     (void)h;
@@ -462,7 +473,7 @@ static void sample_job_done(struct handler_job *base, struct handler *h)
     struct runfiles *r = job->r;
     if (!r->finished) {
         if (job->record.len > 0 && !job->record.failed)
-            r->owner.keep(r->owner.ctx, RECORD_STATS, buf_str(&job->record));
+            take_sample(r, buf_str(&job->record));
         r->sample_due_ns = job->now_ns + sysmon_interval_ns(r->sysmon);
     }
     buf_fini(&job->record);
@@ -478,6 +489,11 @@ static void start_sample(struct runfiles *r, int64_t now_ns)
     job->now_ns = now_ns;
     r->sample_due_ns = INT64_MAX;
     r->owner.work(r->owner.ctx, &job->base);
+}
+
+void runfiles_metrics(const struct runfiles *r, struct buf *to)
+{
+    sysmon_buffer_put(&r->samples, to);
 }
 
 void runfiles_pause(struct runfiles *r, bool paused)

@@ -15,6 +15,7 @@
 #ifndef TARE_SERVICE_STREAM_RUNFILES_H
 #define TARE_SERVICE_STREAM_RUNFILES_H
 
+#include "base/buf.h"
 #include "base/str.h"
 
 #include <stdbool.h>
@@ -55,6 +56,9 @@ void runfiles_probe(struct runfiles *r, int64_t now_ns);
 void runfiles_tensorboard(struct runfiles *r, struct str tbrecord, int64_t now_ns);
 void runfiles_output(struct runfiles *r, struct str output_raw, int64_t now_ns);
 void runfiles_line(struct runfiles *r, struct str output_logger, int64_t now_ns);
+
+/* Append the fields of a GetSystemMetricsResponse: the samples that the settings asked to keep. */
+void runfiles_metrics(const struct runfiles *r, struct buf *to);
 
 int64_t runfiles_deadline(const struct runfiles *r); /* wall ns, INT64_MAX for never */
 void runfiles_tick(struct runfiles *r, int64_t now_ns);
