@@ -48,11 +48,11 @@ static int verb_leet(int argc, char **argv)
     const char *run_file = NULL, *remote = NULL, *ignored = NULL;
     bool json = false, summary = false, follow = false, quiet = false;
     const struct cli_option options[] = {
-        {"run-file", 0, NULL, &run_file},   {"remote-url", 0, NULL, &remote},
-        {"base-url", 0, NULL, &ignored},    {"log-level", 0, NULL, &ignored},
-        {"pprof", 0, NULL, &ignored},       {"idle-timeout", 0, NULL, &ignored},
-        {"interval", 0, NULL, &ignored},    {"no-observability", 0, &quiet, NULL},
-        {"summary", 0, &summary, NULL},     {"json", 0, &json, NULL},
+        {"run-file", 0, NULL, &run_file}, {"remote-url", 0, NULL, &remote},
+        {"base-url", 0, NULL, &ignored},  {"log-level", 0, NULL, &ignored},
+        {"pprof", 0, NULL, &ignored},     {"idle-timeout", 0, NULL, &ignored},
+        {"interval", 0, NULL, &ignored},  {"no-observability", 0, &quiet, NULL},
+        {"summary", 0, &summary, NULL},   {"json", 0, &json, NULL},
         {"follow", 'f', &follow, NULL},
     };
     int exit_code;
@@ -69,9 +69,7 @@ static int verb_leet(int argc, char **argv)
 }
 
 const struct cli_verb cli_leet = {
-    "leet",
-    "what `wandb leet` starts: the run, shown once",
-    verb_leet,
+    "leet", "what `wandb leet` starts: the run, shown once", verb_leet,
     "usage: tare leet [run] [--run-file FILE] [FOLDER]\n"
     "       tare leet inspect --summary [--json] [--run-file FILE] [FOLDER]\n"
     "\n"

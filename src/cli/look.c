@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/look.h"
+#include "cli/writers.h"
 
 #include "base/alloc.h"
 #include "base/number.h"
@@ -125,7 +126,7 @@ static int read_journal(struct look *l, struct err *e)
     int rc = journal_reader_open(&reader, l->place.journal, e);
     if (rc < 0)
         return rc;
-    reader.live = run_is_being_written(l->place.journal);
+    reader.live = writers_hold(l->place.journal);
     rc = replay_all(&l->r, &reader);
     l->n_gaps = reader.n_gaps;
     l->gap_bytes = reader.gap_bytes;

@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "cli/cli.h"
 #include "cli/state.h"
+#include "cli/writers.h"
 #include "journal/reader.h"
 
 #include <inttypes.h>
@@ -29,7 +30,7 @@ static int read_line(struct line *to, const struct run_place *place, struct err 
         return rc;
     replay_init(&r, NULL, NULL);
     r.skip_rows = true;
-    reader.live = run_is_being_written(place->journal);
+    reader.live = writers_hold(place->journal);
     rc = replay_all(&r, &reader);
     *to = (struct line){
         .name = xmem_strdup(r.name ? r.name : ""),

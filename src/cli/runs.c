@@ -7,11 +7,9 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -292,14 +290,4 @@ int run_find(struct run_place *to, const char *name, const char *dir, struct err
     if (strchr(name, '/'))
         return err_set(e, TARE_ENOTFOUND, "there is no file or folder '%s'", name);
     return find_by_name(to, name, dir ? dir : runs_default_dir(), e);
-}
-
-bool run_is_being_written(const char *journal)
-{
-    int fd = open(journal, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return false;
-    bool busy = flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
-    close(fd);
-    return busy;
 }

@@ -6,7 +6,6 @@
 
 #include "base/err.h"
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -38,8 +37,5 @@ void run_place_fini(struct run_place *p);
 
 /* $WANDB_DIR, or ".". */
 const char *runs_default_dir(void);
-
-/* Whether someone holds the journal open for writing (see journal/writer.h). */
-bool run_is_being_written(const char *journal);
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/state.h"
+#include "cli/writers.h"
 
 #include "base/clock.h"
 
@@ -19,7 +20,7 @@ enum run_state run_state_of(const struct replay *r, const char *journal)
 {
     if (r->exited)
         return r->exit_code == 0 ? RUN_FINISHED : RUN_FAILED;
-    if (run_is_being_written(journal))
+    if (writers_hold(journal))
         return RUN_RUNNING;
     return clock_wall_s() - last_write_s(journal) < QUIET_S ? RUN_UNFINISHED : RUN_CRASHED;
 }

@@ -2,13 +2,14 @@
 /* `tare tail`: a run's rows and console output as they come, until the run ends.
  *
  * The journal is looked at ten times a second. What ends it: the exit record; that nobody has the
- * journal open any more for writing (the service was killed); --idle. */
+ * journal open for writing any more (the service was killed, perhaps long ago); --idle. */
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "cli/cli.h"
 #include "cli/lines.h"
 #include "cli/state.h"
 #include "cli/value.h"
+#include "cli/writers.h"
 #include "journal/reader.h"
 
 #include <inttypes.h>
@@ -165,13 +166,15 @@ static off_t size_of(const struct journal_reader *reader)
 static int follow(struct tail *t, struct replay *r, struct journal_reader *reader,
                   const char *journal, double idle_s)
 {
-    bool was_written = run_is_being_written(journal);
+    bool was_written = writers_hold(journal);
     int64_t last_news = clock_mono_ns();
     off_t size = size_of(reader);
     int stuck = 0, rc = drain(t, r, reader);
     catch_up(t);
+    if (run_state_of(r, journal) == RUN_CRASHED)
+        return rc;
     while (rc == 0 && !r->exited && !stopped) {
-        bool written = run_is_being_written(journal);
+        bool written = writers_hold(journal);
         off_t now = size_of(reader);
         if (now != size) {
             size = now;

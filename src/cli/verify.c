@@ -4,6 +4,7 @@
 #include "cli/cli.h"
 #include "cli/runs.h"
 #include "cli/term.h"
+#include "cli/writers.h"
 #include "journal/encoder.h"
 #include "journal/reader.h"
 #include "journal/writer.h"
@@ -174,7 +175,7 @@ static int read_journal(struct report *v, struct err *e)
     int rc = journal_reader_open(&v->reader, v->path, e);
     if (rc < 0)
         return rc;
-    v->being_written = v->reader.live = run_is_being_written(v->path);
+    v->being_written = v->reader.live = writers_hold(v->path);
     rc = read_all(v);
     if (rc < 0)
         err_set(e, rc, "reading %s: %s", v->path, err_text(rc));

@@ -225,3 +225,19 @@ def test_tail_can_be_stopped(tmp_path):
     assert tail.returncode == 0
     run.terminate()
     run.communicate(timeout=60)
+
+
+def test_runs_of_the_peers_service_are_seen_alive(tmp_path):
+    """Its journal is not locked, and may not be written to for minutes."""
+    words = slow(tmp_path, 400)
+    p = subprocess.Popen(words, env=clean_env(WANDB_MODE="offline"), stdout=subprocess.PIPE, text=True)
+    wait_for(lambda: "RUN" in p.stdout.readline())
+    journal = wait_for(lambda: list(tmp_path.glob("wandb/offline-run-*/run-*.wandb")))[0]
+    os.utime(journal, (0, 0))
+    assert wait_for(lambda: the_run(tmp_path)["state"]) == "running"
+    p.kill()
+    p.wait()
+    wait_for(lambda: the_run(tmp_path)["state"] != "running")
+    os.utime(journal, (0, 0))
+    assert the_run(tmp_path)["state"] in ("crashed", "failed")
+    assert tare("tail", "--dir", tmp_path, timeout=20).returncode == 0
