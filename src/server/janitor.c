@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/diag.h"
+#include "server/quota.h"
 #include "server/request.h"
 #include "server/store/history.h"
 #include "server/store/retention.h"
@@ -79,7 +80,8 @@ static const struct task {
     {"marking crashed runs", 30, mark_crashed},
     {"merging histories", 5, merge_histories},
     {"giving space back", 10, give_space_back},
-    {"emptying deleted runs", 60, empty_runs},
+    {"watching the quota", 3, quota_watch},
+    {"emptying deleted runs", 10, empty_runs},
     {"collecting files", 600, collect_files},
 };
 enum { N_TASKS = sizeof tasks / sizeof *tasks };

@@ -13,6 +13,7 @@
 #include "server/graphql/document.h"
 #include "server/janitor.h"
 #include "server/metrics.h"
+#include "server/quota.h"
 #include "server/routes.h"
 
 #include <errno.h>
@@ -23,7 +24,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MAX_WORKERS = 16, HTTP_THREADS = 4, KEEP_FREE_BYTES = 64 << 20 };
+enum { MAX_WORKERS = 16, HTTP_THREADS = 4 };
 
 /* ---- the directory --------------------------------------------------------------------- */
 
@@ -90,9 +91,7 @@ static int open_blobs(struct server *s, struct err *e)
 {
     AUTO_FREE char *path = path_join(s->options.dir, "blobs");
     int rc = blobs_open(&s->blobs, s->options.blobs_url ? s->options.blobs_url : path, e);
-    if (!rc)
-        blobs_limit(s->blobs, KEEP_FREE_BYTES, 0, 0);
-    return rc;
+    return rc ? rc : quota_open(s, e);
 }
 
 /* The first start: somebody must be able to log in. */

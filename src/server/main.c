@@ -24,6 +24,7 @@ static const char options_help[] =
     "  --base-url URL         how clients reach the server, when a proxy stands before it\n"
     "  --db URL               another database than DIR/tare.db (postgres://…)\n"
     "  --blobs URL            another place for files than DIR/blobs\n"
+    "  --quota SIZE           disk for database and files together, like 20G (default: no limit)\n"
     "  --port-file FILE       written when the server is ready\n"
     "  --no-access-log        do not write DIR/access.log\n"
     "  --workers N            threads for requests that wait (default 16)\n"

@@ -25,6 +25,7 @@ static const struct option table[] = {
     {"--tls-cert", TEXT, AT(tls_cert)},
     {"--tls-key", TEXT, AT(tls_key)},
     {"--port-file", TEXT, AT(port_file)},
+    {"--quota", TEXT, AT(quota)},
     {"--base-url", TEXT, AT(base_url)},
     {"--insecure", FLAG, AT(insecure)},
     {"--no-access-log", FLAG, AT(no_access_log)},

@@ -15,6 +15,7 @@ struct server_options {
     const char *blobs_url;    /* --blobs; NULL: DIR/blobs */
     const char *tls_cert, *tls_key; /* file names */
     const char *port_file;    /* --port-file */
+    const char *quota;        /* --quota: "20G"; NULL: none */
     const char *base_url;     /* --base-url: how clients reach us when that is not what they ask for */
     bool insecure;            /* --insecure: plain HTTP beyond loopback */
     bool no_access_log;       /* --no-access-log */

@@ -214,3 +214,72 @@ def test_damage_is_found_and_not_restored(tmp_path):
         done = subprocess.run([BINARY, "restore", str(broken), "--dir", str(tmp_path / f"to{at}")])
         assert done.returncode == 1
         assert not (tmp_path / f"to{at}" / "tare.db").exists()
+
+
+def post_lines(server, name, at, n):
+    lines = [{"_step": i, "x": random.random(), "text": "%0100x" % random.getrandbits(400)} for i in range(at, at + n)]
+    return server.request("POST", f"/files/local/kept/{name}/file_stream", body_of(at, lines))
+
+
+def fill_until_refused(server, name):
+    at = 0
+    while at < 400_000:
+        status, headers, text = post_lines(server, name, at, 2000)
+        if status != 200:
+            assert status == 507 and headers["Retry-After"], (status, text)
+            assert b"quota" in text or b"full" in text
+            return at
+        at += 2000
+    raise AssertionError("never refused")
+
+
+def lines_of(server, name):
+    return read_run(server, "historyLineCount", name)["historyLineCount"]
+
+
+def delete_run(server, name):
+    run = read_run(server, "id", name)["id"]
+    assert "errors" not in server.graphql("mutation($i: ID!) { deleteRun(input: {id: $i}) { clientMutationId } }", {"i": run})
+
+
+def test_the_quota_refuses_and_lets_go_on(tmp_path):
+    with Server(tmp_path, "--quota", "12M") as server:
+        make_run(server, "small")
+        make_run(server, "large")
+        assert post_lines(server, "small", 0, 10)[0] == 200
+        at = fill_until_refused(server, "large")
+        assert at > 10_000 and lines_of(server, "large") == at
+        assert lines_of(server, "small") == 10  # reading goes on
+        assert sum(p.stat().st_size for p in server.dir.glob("tare.db")) < 13 << 20
+        delete_run(server, "large")
+        deadline = time.monotonic() + 100
+        while post_lines(server, "small", 10, 2000)[0] != 200:
+            assert time.monotonic() < deadline, "no room was made"
+            time.sleep(1)
+        assert "0 faults" in server.command("verify")
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    place = tmp_path / "disk"
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(place)], stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("mounting is not allowed here")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_full_disk_refuses_and_lets_go_on(small_disk):
+    with Server(small_disk) as server:
+        make_run(server, "small")
+        make_run(server, "large")
+        assert post_lines(server, "small", 0, 10)[0] == 200
+        ballast = small_disk / "ballast"
+        ballast.write_bytes(bytes(8 << 20))
+        at = fill_until_refused(server, "large")
+        assert lines_of(server, "large") == at and lines_of(server, "small") == 10
+        assert len(all_rows(server, "large")) == at
+        ballast.unlink()
+        assert post_lines(server, "large", at, 2000)[0] == 200
+        assert lines_of(server, "large") == at + 2000
+        assert "0 faults" in server.command("verify")

@@ -112,7 +112,8 @@ void blobs_limit(struct blobs *b, int64_t keep_free_bytes, int64_t quota_bytes, 
     pthread_mutex_lock(&b->lock);
     b->keep_free_bytes = keep_free_bytes;
     b->quota_bytes = quota_bytes;
-    b->used_bytes = used_bytes;
+    if (used_bytes >= 0)
+        b->used_bytes = used_bytes;
     pthread_mutex_unlock(&b->lock);
 }
 
@@ -130,6 +131,14 @@ static int check_room(struct blobs *b, int64_t more, struct err *e)
         (int64_t)fs.f_bavail * (int64_t)fs.f_frsize < keep + more)
         return err_set(e, TARE_ENOSPACE, "the server's disk is nearly full");
     return 0;
+}
+
+int64_t blobs_used(struct blobs *b)
+{
+    pthread_mutex_lock(&b->lock);
+    int64_t used = b->used_bytes;
+    pthread_mutex_unlock(&b->lock);
+    return used;
 }
 
 static void count_used(struct blobs *b, int64_t delta)

@@ -41,8 +41,11 @@ int blobs_open(struct blobs **out, const char *url, struct err *e);
 void blobs_close(struct blobs *b); /* no upload may be under way; NULL is fine */
 
 /* Refuse uploads that would leave less than this on the file system, or take the store over
- * `quota_bytes` (0 = no quota; counted from `used_bytes` on, which the caller knows). */
+ * `quota_bytes` (0 = no quota; counted from `used_bytes` on, which the caller knows; -1: as counted). */
 void blobs_limit(struct blobs *b, int64_t keep_free_bytes, int64_t quota_bytes, int64_t used_bytes);
+
+/* Bytes of all blobs, as told to blobs_limit and counted since. */
+int64_t blobs_used(struct blobs *b);
 
 /* Begin an upload of at most `max_bytes`. Expected: TARE_ENOSPACE (disk or quota), errno values. */
 int blob_put_begin(struct blobs *b, struct blob_put **out, int64_t max_bytes, struct err *e);

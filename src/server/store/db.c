@@ -36,6 +36,8 @@ struct db {
     char *url;
     struct db_options options;
 
+    int64_t limit_bytes; /* as db_limit set it last */
+
     pthread_t writer_thread;
     bool writer_started;
     struct db_conn *writer;
@@ -572,6 +574,21 @@ int db_shrink(struct db *db, struct err *e)
         return 0;
     rc = db_write(db, shrink_job, NULL, e);
     return rc < 0 ? rc : 1;
+}
+
+static int limit_job(struct db_conn *c, void *arg, struct err *e)
+{
+    return c->ops->limit(c, *(int64_t *)arg, e);
+}
+
+int db_limit(struct db *db, int64_t max_bytes, struct err *e)
+{
+    if (max_bytes == db->limit_bytes)
+        return 0;
+    int rc = db_write(db, limit_job, &max_bytes, e);
+    if (rc >= 0)
+        db->limit_bytes = max_bytes;
+    return rc < 0 ? rc : 0;
 }
 
 int64_t db_size_bytes(struct db *db)

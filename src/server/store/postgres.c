@@ -440,6 +440,14 @@ static int pg_shrink(struct db_conn *c, struct err *e)
     return 0;
 }
 
+static int pg_limit(struct db_conn *c, int64_t max_bytes, struct err *e)
+{
+    (void)c;
+    (void)max_bytes;
+    (void)e;
+    return 0;
+}
+
 static int64_t pg_size_bytes(struct db_conn *c)
 {
     int64_t n = 0;
@@ -473,5 +481,6 @@ const struct db_engine_ops db_postgres_ops = {
     .verify = pg_verify,
     .has_slack = pg_has_slack,
     .shrink = pg_shrink,
+    .limit = pg_limit,
     .size_bytes = pg_size_bytes,
 };

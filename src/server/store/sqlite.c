@@ -20,7 +20,7 @@
 #include <sys/stat.h>
 
 enum { N_BUCKETS = 64, MAX_STATEMENTS = 128, BUSY_MS = 15000, CHECKPOINT_PAGES = 1000,
-       SLACK_PAGES = 512 };
+       SLACK_PAGES = 512, PAGE_BYTES = 8192 };
 
 struct stmt {
     struct db_rows rows; /* first: a busy statement is the running query */
@@ -75,6 +75,8 @@ static int map_code(int rc)
 
 static int fail(struct conn *c, int rc, struct err *e)
 {
+    if ((rc & 0xff) == SQLITE_FULL)
+        return err_set(e, TARE_ENOSPACE, "the disk is full, or the server's quota is used up");
     return err_set(e, map_code(rc), "database: %s", sqlite3_errmsg(c->h));
 }
 
@@ -464,6 +466,13 @@ static int sq_shrink(struct db_conn *base, struct err *e)
     return run((struct conn *)base, "PRAGMA incremental_vacuum(512)", e);
 }
 
+static int sq_limit(struct db_conn *base, int64_t max_bytes, struct err *e)
+{
+    char sql[64];
+    snprintf(sql, sizeof sql, "PRAGMA max_page_count=%lld", (long long)(max_bytes / PAGE_BYTES));
+    return run((struct conn *)base, sql, e);
+}
+
 static int64_t file_size(const char *path, const char *suffix)
 {
     struct stat st;
@@ -506,5 +515,6 @@ const struct db_engine_ops db_sqlite_ops = {
     .verify = sq_verify,
     .has_slack = sq_has_slack,
     .shrink = sq_shrink,
+    .limit = sq_limit,
     .size_bytes = sq_size_bytes,
 };
