@@ -12,8 +12,7 @@
 #include <pthread.h>
 #include <stdio.h>
 
-/* HINT: characters of a key that are kept to tell it by, four of them random. */
-enum { HINT = 10, SLOTS = 256, FRESH_NS = 2000000000, MAX_KEY = 4096 };
+enum { SLOTS = 256, FRESH_NS = 2000000000, MAX_KEY = 4096 };
 
 /* Keys seen lately, by their hash: a slot is overwritten by whoever falls on it next. */
 struct auth {
@@ -221,7 +220,7 @@ static int add_key(struct db_conn *c, struct auth_user_add *u, struct err *e)
     return db_exec(c, e,
                    "INSERT INTO api_keys (user_id, hash, hint, name, created_at) VALUES ($1, $2, $3, $4, $5)",
                    DB_ARGS(db_i(u->user_id), db_t(hash),
-                           db_s(str_make(key.p, key.n >= 40 ? HINT : 0)),
+                           db_s(str_make(key.p, key.n >= 40 ? AUTH_HINT : 0)),
                            db_t(u->name), db_i(now_us())));
 }
 

@@ -12,6 +12,7 @@
 
 enum {
     AUTH_KEY = 47,  /* "local-", 40 hex digits, NUL */
+    AUTH_HINT = 10, /* characters of a key that are kept to tell it by, four of them random */
     AUTH_HASH = 65, /* SHA-256 in lower-case hex, NUL */
 };
 

@@ -279,6 +279,9 @@ static void test_refusals_use_the_known_words(void **state)
         {"{ people { id } }", "Field \"people\" argument \"n\" is required, but it was not provided."},
         {"{ me { ...F } }", "Unknown fragment \"F\"."},
         {"{ me { ...F } } fragment F on Nope { id }", "Unknown type \"Nope\"."},
+        {"{ special { ...F } } fragment F on Nope { id ...F }",
+         "{\"data\":{\"special\":null},\"errors\":[{\"message\":\"special is not supported by this server\","
+         "\"locations\":[{\"line\":1,\"column\":3}],\"path\":[\"special\"]}]}"},
         {"{ me { ...F } } fragment F on Person { id ...G } fragment G on Person { ...F }",
          "Cannot spread fragment \"F\" within itself."},
         {"{ echo(text: $t) }", "Variable \"$t\" is not defined."},
@@ -312,6 +315,15 @@ static void test_depth_and_fragment_bombs_are_refused(void **state)
     buf_puts(&q, "fragment F40 on Person { id }");
     assert_int_equal(run(buf_z(&q), NULL, &out), 400);
     assert_string_equal(buf_z(&out), "the document is too complex");
+
+    buf_clear(&q);
+    buf_clear(&out);
+    buf_puts(&q, "{ me { ...F0 } } "); /* a long chain of fragments */
+    for (int i = 0; i < 290; i++)
+        buf_printf(&q, "fragment F%d on Person { ... on Person { ...F%d } } ", i, i + 1);
+    buf_puts(&q, "fragment F290 on Person { id }");
+    assert_int_equal(run(buf_z(&q), NULL, &out), 400);
+    assert_non_null(strstr(buf_z(&out), "nested deeper"));
 }
 
 static void test_a_large_answer_is_cut(void **state)

@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/json.h"
 #include "base/os.h"
+#include "base/random.h"
 #include "server/artifact/manifest.h"
 
 #include <stdio.h>
@@ -214,6 +215,8 @@ static int apply_pending_aliases(struct commit *k, struct db_conn *c, int64_t se
 static int write_version(struct commit *k, struct db_conn *c, int64_t sequence, struct err *e)
 {
     int64_t index;
+    char hash[21];
+    random_id(hash, 20);
     int rc = db_get_int(c, e, &index,
                         "UPDATE artifact_collections SET next_index = next_index + 1, updated_at = $2 "
                         "WHERE id = $1 RETURNING next_index - 1",
@@ -221,9 +224,9 @@ static int write_version(struct commit *k, struct db_conn *c, int64_t sequence, 
     if (rc >= 0)
         rc = db_exec(c, e,
                      "UPDATE artifacts SET state = 'COMMITTED', version_index = $2, size_bytes = $3, "
-                     "file_count = $4, committed_at = $5, updated_at = $5 WHERE id = $1",
+                     "file_count = $4, committed_at = $5, updated_at = $5, git_commit = $6 WHERE id = $1",
                      DB_ARGS(db_i(k->artifact_id), db_i(index), db_i(k->size_bytes),
-                             db_i((int64_t)HASH_COUNT(k->entries)), db_i(k->now_us)));
+                             db_i((int64_t)HASH_COUNT(k->entries)), db_i(k->now_us), db_t(hash)));
     if (rc >= 0)
         rc = db_exec(c, e,
                      "INSERT INTO artifact_memberships (collection_id, artifact_id, version_index, created_at) "

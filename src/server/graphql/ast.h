@@ -78,7 +78,8 @@ struct gql_fragment {
     struct str name, condition;
     struct gql_selection *first;
     struct gql_fragment *next;
-    bool open; /* being expanded: a second visit is a cycle */
+    bool open;    /* being expanded: a second visit is a cycle */
+    bool checked; /* validated: once is enough, however often it is spread */
 };
 
 struct gql_ast {

@@ -66,6 +66,8 @@ static int coerce_scalar(const struct gql_inputs *in, const struct gql_type *t, 
     case GQL_SC_STRING:
         if (v->kind == GQL_INT || v->kind == GQL_FLOAT)
             return to_text(in, v);
+        if (v->kind == GQL_ENUM) /* documents know some of our strings as enums */
+            v->kind = GQL_STRING;
         return v->kind == GQL_STRING ? 0 : TARE_EINVAL;
     case GQL_SC_JSONSTRING:
         return v->kind == GQL_STRING ? 0 : to_text(in, v);

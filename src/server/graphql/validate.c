@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "server/graphql/validate.h"
 
-enum { MAX_FRAGMENTS = 300 };
+enum { MAX_FRAGMENTS = 300, MAX_DEPTH = 200 /* through fragments too: the C stack */ };
 
 struct check {
     const struct gql_schema *schema;
     struct gql_ast *ast;
     struct err *e;
-    uint32_t n_visits; /* selections looked at, fragments once each */
+    uint32_t n_visits; /* selections looked at */
+    int depth;
 };
 
 static struct gql_fragment *find_fragment(struct gql_ast *ast, struct str name)
@@ -96,15 +97,30 @@ static int check_inline(struct check *c, const struct gql_type *t, struct gql_se
     return rc ? rc : check_set(c, t, s->first);
 }
 
+/* A fragment that nothing reaches, or only an operation that is not offered, is not looked at: it may be
+ * about types that are not known here. */
 static int check_spread(struct check *c, struct gql_selection *s)
 {
-    if (!find_fragment(c->ast, s->name))
+    struct gql_fragment *f = find_fragment(c->ast, s->name);
+    const struct gql_type *t = NULL;
+    if (!f)
         return err_set(c->e, TARE_EINVAL, "Unknown fragment \"%.*s\".", STR_ARG(s->name));
-    return 0;
+    if (f->checked)
+        return 0;
+    f->checked = true;
+    int rc = check_condition(c, f->condition, &t);
+    return rc ? rc : check_set(c, t, f->first);
+}
+
+static int too_deep(struct check *c)
+{
+    return err_set(c->e, TARE_ELIMIT, "the document is nested deeper than %d levels", MAX_DEPTH);
 }
 
 static int check_set(struct check *c, const struct gql_type *t, struct gql_selection *first)
 {
+    if (++c->depth > MAX_DEPTH)
+        return too_deep(c);
     for (struct gql_selection *s = first; s; s = s->next) {
         int rc = check_directives(c, s->directives);
         if (rc)
@@ -115,6 +131,7 @@ static int check_set(struct check *c, const struct gql_type *t, struct gql_selec
         if (rc)
             return rc;
     }
+    c->depth--;
     return 0;
 }
 
@@ -122,12 +139,16 @@ static int check_set(struct check *c, const struct gql_type *t, struct gql_selec
  * are not kept, so the number of steps is bounded instead. */
 static int check_cycles(struct check *c, struct gql_selection *first)
 {
+    if (++c->depth > MAX_DEPTH)
+        return too_deep(c);
     for (struct gql_selection *s = first; s; s = s->next) {
         if (++c->n_visits > 100000)
             return err_set(c->e, TARE_ELIMIT, "the document is too complex");
         int rc = 0;
         if (s->kind == GQL_SEL_SPREAD) {
             struct gql_fragment *f = find_fragment(c->ast, s->name);
+            if (!f || !f->checked)
+                continue; /* below an operation that is not offered */
             if (f->open)
                 return err_set(c->e, TARE_EINVAL, "Cannot spread fragment \"%.*s\" within itself.",
                                STR_ARG(f->name));
@@ -140,6 +161,7 @@ static int check_cycles(struct check *c, struct gql_selection *first)
         if (rc)
             return rc;
     }
+    c->depth--;
     return 0;
 }
 
@@ -150,12 +172,6 @@ int gql_validate(const struct gql_schema *s, struct gql_ast *ast, struct err *e)
     for (struct gql_fragment *f = ast->fragments; f; f = f->next)
         if (++n > MAX_FRAGMENTS)
             return err_set(e, TARE_ELIMIT, "the document has more than %d fragments", MAX_FRAGMENTS);
-    for (struct gql_fragment *f = ast->fragments; f && !rc; f = f->next) {
-        const struct gql_type *t = NULL;
-        rc = check_condition(&c, f->condition, &t);
-        if (!rc)
-            rc = check_set(&c, t, f->first);
-    }
     for (struct gql_operation *op = ast->operations; op && !rc; op = op->next) {
         rc = check_set(&c, &s->types[op->mutation ? s->mutation : s->query], op->first);
         if (!rc)

@@ -20,6 +20,11 @@ struct user_row {
     struct str entity_name;
 };
 
+struct key_row {
+    int64_t id, created_us;
+    struct str name, description;
+};
+
 struct entity_row {
     int64_t id;
     struct str name, kind, photo_url; /* kind: user, team, org */

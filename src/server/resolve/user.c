@@ -143,11 +143,6 @@ void resolve_User_defaultEntity(struct gql_call *c, const void *obj)
         gql_object(c, TYPE_Entity, &en);
 }
 
-struct key_row {
-    int64_t id, created_us;
-    struct str name, description;
-};
-
 void resolve_User_apiKeys(struct gql_call *c, const void *obj)
 {
     AUTO_ROWS struct db_rows *rows = NULL;
