@@ -7,6 +7,7 @@ TARE names our service's binary, CLIENT_DRIVER the driver (default: below build/
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
@@ -150,14 +151,18 @@ class Proxy:
         rest = {client: b"", server: b""}
         while True:
             for sock in select.select([client, server], [], [])[0]:
-                data = sock.recv(65536)
+                try:
+                    data = sock.recv(65536)
+                except ConnectionResetError:  # it was killed with answers unread
+                    data = b""
                 if not data:
                     client.close()
                     server.close()
                     self.ended.set()
                     return
                 rest[sock] = self._note(rest[sock] + data, sock is client)
-                (server if sock is client else client).sendall(data)
+                with contextlib.suppress(BrokenPipeError):  # its own end is seen by recv
+                    (server if sock is client else client).sendall(data)
 
     def _note(self, data: bytes, to_service: bool) -> bytes:
         while len(data) >= 5:

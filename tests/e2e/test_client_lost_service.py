@@ -4,6 +4,7 @@ exactly once."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import random
@@ -62,8 +63,9 @@ def test_killed_at_a_random_moment(service, round_, tmp_path):
     assert err == ""
     said = lines_of(out)
     assert said["dropped"] == ["0"]
-    # "no service" if it was killed before anyone could connect.
-    assert len(re.findall("the service is lost|no service", out)) == 1
+    # "no service" if it was killed before anyone could connect, nothing if it was not needed
+    # any more.
+    assert len(re.findall("the service is lost|no service", out)) <= 1
     path = check_complete(said)
     assert path.parent == pathlib.Path(said["dir"][0])  # surely dead: its file is gone on with
 
@@ -91,12 +93,7 @@ def test_stopped_service_is_given_up(tmp_path):
 def test_a_killed_program_leaves_what_it_sent(round_, tmp_path):
     """Every step that was handed to the socket, as the proxy behind it saw, is in the file."""
     rng = random.Random(100 + round_)
-    port_file = tmp_path / "port"
-    with subprocess.Popen([SERVICES["tare"], "--port-filename", port_file, "--detached",
-                           "--idle-timeout", "10s"], stderr=subprocess.DEVNULL) as service:
-        while not (port_file.exists() and port_file.read_text().rstrip().endswith("EOF")):
-            assert service.poll() is None
-        (socket,) = (x[5:] for x in port_file.read_text().splitlines() if x.startswith("unix="))
+    with service_at(tmp_path / "port") as socket:
         proxy = Proxy(tmp_path, socket)
         with subprocess.Popen([DRIVER, "loop", tmp_path, "prog", str(N), "50"], text=True,
                               env=environment("tare", WANDB_SERVICE=proxy.token),
@@ -110,7 +107,20 @@ def test_a_killed_program_leaves_what_it_sent(round_, tmp_path):
                 for way, message in proxy.frames
                 if way == ">" and kind_of(message) == "request.partial_history"]
         assert sent
-        time.sleep(0.3)  # the end of its loop turn
+        time.sleep(0.3)  # the service's write comes within 10 ms, on a busy machine later
         steps = [h["i"] for h in RunFile(next(folder.glob("*.wandb"))).history]
         assert steps == [int(i) for i in sent] == list(range(len(sent)))
+
+
+@contextlib.contextmanager
+def service_at(port_file):
+    """A service of ours that waits for nobody; its socket's path."""
+    service = subprocess.Popen([SERVICES["tare"], "--port-filename", port_file, "--detached",
+                                "--idle-timeout", "10s"], stderr=subprocess.DEVNULL)
+    try:
+        while not (port_file.exists() and port_file.read_text().rstrip().endswith("EOF")):
+            assert service.poll() is None
+        yield next(x[5:] for x in port_file.read_text().splitlines() if x.startswith("unix="))
+    finally:
         service.kill()
+        service.wait()
