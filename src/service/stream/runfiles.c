@@ -60,6 +60,7 @@ struct runfiles {
     struct tensorboard *tensorboard; /* NULL until the first tbrecord */
     struct sysmon *sysmon;     /* NULL before run_start, and where metrics are switched off */
     struct sysmon_buffer samples; /* the last ones */
+    int64_t made_ns;           /* when this was made */
     int64_t sample_due_ns;     /* of the next sample; INT64_MAX while one is being taken */
     bool paused;
     char *label;               /* what console borrows */
@@ -122,6 +123,7 @@ struct runfiles *runfiles_new(const struct stream_settings *settings,
     struct runfiles *r = xmem_calloc(1, sizeof *r);
     r->owner = *owner;
     r->settings = settings;
+    r->made_ns = now_ns;
     r->sample_due_ns = INT64_MAX;
     sysmon_buffer_init(&r->samples, (int32_t)setting_wire_int(settings->raw, SET_STATS_BUFFER_SIZE));
     machine_writer_id(r->writer_id, now_ns);
@@ -358,8 +360,10 @@ void runfiles_start(struct runfiles *r, struct str run)
         save_code(r);
         save_patches(r);
     }
-    if (!r->sysmon && !r->finished && (r->sysmon = sysmon_new(r->settings->raw)))
-        r->sample_due_ns = 0; /* at once */
+    if (r->sysmon || r->finished || !(r->sysmon = sysmon_new(r->settings->raw)))
+        return;
+    int64_t wait_ns = sysmon_interval_ns(r->sysmon);
+    r->sample_due_ns = r->made_ns + (wait_ns < SYSMON_FIRST_NS ? wait_ns : SYSMON_FIRST_NS);
 }
 
 /* ---- TensorBoard ---- */

@@ -20,6 +20,7 @@
 
 #define SYSMON_HOST_NS (500LL * 1000000)
 #define SYSMON_DEFAULT_NS (15LL * 1000000000)
+#define SYSMON_FIRST_NS (1000LL * 1000000) /* runs that end sooner are not worth a sample */
 #define SYSMON_LEAST_NS (100LL * 1000000)
 
 struct sysmon;
