@@ -283,3 +283,23 @@ def test_a_full_disk_refuses_and_lets_go_on(small_disk):
         assert post_lines(server, "large", at, 2000)[0] == 200
         assert lines_of(server, "large") == at + 2000
         assert "0 faults" in server.command("verify")
+
+
+def test_the_server_on_postgres(tmp_path):
+    url = os.environ.get("TARE_TEST_POSTGRES")
+    if not url:
+        pytest.skip("TARE_TEST_POSTGRES names no database")
+    subprocess.run(["psql", "-q", url, "-c", "DROP SCHEMA public CASCADE; CREATE SCHEMA public"], check=True,
+                   stderr=subprocess.DEVNULL)
+    with Server(tmp_path, "--db", url) as server:
+        server.script(LOG_FILES)
+        rows, config, loss, note, copy = server.script(READ_FILES)
+        assert rows == [[i, 1 / (i + 1), i] for i in range(2000)]
+        assert config == {"lr": 0.5} and loss == 1 / 2000 and note == copy == "a note"
+        runs = server.script("""
+import json, wandb
+print(json.dumps([r.id for r in wandb.Api().runs("local/kept", filters={"config.lr": 0.5})]))
+""")
+        assert runs == ["first"]
+        chart = read_run(server, 'c: historyEnvelope(key: "loss", pixels: 3)', "first")["c"]
+        assert sum(chart["count"]) == 2000

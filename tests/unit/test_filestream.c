@@ -364,6 +364,12 @@ static void test_the_tail_of_a_run_that_ended_is_merged(void **state)
     assert_int_equal(history_merge_due(f->db, &f->e), 20);
     assert_run(f, "tail_segments", "0");
     assert_run(f, "history_lines", "20");
+    assert_int_equal(post(f, "{\"files\":{\"wandb-history.jsonl\":{\"offset\":20,\"content\":[\"{}\"]},"
+                             "\"wandb-events.jsonl\":{\"offset\":0,\"content\":[\"{}\"]}}}"), 0);
+    assert_run(f, "tail_segments", "2");
+    assert_int_equal(history_merge_due(f->db, &f->e), 0); /* settled as they are */
+    assert_run(f, "tail_segments", "0");
+    assert_run(f, "tail_lines", "0");
 }
 
 static int set_rule(struct db_conn *c, void *arg, struct err *e)

@@ -227,6 +227,40 @@ static int merge_runs(struct db *db, const char *sql, bool finish, struct err *e
     return n < 0 ? n : merged;
 }
 
+#define ENDED "state IN ('finished', 'failed', 'crashed', 'killed', 'preempted')"
+#define SHORT_TAIL "tail_segments BETWEEN 1 AND 2 AND " ENDED
+
+/* Most runs end with one segment a stream, which has nothing to be merged with: all such in one job. */
+static int settle_job(struct db_conn *c, void *arg, struct err *e)
+{
+    (void)arg;
+    int rc = db_exec(c, e,
+                     "UPDATE history_segments SET level = 1 WHERE level = 0 AND run_id IN "
+                     "(SELECT id FROM runs WHERE " SHORT_TAIL ") AND NOT EXISTS (SELECT 1 FROM history_segments o "
+                     "WHERE o.run_id = history_segments.run_id AND o.stream = history_segments.stream "
+                     "AND o.level = 0 AND o.id <> history_segments.id)",
+                     DB_NONE);
+    if (rc <= 0)
+        return rc;
+    return db_exec(c, e,
+                   "UPDATE runs SET tail_segments = (SELECT COUNT(*) FROM history_segments s WHERE s.run_id = runs.id "
+                   "AND s.level = 0), tail_lines = (SELECT COALESCE(SUM(s.n_lines), 0) FROM history_segments s "
+                   "WHERE s.run_id = runs.id AND s.level = 0) WHERE " SHORT_TAIL,
+                   DB_NONE);
+}
+
+static int settle_ended(struct db *db, struct err *e)
+{
+    struct db_conn *c;
+    int64_t n = 0;
+    int rc = db_read_begin(db, &c, e);
+    if (rc)
+        return rc;
+    rc = db_get_int(c, e, &n, "SELECT COUNT(*) FROM runs WHERE " SHORT_TAIL, DB_NONE);
+    db_read_end(c);
+    return rc < 0 || !n ? rc : db_write(db, settle_job, NULL, e);
+}
+
 int history_merge_due(struct db *db, struct err *e)
 {
     int much = merge_runs(db,
@@ -235,9 +269,10 @@ int history_merge_due(struct db *db, struct err *e)
                           false, e);
     if (much < 0)
         return much;
-    int ended = merge_runs(db,
-                           "SELECT id FROM runs WHERE tail_segments > 0 AND tail_segments < $1 AND "
-                           "state IN ('finished', 'failed', 'crashed', 'killed', 'preempted') LIMIT $2",
+    int ended = settle_ended(db, e);
+    if (ended >= 0)
+        ended = merge_runs(db,
+                           "SELECT id FROM runs WHERE tail_segments > 0 AND tail_segments < $1 AND " ENDED " LIMIT $2",
                            true, e);
     return ended < 0 ? ended : much + ended;
 }
