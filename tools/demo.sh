@@ -8,6 +8,6 @@ build=$(cd "$1" && pwd)
 mkdir -p demo-run
 cd demo-run
 echo "training a digit classifier (examples/digits), logging offline through tare service..."
-TARE_SERVICE_BINARY=$build/tare "$build/examples/digits" ../examples/digits/data/digits.csv
+TARE_SERVICE_BIN=$build/tare "$build/examples/digits" ../examples/digits/data/digits.csv
 echo
 "$build/tare" show latest

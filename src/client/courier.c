@@ -10,12 +10,7 @@
  * well, since services write a little later than they answer (ours within 10 ms, the peer when a
  * block of 32 KiB is full).
  *
- * When the connection ends, or the service owes an answer for hang_ms and neither takes nor sends
- * a byte, it is given up for good: each run gets a file of its own (local.h), what its outbox
- * holds is replayed into it, and from then on messages go there instead. History records that the
- * service did write are recognised by their timestamps, which the courier makes unique, so
- * history is neither lost nor doubled; other records may come twice, which changes nothing
- * (updates of config, summary, metrics) or little (a line of output).
+ * What happens when the service is lost stands in lost.c.
  *
  * Sleep: while entries come, the courier looks every NAP_MS without being woken, so that logging
  * costs no system call; after IDLE_TURNS empty turns it sleeps until woken. */
@@ -26,6 +21,7 @@
 #include "client/files.h"
 #include "client/format.h"
 #include "client/local.h"
+#include "client/lost.h"
 #include "client/message.h"
 #include "client/run.h"
 #include "client/setup.h"
@@ -44,39 +40,11 @@ enum {
     UNSENT_MAX = 1 << 20, /* formatted ahead of the socket */
     NAP_MS = 1,
     IDLE_TURNS = 5,
-    DEATH_MS = 300, /* how long a service whose connection ended may take to end itself */
 };
 
 static const int64_t ms_ns = 1000000;
 
 /* ---- out ---- */
-
-/* The file that `run` is written to: its own, or if it is attached that of the run it is attached
- * to, if this process has it. */
-static struct local *file_of(const struct manager *m, const struct tare_run *run)
-{
-    for (const struct tare_run *r = m->runs; r && run->attached; r = r->next)
-        if (r->local && strcmp(r->id, run->id) == 0)
-            return r->local;
-    return run->local;
-}
-
-static int emit_local(struct manager *m, struct tare_run *run, struct str message)
-{
-    AUTO_BUF answer = {0};
-    struct local *file = file_of(m, run);
-    if (!file) {
-        router_abandon(&m->router, run);
-        return TARE_ESERVICE;
-    }
-    int rc = local_take(file, message, &answer);
-    if (answer.len)
-        router_deliver(&m->router, buf_str(&answer), NULL, NULL);
-    if (rc && !run->write_failed)
-        manager_say(m, TARE_ERROR, "writing the file of run %s: %s", run->id, err_text(rc));
-    run->write_failed = rc != 0;
-    return rc;
-}
 
 int courier_ask(struct manager *m, struct tare_run *run, struct slot *slot, struct str message)
 {
@@ -90,7 +58,7 @@ int courier_ask(struct manager *m, struct tare_run *run, struct slot *slot, stru
 int courier_emit(struct manager *m, struct tare_run *run, struct str message)
 {
     if (m->local)
-        return emit_local(m, run, message);
+        return lost_emit(m, run, message);
     int rc = outbox_put(&run->out, message);
     if (rc == 0 && !run->unasked_since_ns)
         run->unasked_since_ns = clock_mono_ns();
@@ -356,80 +324,6 @@ static bool is_owed(const struct manager *m)
     return has_unsent(m);
 }
 
-/* ---- losing the service ---- */
-
-struct replay {
-    struct manager *m;
-    struct tare_run *run;
-};
-
-static int replay_one(void *arg, struct str message)
-{
-    struct replay *r = arg;
-    emit_local(r->m, r->run, message);
-    return 0;
-}
-
-static void replay(struct manager *m, struct tare_run *run)
-{
-    struct local *file = file_of(m, run);
-    local_set_replay(file, true);
-    outbox_take_all(&run->out, replay_one, &(struct replay){m, run});
-    local_set_replay(file, false);
-}
-
-static void go_local(struct manager *m, struct tare_run *run, bool dead)
-{
-    struct err e;
-    run->n_barriers = 0;
-    run->unasked_since_ns = 0;
-    if (run->attached) {
-        if (file_of(m, run)) {
-            replay(m, run);
-            return;
-        }
-        manager_say(m, TARE_WARNING, "run %s is attached: what is logged from now on is lost",
-                    run->id);
-        outbox_fini(&run->out);
-        return;
-    }
-    if (local_open(run, dead, &e) != 0) {
-        manager_say(m, TARE_ERROR, "run %s is lost: %s", run->id, e.text);
-        outbox_fini(&run->out);
-        return;
-    }
-    atomic_store(&run->in_file, true);
-    manager_say(m, TARE_WARNING, "run %s goes on in %s", run->id, local_path(run->local));
-    replay(m, run);
-}
-
-static bool wait_for_death(const struct manager *m)
-{
-    pid_t pid = m->service.pid ? m->service.pid : m->sock.peer;
-    for (int i = 0; pid && i < DEATH_MS; i++) {
-        if (service_is_dead(pid))
-            return true;
-        poll(NULL, 0, 1);
-    }
-    return false;
-}
-
-static void lose_service(struct manager *m, const char *why)
-{
-    sock_client_close(&m->sock);
-    bool dead = wait_for_death(m);
-    if (m->runs)
-        manager_say(m, TARE_WARNING, "the service is lost (%s)", why);
-    atomic_store(&m->local, true);
-    m->sending = NULL;
-    outbox_fini(&m->control);
-    for (int attached = 0; attached < 2; attached++) /* those with a file first */
-        for (struct tare_run *r = m->runs; r; r = r->next)
-            if (r->attached == attached)
-                go_local(m, r, dead);
-    router_abandon(&m->router, NULL);
-}
-
 /* ---- the loop ---- */
 
 static void swallow(const struct pollfd *p)
@@ -468,7 +362,7 @@ static int service_turn(struct manager *m)
     if (rc >= 0)
         rc = receive(m);
     if (rc < 0) {
-        lose_service(m, rc == TARE_ECLOSED ? "it closed the connection" : err_text(rc));
+        lost_service(m, rc == TARE_ECLOSED ? "it closed the connection" : err_text(rc));
         return 0;
     }
     bool was_owed = m->owed;
@@ -478,7 +372,7 @@ static int service_turn(struct manager *m)
     if (!was_owed)
         m->progress_ns = now;
     if (now - m->progress_ns > m->setup.hang_ms * ms_ns) {
-        lose_service(m, "it does not answer");
+        lost_service(m, "it does not answer");
         return 0;
     }
     return next_ms < 0 || next_ms > 100 ? 100 : next_ms;

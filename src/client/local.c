@@ -9,54 +9,20 @@
  *   requests         answered, so that callers go on as with a service
  *
  * Not done here: what define_metric asks of the summary (the records are kept, and a sync or
- * `tare show` derives it), system metrics, captured output as a terminal would show it.
- *
- * A file the service began is gone on with only if the service is surely dead, and under a lock on
- * the file, since another process that logs to the same run may have the same idea. */
+ * `tare show` derives it), system metrics, captured output as a terminal would show it. */
 #include "client/local.h"
 
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/number.h"
-#include "base/os.h"
-#include "base/path.h"
-#include "client/backend.h"
-#include "client/keys.h"
+#include "client/local_inside.h"
 #include "client/message.h"
-#include "journal/encoder.h"
-#include "journal/reader.h"
-#include "journal/writer.h"
 #include "record/wire.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/file.h>
 
-enum { SEEN_MAX = 1 << 18, OUT_MAX = 256 << 20, SUMMARY_MS = 1000 };
-
-struct local {
-    struct tare_run *run;
-    char *path;
-    struct journal_writer file;
-    struct journal_encoder encoder;
-    struct buf out;         /* encoded, not written yet */
-    int64_t num;            /* of the last record */
-    bool has_header, has_run, has_exit; /* in the file */
-
-    struct keys partial;    /* the step being gathered: those `changed` */
-    bool partial_open;
-    int64_t step;           /* its number */
-    struct keys summary;
-    bool summary_changed;
-    int64_t summary_ns;     /* when it was written last */
-
-    bool replay;
-    double *seen;           /* timestamps of history the file holds; sorted */
-    size_t n_seen;
-};
+enum { OUT_MAX = 256 << 20, SUMMARY_MS = 1000 };
 
 const char *local_path(const struct local *l)
 {
@@ -90,7 +56,7 @@ static int write_field(struct local *l, uint32_t field, struct str bytes)
     return put_record(l, &b);
 }
 
-static int write_out(struct local *l)
+int local_write_out(struct local *l)
 {
     size_t kept = 0;
     if (!l->out.len)
@@ -131,18 +97,18 @@ int local_tick(struct local *l, int64_t now_ns)
 {
     if (now_ns - l->summary_ns >= (int64_t)SUMMARY_MS * 1000000)
         write_summary(l);
-    return write_out(l);
+    return local_write_out(l);
 }
 
 /* ---- history ---- */
 
-static int compare_doubles(const void *a, const void *b)
+int local_compare(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
 }
 
-static double number_of(struct str json)
+double local_number(struct str json)
 {
     double v;
     return number_parse_double(json.p, json.n, &v) ? v : 0;
@@ -154,8 +120,8 @@ static bool is_written(const struct local *l)
     struct key_item *k = keys_find(&l->partial, STR("_timestamp"));
     if (!l->replay || !k || !k->changed)
         return false;
-    double t = number_of(str_make(k->json, k->json_len));
-    return bsearch(&t, l->seen, l->n_seen, sizeof t, compare_doubles) != NULL;
+    double t = local_number(str_make(k->json, k->json_len));
+    return bsearch(&t, l->seen, l->n_seen, sizeof t, local_compare) != NULL;
 }
 
 static int set_number(struct local *l, const char *key, double v, bool integer)
@@ -172,7 +138,7 @@ static void derive_runtime(struct local *l)
     if (!t || !t->changed || (r && r->changed))
         return;
     double start = (double)l->run->start_ns / 1e9;
-    double runtime = number_of(str_make(t->json, t->json_len)) - start;
+    double runtime = local_number(str_make(t->json, t->json_len)) - start;
     set_number(l, "_runtime", runtime > 0 ? runtime : 0, false);
 }
 
@@ -275,7 +241,7 @@ static int take_exit(struct local *l, struct str exit_record)
     if (rc == 0)
         rc = write_field(l, RECORD_FOOTER, (struct str){0});
     l->has_exit = true;
-    return rc ? rc : write_out(l);
+    return rc ? rc : local_write_out(l);
 }
 
 static int write_header(struct local *l)
@@ -372,7 +338,7 @@ static int take_request(struct local *l, struct str request, struct str slot, st
         return take_partial(l, f.bytes);
     if (f.number == REQUEST_LOG_ARTIFACT)
         return write_field(l, RECORD_ARTIFACT, message_get(f.bytes, 1));
-    int rc = f.number == REQUEST_STATUS ? write_out(l) : 0; /* a flush waits for this */
+    int rc = f.number == REQUEST_STATUS ? local_write_out(l) : 0; /* a flush waits for this */
     answer_request(l, f.number, slot, answer);
     return rc;
 }
@@ -427,168 +393,12 @@ void local_set_replay(struct local *l, bool replay)
     l->replay = replay;
 }
 
-/* ---- beginning ---- */
-
-static void note_history(struct local *l, struct str history)
-{
-    struct wire_reader r = wire_open(history);
-    struct wire_field f;
-    while (wire_next(&r, &f) > 0) {
-        if (f.number != HISTORY_ITEM || f.type != WIRE_BYTES)
-            continue;
-        struct str key = message_get(f.bytes, ITEM_KEY);
-        struct str json = message_get(f.bytes, ITEM_JSON);
-        if (!key.n)
-            key = message_get(f.bytes, ITEM_NESTED_KEY);
-        if (str_eqz(key, "_timestamp"))
-            l->seen[l->n_seen++ % SEEN_MAX] = number_of(json);
-        else if (str_eqz(key, "_step") && (int64_t)number_of(json) >= l->step)
-            l->step = (int64_t)number_of(json) + 1;
-    }
-}
-
-static void note_record(struct local *l, struct str record)
-{
-    struct wire_reader r = wire_open(record);
-    struct wire_field f;
-    while (wire_next(&r, &f) > 0) {
-        if (f.number == RECORD_NUM && f.type == WIRE_VARINT && (int64_t)f.value > l->num)
-            l->num = (int64_t)f.value;
-        l->has_header |= f.number == RECORD_HEADER;
-        l->has_run |= f.number == RECORD_RUN;
-        l->has_exit |= f.number == RECORD_EXIT;
-        if (f.number == RECORD_HISTORY && f.type == WIRE_BYTES)
-            note_history(l, f.bytes);
-    }
-}
-
-/* Read what the service wrote; with `copy` its records are put into the new file as well. Where
- * the last whole record ends is left in *end. */
-static int scan(struct local *l, const char *path, bool copy, uint64_t *end)
-{
-    struct journal_reader r;
-    struct journal_item item;
-    int rc = journal_reader_open(&r, path, NULL);
-    if (rc)
-        return rc;
-    *end = JOURNAL_HEADER_BYTES;
-    while ((rc = journal_reader_next(&r, &item)) > 0) {
-        if (rc != JOURNAL_RECORD)
-            continue;
-        note_record(l, item.bytes);
-        *end = journal_reader_offset(&r);
-        if (copy && journal_encode(&l->encoder, &l->out, item.bytes.p, item.bytes.n) != 0)
-            rc = TARE_ENOMEM;
-        if (rc > 0 && l->out.len > 1 << 20)
-            write_out(l);
-        if (rc < 0)
-            break;
-    }
-    if (rc == 0 && r.version < 0)
-        *end = 0; /* not even a header */
-    journal_reader_close(&r);
-    l->n_seen = l->n_seen < SEEN_MAX ? l->n_seen : SEEN_MAX;
-    qsort(l->seen, l->n_seen, sizeof *l->seen, compare_doubles);
-    return rc;
-}
-
-static int create(struct local *l, struct err *e)
-{
-    int rc = journal_writer_create(&l->file, l->path, e);
-    journal_encoder_init(&l->encoder, JOURNAL_HEADER_BYTES);
-    return rc;
-}
-
-/* Go on behind the last whole record. TARE_ECONFLICT if another process does that. */
-static int go_on(struct local *l, struct err *e)
-{
-    uint64_t end;
-    int fd = os->open(l->path, O_RDWR, 0);
-    if (fd < 0)
-        return err_set(e, fd, "opening %.300s: %s", l->path, err_text(fd));
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-        os->close(fd);
-        return err_set(e, TARE_ECONFLICT, "another process goes on with %.300s", l->path);
-    }
-    int rc = scan(l, l->path, false, &end);
-    if (rc == 0 && end)
-        rc = os->ftruncate(fd, (off_t)end);
-    if (rc || !end) {
-        os->close(fd);
-        return err_set(e, rc ? rc : TARE_EFORMAT, "%.300s cannot be gone on with", l->path);
-    }
-    l->file = (struct journal_writer){.fd = fd, .size = end};
-    journal_encoder_init(&l->encoder, end);
-    return 0;
-}
-
-/* A file in a folder of its own, with a copy of what `from` holds. */
-static int start_copy(struct local *l, const char *from, struct err *e)
-{
-    char timespec[16], name[160];
-    char *folder = NULL;
-    struct str parent = path_dir(str_of(l->run->dir));
-    AUTO_FREE char *wandb_dir = mem_strndup(parent.p, parent.n);
-    int rc = wandb_dir ? backend_make_folder(wandb_dir, false, l->run->id, l->run->start_ns,
-                                             &folder, timespec, e)
-                       : err_set(e, TARE_ENOMEM, "out of memory");
-    if (rc == 0) {
-        snprintf(name, sizeof name, "run-%s.wandb", l->run->id);
-        mem_free(l->path);
-        l->path = path_join(folder, name);
-        rc = l->path ? create(l, e) : err_set(e, TARE_ENOMEM, "out of memory");
-    }
-    mem_free(folder);
-    uint64_t end;
-    l->num = l->step = 0;
-    l->n_seen = 0;
-    l->has_header = l->has_run = l->has_exit = false;
-    if (rc == 0)
-        scan(l, from, true, &end);
-    return rc;
-}
-
-static int begin(struct local *l, bool service_is_dead, struct err *e)
-{
-    struct stat st;
-    if (stat(l->path, &st) != 0)
-        return create(l, e);
-    AUTO_FREE char *from = mem_strndup(l->path, strlen(l->path));
-    if (!from)
-        return err_set(e, TARE_ENOMEM, "out of memory");
-    if (service_is_dead && go_on(l, e) == 0)
-        return 0;
-    return start_copy(l, from, e);
-}
-
-int local_open(struct tare_run *run, bool service_is_dead, struct err *e)
-{
-    char name[160];
-    struct local *l = mem_calloc(1, sizeof *l);
-    if (!l)
-        return err_set(e, TARE_ENOMEM, "out of memory");
-    l->run = run;
-    l->file.fd = -1;
-    l->summary_ns = clock_mono_ns();
-    l->seen = mem_alloc(SEEN_MAX * sizeof *l->seen);
-    snprintf(name, sizeof name, "run-%s.wandb", run->id);
-    l->path = path_join(run->dir, name);
-    int rc = l->seen && l->path ? begin(l, service_is_dead, e)
-                                : err_set(e, TARE_ENOMEM, "out of memory");
-    if (rc) {
-        local_close(l);
-        return rc;
-    }
-    run->local = l;
-    return 0;
-}
-
 void local_close(struct local *l)
 {
     if (l->file.fd >= 0) {
         flush_step(l, l->step + 1);
         write_summary(l);
-        write_out(l);
+        local_write_out(l);
         journal_writer_close(&l->file);
     }
     keys_fini(&l->partial);
