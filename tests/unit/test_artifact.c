@@ -3,6 +3,7 @@
 
 #include "server/artifact/artifact.h"
 #include "server/artifact/manifest.h"
+#include "server/id_text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -215,7 +216,7 @@ static void test_bytes_are_shared_within_an_entity_only(void **state)
     assert_false(foreign.place.have);
     /* and naming the owner's artifact as birth place in the manifest helps nothing */
     char birth[64], manifest[256];
-    artifact_id_encode(first, "Artifact", birth);
+    id_make(birth, "Artifact", first);
     snprintf(manifest, sizeof manifest,
              MANIFEST("\"b.txt\":{\"digest\":\"shared=\",\"birthArtifactID\":\"%s\"}"), birth);
     add_manifest(&foreign, manifest);
@@ -411,13 +412,14 @@ static void test_manifests_that_are_none_are_refused(void **state)
 
 static void test_ids_survive_and_foreign_ones_do_not(void **state)
 {
-    char text[64];
-    artifact_id_encode(12345, "Artifact", text);
-    assert_int_equal(artifact_id_decode(str_of(text), "Artifact"), 12345);
-    assert_int_equal(artifact_id_decode(str_of(text), "Run"), -1);
-    assert_int_equal(artifact_id_decode(STR("!!!!"), "Artifact"), -1);
-    assert_int_equal(artifact_id_decode(STR(""), "Artifact"), -1);
-    assert_int_equal(artifact_id_decode(STR("QXJ0aWZhY3Q6MXg="), "Artifact"), -1); /* Artifact:1x */
+    char text[ID_TEXT];
+    int64_t id = 0;
+    id_make(text, "Artifact", 12345);
+    assert_true(id_parse(str_of(text), "Artifact", &id) && id == 12345);
+    assert_false(id_parse(str_of(text), "Run", &id));
+    assert_false(id_parse(STR("!!!!"), "Artifact", &id));
+    assert_false(id_parse(STR(""), "Artifact", &id));
+    assert_false(id_parse(STR("QXJ0aWZhY3Q6MXg="), "Artifact", &id)); /* Artifact:1x */
 }
 
 int main(void)

@@ -131,9 +131,4 @@ int artifact_find(struct db_conn *c, int64_t collection_id, struct str alias, in
 int artifact_collect(struct db *db, struct blobs *blobs, int64_t now_us, int64_t *freed_bytes,
                      struct err *e);
 
-/* Ids as the API shows them: base64 of "Artifact:<id>". `to` has room for 64 bytes. */
-void artifact_id_encode(int64_t id, const char *kind, char to[64]);
-/* The number in such an id, or -1. `kind` must match. */
-int64_t artifact_id_decode(struct str id, const char *kind);
-
 #endif

@@ -14,6 +14,7 @@
 #include "base/os.h"
 #include "base/random.h"
 #include "server/artifact/manifest.h"
+#include "server/id_text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -152,7 +153,9 @@ static int find_entry_bytes(struct commit *k, struct db_conn *c, const struct ma
 
 static int write_entry(struct commit *k, struct db_conn *c, const struct manifest_entry *m, struct err *e)
 {
-    int64_t birth = artifact_id_decode(m->birth_id, "Artifact");
+    int64_t birth;
+    if (!id_parse(m->birth_id, "Artifact", &birth))
+        birth = k->artifact_id;
     AUTO_ROWS struct db_rows *rows = NULL;
     int rc = m->ref.n ? 0 : find_entry_bytes(k, c, m, &rows, e);
     if (rc < 0)
@@ -167,7 +170,7 @@ static int write_entry(struct commit *k, struct db_conn *c, const struct manifes
                  "birth_artifact_id = excluded.birth_artifact_id, extra = excluded.extra",
                  DB_ARGS(db_i(k->artifact_id), db_s(m->path), db_s(m->digest), db_i(size),
                          rows ? db_t(db_text(rows, 0)) : db_n(), m->ref.n ? db_s(m->ref) : db_n(),
-                         db_i(birth > 0 ? birth : k->artifact_id), m->extra.n ? db_s(m->extra) : db_n(),
+                         db_i(birth), m->extra.n ? db_s(m->extra) : db_n(),
                          db_i(k->now_us)));
     return rc < 0 ? rc : 0;
 }

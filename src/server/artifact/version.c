@@ -6,39 +6,9 @@
 #include "base/json.h"
 #include "base/path.h"
 
-#include <openssl/evp.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { MAX_NAME = 512 };
-
-/* ---- ids ---- */
-
-void artifact_id_encode(int64_t id, const char *kind, char to[64])
-{
-    char plain[40];
-    int n = snprintf(plain, sizeof plain, "%s:%lld", kind, (long long)id);
-    EVP_EncodeBlock((unsigned char *)to, (unsigned char *)plain, n < 40 ? n : 39);
-}
-
-int64_t artifact_id_decode(struct str id, const char *kind)
-{
-    char text[64], plain[64], want[40];
-    if (id.n == 0 || id.n >= sizeof text || id.n % 4)
-        return -1;
-    memcpy(text, id.p, id.n);
-    int n = EVP_DecodeBlock((unsigned char *)plain, (unsigned char *)text, (int)id.n);
-    for (size_t i = id.n; n > 0 && i > 0 && text[i - 1] == '='; i--)
-        n--;
-    int k = snprintf(want, sizeof want, "%s:", kind);
-    if (n <= k || n >= k + 20 || memcmp(plain, want, (size_t)k) != 0)
-        return -1;
-    plain[n] = 0;
-    char *end;
-    long long v = strtoll(plain + k, &end, 10);
-    return *end || v < 0 ? -1 : v;
-}
 
 /* ---- creation ---- */
 

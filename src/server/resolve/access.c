@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-static struct str keep(const struct accessor *a, struct str s)
+struct str access_keep(const struct accessor *a, struct str s)
 {
     if (!s.p)
         return s;
@@ -62,9 +62,9 @@ enum { N_ENTITY_COLUMNS = 8 };
 static void take_entity(const struct accessor *a, struct db_rows *rows, int col, struct entity_row *out)
 {
     out->id = db_int(rows, col);
-    out->name = keep(a, db_str(rows, col + 1));
-    out->kind = keep(a, db_str(rows, col + 2));
-    out->photo_url = keep(a, db_str(rows, col + 3));
+    out->name = access_keep(a, db_str(rows, col + 1));
+    out->kind = access_keep(a, db_str(rows, col + 2));
+    out->photo_url = access_keep(a, db_str(rows, col + 3));
     out->user_id = db_int(rows, col + 4);
     out->organization_id = db_int(rows, col + 5);
     out->role = higher(role_of(db_str(rows, col + 6)), role_of(db_str(rows, col + 7)));
@@ -131,11 +131,11 @@ static enum role take_project(const struct accessor *a, struct db_rows *rows, st
     int c = N_ENTITY_COLUMNS;
     take_entity(a, rows, 0, &out->entity);
     out->id = db_int(rows, c);
-    out->name = keep(a, db_str(rows, c + 1));
-    out->access = keep(a, db_str(rows, c + 2));
-    out->kind = keep(a, db_str(rows, c + 3));
-    out->description = keep(a, db_str(rows, c + 4));
-    out->views = keep(a, db_str(rows, c + 5));
+    out->name = access_keep(a, db_str(rows, c + 1));
+    out->access = access_keep(a, db_str(rows, c + 2));
+    out->kind = access_keep(a, db_str(rows, c + 3));
+    out->description = access_keep(a, db_str(rows, c + 4));
+    out->views = access_keep(a, db_str(rows, c + 5));
     out->is_benchmark = db_int(rows, c + 6) != 0;
     out->all_types = db_int(rows, c + 7) != 0;
     out->user_id = db_int(rows, c + 8);
@@ -194,7 +194,7 @@ static void keep_run(const struct accessor *a, struct run_row *r)
                                &r->host, &r->program, &r->repo, &r->username, &r->user_name,
                                &r->config, &r->summary, &r->system_metrics};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        *all[i] = keep(a, *all[i]);
+        *all[i] = access_keep(a, *all[i]);
 }
 
 static int one_run(const struct accessor *a, const char *where, unsigned columns,

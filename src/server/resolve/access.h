@@ -28,6 +28,9 @@ struct accessor {
     struct err *e;       /* a sentence for the client */
 };
 
+/* A copy in the accessor's arena, NUL-terminated; {NULL, 0} stays what it is. */
+struct str access_keep(const struct accessor *a, struct str s);
+
 /* The entity `name`; {NULL, 0} means the asker's default. ACCESS_READ gives its name and kind to any
  * user; ACCESS_WRITE: may make projects in it; ACCESS_ADMIN: may change its members. */
 int access_entity(const struct accessor *a, struct str name, enum access need, struct entity_row *out);

@@ -12,17 +12,12 @@ struct type_row {
     const struct project_row *project;
 };
 
-static struct str keep(const struct accessor *a, struct str s)
-{
-    return s.p ? str_make(arena_strndup(a->arena, s.p, s.n), s.n) : s;
-}
-
 #define TYPE_SQL "SELECT id, name, description, created_at FROM artifact_types WHERE project_id = $1 "
 
 static struct type_row take_type(const struct accessor *a, struct db_rows *rows, const struct project_row *p)
 {
-    return (struct type_row){.id = db_int(rows, 0), .name = keep(a, db_str(rows, 1)),
-                             .description = keep(a, db_str(rows, 2)), .created_us = db_int(rows, 3), .project = p};
+    return (struct type_row){.id = db_int(rows, 0), .name = access_keep(a, db_str(rows, 1)),
+                             .description = access_keep(a, db_str(rows, 2)), .created_us = db_int(rows, 3), .project = p};
 }
 
 void answer_type(struct gql_call *c, const struct project_row *p, struct str name);
@@ -187,7 +182,7 @@ void resolve_collection_tags(struct gql_call *c, const void *obj)
     int rc = db_query(a.db, &e, &rows, "SELECT name FROM artifact_collection_tags WHERE collection_id = $1 ORDER BY name",
                       DB_ARGS(db_i(((const struct collection_row *)obj)->id)));
     while (rc >= 0 && (rc = db_next(rows, &e)) == 1) {
-        struct str name = keep(&a, db_str(rows, 0));
+        struct str name = access_keep(&a, db_str(rows, 0));
         rc = buf_append(&all, &name, sizeof name);
     }
     if (rc < 0)
@@ -369,7 +364,7 @@ void resolve_collection_aliases(struct gql_call *c, const void *obj)
     int rc = db_query(a.db, &e, &rows, "SELECT id, alias FROM artifact_aliases WHERE collection_id = $1 ORDER BY id",
                       DB_ARGS(db_i(((const struct collection_row *)obj)->id)));
     while (rc >= 0 && (rc = db_next(rows, &e)) == 1) {
-        struct alias_row alias = {db_int(rows, 0), keep(&a, db_str(rows, 1)), obj};
+        struct alias_row alias = {db_int(rows, 0), access_keep(&a, db_str(rows, 1)), obj};
         rc = buf_append(&all, &alias, sizeof alias);
     }
     if (rc < 0)

@@ -14,19 +14,14 @@ enum { MAX_SPECS = 100000, MAX_PARTS = 10000 };
 
 /* ---- listing ---- */
 
-static struct str keep(const struct accessor *a, struct str s)
-{
-    return s.p ? str_make(arena_strndup(a->arena, s.p, s.n), s.n) : s;
-}
-
 /* Where a file is: its bytes here, or its reference. */
 static void take_file(const struct accessor *a, struct db_rows *rows, int64_t artifact, int64_t position,
                       struct file_row *f)
 {
-    *f = (struct file_row){.kind = "ArtifactFile", .id = artifact << 24 | position, .name = keep(a, db_str(rows, 0)),
-                           .digest = keep(a, db_str(rows, 1)), .size_bytes = db_int(rows, 2),
-                           .blob = keep(a, db_str(rows, 3)), .url = keep(a, db_str(rows, 4)),
-                           .mimetype = keep(a, db_str(rows, 5)), .updated_us = db_int(rows, 6)};
+    *f = (struct file_row){.kind = "ArtifactFile", .id = artifact << 24 | position, .name = access_keep(a, db_str(rows, 0)),
+                           .digest = access_keep(a, db_str(rows, 1)), .size_bytes = db_int(rows, 2),
+                           .blob = access_keep(a, db_str(rows, 3)), .url = access_keep(a, db_str(rows, 4)),
+                           .mimetype = access_keep(a, db_str(rows, 5)), .updated_us = db_int(rows, 6)};
     f->md5 = f->digest;
     f->storage_path = str_of(arena_printf(a->arena, "artifact/%lld/%.*s", (long long)artifact, STR_ARG(f->name)));
     if (!f->url.p)
@@ -114,8 +109,8 @@ void resolve_Artifact_currentManifest(struct gql_call *c, const void *obj)
     if (rc < 0) {
         fail_with(c, rc, &e);
     } else if (rc == 1) {
-        struct manifest_row m = {db_int(rows, 0), v->id, db_int(rows, 3), keep(&a, db_str(rows, 1)),
-                                 keep(&a, db_str(rows, 2))};
+        struct manifest_row m = {db_int(rows, 0), v->id, db_int(rows, 3), access_keep(&a, db_str(rows, 1)),
+                                 access_keep(&a, db_str(rows, 2))};
         gql_object(c, TYPE_ArtifactManifest, &m);
     } else {
         gql_null(c);

@@ -8,11 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static struct str keep(const struct accessor *a, struct str s)
-{
-    return s.p ? str_make(arena_strndup(a->arena, s.p, s.n), s.n) : s;
-}
-
 /* ---- collections ---- */
 
 #define COLLECTION_SQL                                                                                   \
@@ -23,9 +18,9 @@ static struct str keep(const struct accessor *a, struct str s)
 static void take_collection(const struct accessor *a, struct db_rows *rows, struct collection_row *out)
 {
     *out = (struct collection_row){
-        .id = db_int(rows, 0), .type_id = db_int(rows, 1), .name = keep(a, db_str(rows, 2)),
-        .kind = keep(a, db_str(rows, 3)), .description = keep(a, db_str(rows, 4)), .state = keep(a, db_str(rows, 5)),
-        .type = keep(a, db_str(rows, 6)), .digest_algorithm = keep(a, db_str(rows, 7)), .ttl_s = db_int(rows, 8),
+        .id = db_int(rows, 0), .type_id = db_int(rows, 1), .name = access_keep(a, db_str(rows, 2)),
+        .kind = access_keep(a, db_str(rows, 3)), .description = access_keep(a, db_str(rows, 4)), .state = access_keep(a, db_str(rows, 5)),
+        .type = access_keep(a, db_str(rows, 6)), .digest_algorithm = access_keep(a, db_str(rows, 7)), .ttl_s = db_int(rows, 8),
         .created_us = db_int(rows, 9), .updated_us = db_int(rows, 10)};
 }
 
@@ -87,7 +82,7 @@ int version_take(const struct accessor *a, struct db_rows *rows, struct version_
     out->own_index = db_is_null(rows, 3) ? -1 : db_int(rows, 3);
     int col = 4;
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++, col++) {
-        *texts[i] = keep(a, db_str(rows, col));
+        *texts[i] = access_keep(a, db_str(rows, col));
         if (texts[i]->n && !texts[i]->p)
             return TARE_ENOMEM;
     }
@@ -189,7 +184,7 @@ static int tags_value(const struct accessor *a, const char *sql, int64_t id, str
         json_put_string(&b, db_str(rows, 0));
     }
     buf_putc(&b, ']');
-    *out = (struct filter_value){.kind = FILTER_JSON, .s = keep(a, buf_str(&b))};
+    *out = (struct filter_value){.kind = FILTER_JSON, .s = access_keep(a, buf_str(&b))};
     return rc < 0 ? rc : 0;
 }
 

@@ -6,11 +6,6 @@
 #include "server/resolve/artifact_rows.h"
 #include "server/resolve/run_list.h"
 
-static struct str keep(const struct accessor *a, struct str s)
-{
-    return s.p ? str_make(arena_strndup(a->arena, s.p, s.n), s.n) : s;
-}
-
 #define SWEEP_SQL                                                                                          \
     "SELECT id, user_id, cursor, seed, created_at, updated_at, heartbeat_at, name, display_name, "         \
     "description, config, config_json, method, state, controller, scheduler, prior_filters, best_loss, "   \
@@ -25,7 +20,7 @@ static void take_sweep(const struct accessor *a, struct db_rows *rows, struct sw
                               .seed = db_int(rows, 3), .created_us = db_int(rows, 4), .updated_us = db_int(rows, 5),
                               .heartbeat_us = db_int(rows, 6)};
     for (int i = 0; i < 10; i++)
-        *texts[i] = keep(a, db_str(rows, 7 + i));
+        *texts[i] = access_keep(a, db_str(rows, 7 + i));
     out->has_best = !db_is_null(rows, 17);
     out->best_loss = db_real(rows, 17);
 }
@@ -239,8 +234,8 @@ static struct agent_row take_agent(const struct accessor *a, struct db_rows *row
 {
     return (struct agent_row){.id = db_int(rows, 0), .sweep_id = db_int(rows, 1), .total_runs = db_int(rows, 2),
                               .created_us = db_int(rows, 3), .heartbeat_us = db_int(rows, 4),
-                              .name = keep(a, db_str(rows, 5)), .host = keep(a, db_str(rows, 6)),
-                              .state = keep(a, db_str(rows, 7)), .sweep = s};
+                              .name = access_keep(a, db_str(rows, 5)), .host = access_keep(a, db_str(rows, 6)),
+                              .state = access_keep(a, db_str(rows, 7)), .sweep = s};
 }
 
 int load_agent(const struct accessor *a, int64_t id, enum access need, struct agent_row *out)
