@@ -8,7 +8,7 @@ import threading
 import time
 
 import pytest
-from service_support import MANY, Run, Service, end_run, records, rss_bytes, start_run, steps, teardown
+from service_support import MANY, ROOT, Run, Service, end_run, records, rss_bytes, start_run, steps, teardown
 
 
 def fd_count(pid: int) -> int:
@@ -233,3 +233,42 @@ def test_many_runs_at_once_on_many_connections(tmp_path):
         c = s.connect()
         c.send(teardown())
         assert s.wait() == 0
+
+
+@pytest.mark.skipif(MANY > 1, reason="sanitizers want to be loaded first")
+def test_a_file_system_that_hangs_stalls_its_own_runs_alone(tmp_path):
+    """Three runs on a hanging file system: their clients' writes stop once much waits (nothing is
+    dropped), the run on the other disk goes on as ever, and later all is there."""
+    library, flag = tmp_path / "stall.so", tmp_path / "hanging"
+    subprocess.run(["cc", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", str(library),
+                    str(ROOT / "tests" / "support" / "stall.c")], check=True)
+    stalled = tmp_path / "stall"
+    stalled.mkdir()
+    env = {"LD_PRELOAD": str(library), "TARE_STALL": str(flag)}
+    with Service(tmp_path, env=env) as s:
+        slow = [(s.connect(), Run(stalled, f"s{i}")) for i in range(3)]
+        for c, run in slow:
+            start_run(c, run)
+        flag.touch()
+        count = 300  # of 100 kB each: more than may wait
+
+        def log(c, run):
+            for i in range(count):
+                c.send(run.history(x=i, pad="p" * 100_000))
+
+        threads = [threading.Thread(target=log, args=pair) for pair in slow]
+        [t.start() for t in threads]
+        time.sleep(1.5)
+        assert all(t.is_alive() for t in threads)
+        assert rss_bytes(s.pid) < 64 << 20
+        c, run = s.connect(), Run(tmp_path, "quick")
+        t = time.monotonic()
+        start_run(c, run)
+        log_and_finish(c, [run], rows=1000)
+        assert time.monotonic() - t < 2
+        assert len(steps(records(run.file))) == 1000
+        flag.unlink()
+        [t.join(30) for t in threads]
+        for c, run in slow:
+            end_run(c, run)
+            assert [int(r["x"]) for r in steps(records(run.file))] == list(range(count))
