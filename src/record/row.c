@@ -330,10 +330,12 @@ int row_add(struct row *r, struct str field, struct str body)
 
 bool row_hides_unwritten(const struct row *r)
 {
-    for (uint32_t i = 0; r->has_null && i < r->n; i++) {
+    for (uint32_t i = 0; (r->has_null || r->nested) && i < r->n; i++) {
         const struct row_entry *e = &r->at[i];
-        if (e->slot != SUMMARY_NO_SLOT && e->kind == ROW_NULL &&
-            summary_shows_unwritten(&r->summary->slots[e->slot]))
+        if (e->slot == SUMMARY_NO_SLOT)
+            continue;
+        if (summary_hides_unwritten(r->summary, e->slot) ||
+            (e->kind == ROW_NULL && summary_shows_unwritten(&r->summary->slots[e->slot])))
             return true;
     }
     return false;

@@ -62,7 +62,8 @@ void row_set_number(struct row *r, uint32_t slot, struct str text, double v);
 /* The entry of a slot, NULL if the row has none. */
 struct row_entry *row_find(const struct row *r, uint32_t slot);
 
-/* Whether row_sum would hide, by a null, a summary value that summary_put_items has not put yet. */
+/* Whether row_sum would hide a summary value that summary_put_items has not put yet: by a null, or
+ * by a value above or below it. */
 bool row_hides_unwritten(const struct row *r);
 
 /* Update the summary from the row. */

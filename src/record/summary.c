@@ -317,8 +317,6 @@ void summary_configure(struct summary *s, uint32_t at, bool none, uint8_t track)
     struct summary_slot *slot = &s->slots[at];
     if (!slot->leaf)
         take_place(s, at);
-    if (slot->none != none || slot->track != track)
-        slot->dirty = true;
     slot->none = none;
     slot->track = track;
 }
@@ -355,6 +353,13 @@ bool summary_item_path(struct str item, struct buf *to, struct str *value)
     return !to->failed;
 }
 
+/* The record that says so is in the journal itself. */
+static void set_clean(struct summary *s, uint32_t slot, struct str value)
+{
+    summary_set(s, slot, value);
+    s->slots[slot].dirty = false;
+}
+
 static void apply_item(struct summary *s, struct str item, bool remove, size_t *n_bad)
 {
     AUTO_BUF path = {0};
@@ -364,7 +369,7 @@ static void apply_item(struct summary *s, struct str item, bool remove, size_t *
     else if (remove)
         summary_remove(s, buf_str(&path));
     else
-        summary_set(s, summary_slot(s, buf_str(&path)), value);
+        set_clean(s, summary_slot(s, buf_str(&path)), value);
 }
 
 int summary_apply(struct summary *s, struct str record, size_t *n_bad)
@@ -381,6 +386,35 @@ int summary_apply(struct summary *s, struct str record, size_t *n_bad)
         }
     }
     return 0;
+}
+
+bool summary_hides_unwritten(const struct summary *s, uint32_t at)
+{
+    const struct summary_slot *slots = s->slots;
+    if (slots[at].leaf)
+        return false;
+    for (uint32_t up = slots[at].parent; up != SUMMARY_NO_SLOT; up = slots[up].parent)
+        if (slots[up].dirty)
+            return true;
+    for (uint32_t i = 0; slots[at].has_children && i < s->n; i++)
+        if (slots[i].dirty && is_below(s, i, at))
+            return true;
+    return false;
+}
+
+bool summary_record_hides_unwritten(struct summary *s, struct str record)
+{
+    struct wire_reader r = wire_open(record);
+    struct wire_field f = {0};
+    while (wire_next(&r, &f) == 1) {
+        AUTO_BUF path = {0};
+        struct str value;
+        if ((f.number == 1 || f.number == 2) && f.type == WIRE_BYTES &&
+            summary_item_path(f.bytes, &path, &value) &&
+            summary_hides_unwritten(s, summary_slot(s, buf_str(&path))))
+            return true;
+    }
+    return false;
 }
 
 /* Whole numbers that the peer writes without a point stay so: their readers tell 3 from 3.0. */

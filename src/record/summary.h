@@ -114,6 +114,12 @@ int summary_apply(struct summary *s, struct str record, size_t *n_bad);
 /* Append the JSON of a slot as it is to be shown; false (nothing appended) if it shows nothing. */
 bool summary_put_value(const struct summary *s, const struct summary_slot *slot, struct buf *to);
 
+/* Whether a value at `slot` would take the place of one, above or below it, that was not put by
+ * summary_put_items yet. */
+bool summary_hides_unwritten(const struct summary *s, uint32_t slot);
+/* The same for the items of a SummaryRecord. */
+bool summary_record_hides_unwritten(struct summary *s, struct str record);
+
 /* Whether the latest value of `slot` is shown and was not put by summary_put_items yet. */
 bool summary_shows_unwritten(const struct summary_slot *slot);
 

@@ -152,9 +152,11 @@ static void test_a_value_replaces_what_is_below_it_and_above(void **state)
     fake_log(&f, NO_STEP, NO_ACTION, "a/b", "1", "a/c", "2", "x", "0", "a", "3", NULL);
     RECORD(0, "2 history 0: x=0 a=3 _step=0");
     fake_log(&f, NO_STEP, NO_ACTION, "a", "3", "a/b", "4", NULL);
-    RECORD(1, "3 history 1: a/b=4 _step=1");
+    RECORD(1, "3 summary derived: _step=0 a=3 x=0"); /* before it is gone */
+    RECORD(2, "4 history 1: a/b=4 _step=1");
     fake_log(&f, NO_STEP, NO_ACTION, "a", "3", "a", "{\"z\":5}", NULL);
-    RECORD(2, "4 history 2: a/z=5 _step=2");
+    RECORD(3, "5 history 2: a/z=5 _step=2"); /* beside a/b: nothing is hidden */
+    assert_string_equal(fake_get_summary(&f), "_step=2 a/b=4 x=0 a/z=5");
 }
 
 static void test_values_stay_as_they_came(void **state)

@@ -168,7 +168,7 @@ void handler_flush_row(struct handler *h, int64_t next_step, int64_t now_ns)
         metrics_row(&h->metrics, &h->row, h->row.n);
         if (!h->settings->server_side_summary) {
             if (row_hides_unwritten(&h->row))
-                handler_write_summary(h); /* the peer keeps the last value before a null */
+                handler_write_summary(h); /* the peer's readers see each value */
             handler_summary_runtime(h, now_ns);
             row_sum(&h->row);
             handler_summary_changed(h, now_ns);

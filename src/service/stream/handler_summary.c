@@ -8,7 +8,9 @@
  * summary from the history exactly, can tell them from what a user set.
  *
  * An explicit summary record is kept as it came. Values that were derived before it and are not
- * written yet need not go first: what is written later is the state after both. */
+ * written yet need not go first: what is written later is the state after both. Only where a value
+ * takes the place of one above or below it (or a null hides it, or a definition changes what is
+ * shown) must what changed be written first, as readers keep what nothing tells them to drop. */
 #include "service/stream/handler_impl.h"
 
 #include "base/diag.h"
@@ -53,6 +55,8 @@ void handler_summary_runtime(struct handler *h, int64_t now_ns)
 void rule_summary(struct handler *h, const struct incoming *in)
 {
     size_t n_bad;
+    if (summary_record_hides_unwritten(&h->summary, in->body))
+        handler_write_summary(h);
     int rc = summary_apply(&h->summary, in->body, &n_bad);
     if (rc || n_bad)
         diag_warn("handler: %zu summary values ignored: %s", n_bad, err_text(rc ? rc : TARE_EFORMAT));
