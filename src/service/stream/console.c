@@ -38,12 +38,16 @@ struct console {
     uint64_t offset;        /* bytes of the file that will not change */
     uint64_t file_first;    /* number of its first line */
     uint64_t n_lost;
+    uint64_t counted;       /* what of total_bytes is ours */
     int64_t part_start_ns;  /* wall time of the file's first write */
     int64_t last_write_ns;  /* 0 for never */
     int64_t dirty_since_ns; /* something is not in the file; 0 if all is */
     bool writing, failed, reported;
     bool part_ends; /* the next write that succeeds is the last of this file */
 };
+
+/* Settled text of all runs that is not in its file yet. */
+static _Atomic uint64_t total_bytes;
 
 struct console *console_new(const struct console_options *options)
 {
@@ -62,9 +66,16 @@ void console_free(struct console *c)
         console_lines_fini(&c->s->lines);
         mem_free(c->s);
     }
+    total_bytes -= c->counted;
     buf_fini(&c->settled);
     mem_free(c->path);
     mem_free(c);
+}
+
+static size_t backlog_limit(void)
+{
+    return total_bytes > CONSOLE_TOTAL_BACKLOG_BYTES ? CONSOLE_SCARCE_BACKLOG_BYTES
+                                                     : CONSOLE_MAX_BACKLOG_BYTES;
 }
 
 static void on_settled(void *owner, const struct console_line *line)
@@ -72,12 +83,15 @@ static void on_settled(void *owner, const struct console_line *line)
     struct console *c = owner;
     if (c->s->lines.first < c->file_first)
         return; /* it is in a part that has ended */
-    if (c->settled.len > CONSOLE_MAX_BACKLOG_BYTES) {
+    if (c->settled.len > backlog_limit()) {
         c->n_lost++;
         return;
     }
+    size_t before = c->settled.len;
     console_line_write(line, &c->settled);
     buf_putc(&c->settled, '\n');
+    c->counted += c->settled.len - before;
+    total_bytes += c->settled.len - before;
 }
 
 static struct screens *screens(struct console *c)
@@ -323,6 +337,8 @@ int console_written(struct console *c, struct console_write *w, int64_t now_ns)
         take_back(c, w, now_ns);
     } else {
         c->offset += w->settled_bytes;
+        total_bytes -= c->counted - c->settled.len;
+        c->counted = c->settled.len;
         if (c->part_ends)
             next_part(c);
     }

@@ -21,6 +21,8 @@ struct console;
 enum {
     CONSOLE_WRITE_NOW_BYTES = 256 << 10, /* settled text that is written without waiting */
     CONSOLE_MAX_BACKLOG_BYTES = 8 << 20, /* settled text kept while the disk does not take it */
+    CONSOLE_TOTAL_BACKLOG_BYTES = 64 << 20, /* of all runs together; beyond it each may keep */
+    CONSOLE_SCARCE_BACKLOG_BYTES = 64 << 10,
 };
 #define CONSOLE_WRITE_EVERY_NS (5LL * 1000000000) /* as the peer */
 #define CONSOLE_FIRST_WRITE_NS (1LL * 1000000000) /* after the first line */
