@@ -3,6 +3,8 @@
 
 #include "base/alloc.h"
 
+#include <stdlib.h>
+
 char *path_join(const char *a, const char *b)
 {
     size_t na = strlen(a), nb = strlen(b);
@@ -49,4 +51,14 @@ bool path_is_safe(struct str path)
         at = end + 1;
     }
     return true;
+}
+
+char *path_server_dir(void)
+{
+    const char *dir = getenv("TARE_SERVER_DIR"), *data = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
+    if (dir && *dir)
+        return mem_strndup(dir, strlen(dir));
+    if (data && *data)
+        return path_join(data, "tare/server");
+    return path_join(home && *home ? home : "/tmp", ".local/share/tare/server");
 }

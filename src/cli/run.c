@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "cli/cli.h"
 #include "cli/launch.h"
+#include "cli/server_up.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -151,14 +152,34 @@ static void end_service(const struct launch_address *address, pid_t pid, int exi
     }
 }
 
+/* With a server of the user's own: the package logs into it, through the service that it brings. */
+static int run_with_server(char **command)
+{
+    struct server_up s;
+    struct err e = {0};
+    if (server_up(&s, &e))
+        return cli_fail("run", "%s", e.text);
+    if (s.started)
+        fprintf(stderr, "tare run: started a server on %s (its files are in %s)\n", s.url, s.dir);
+    unsetenv("WANDB_SERVICE");
+    unsetenv("WANDB_MODE");
+    setenv("WANDB_BASE_URL", s.url, 1);
+    setenv("WANDB_API_KEY", s.key, 1);
+    return run_command(command);
+}
+
 static int verb_run(int argc, char **argv)
 {
     int exit_code;
-    int n = cli_options(argc, argv, NULL, 0, true, &exit_code);
+    bool with_server = false;
+    const struct cli_option options[] = {{"server", 0, &with_server, NULL}};
+    int n = cli_options(argc, argv, options, 1, true, &exit_code);
     if (n < 0)
         return exit_code;
     if (n == 0)
         return cli_misuse("run", "name a command: tare run -- python train.py");
+    if (with_server)
+        return run_with_server(argv + 1);
     char token[LAUNCH_TOKEN_MAX];
     struct launch_address address;
     pid_t service = 0;
@@ -176,7 +197,7 @@ const struct cli_verb cli_run = {
     "run",
     "run a program so that it logs through Tare",
     verb_run,
-    "usage: tare run [--] COMMAND [ARGUMENT...]\n"
+    "usage: tare run [--server] [--] COMMAND [ARGUMENT...]\n"
     "\n"
     "Run COMMAND with WANDB_SERVICE set, so that the wandb package (unmodified) and libtare log "
     "through\n"
@@ -185,6 +206,9 @@ const struct cli_verb cli_run = {
     "\n"
     "WANDB_MODE is set to offline unless WANDB_MODE or WANDB_BASE_URL is set. Runs are kept in\n"
     "./wandb; `tare ls` and `tare show` find them there.\n"
+    "\n"
+    "--server: log into the user's own `tare server` instead, which is started if it is not up and\n"
+    "goes on afterwards; WANDB_BASE_URL and WANDB_API_KEY are set.\n"
     "\n"
     "Signals sent to `tare run` are passed on to COMMAND.\n"
     "\n"

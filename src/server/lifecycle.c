@@ -41,6 +41,8 @@ static int take_lock(struct server *s, struct err *e)
         return err_set(e, TARE_EEXIST, "another server (process %s) is using %s", other[0] ? other : "unknown",
                        s->options.dir);
     }
+    AUTO_FREE char *address = path_join(s->options.dir, "address");
+    unlink(address); /* of a server that was killed */
     int n = snprintf(pid, sizeof pid, "%d\n", (int)getpid());
     if (ftruncate(s->lock_fd, 0) < 0 || write(s->lock_fd, pid, (size_t)n) != n)
         return err_set(e, -errno, "writing %s: %s", path, strerror(errno));
@@ -174,6 +176,17 @@ static int write_port_file(struct server *s, struct err *e)
 
 /* ---- all of it ------------------------------------------------------------------------- */
 
+/* DIR/address, for `tare run --server`. */
+static int write_address(struct server *s, struct err *e)
+{
+    AUTO_FREE char *path = path_join(s->options.dir, "address");
+    char text[300];
+    int n = snprintf(text, sizeof text, "%s%s\n",
+                     http_port(s->http) ? s->options.tls_cert ? "https://" : "http://" : "", http_address(s->http));
+    int rc = os_write_file(path, text, (size_t)n, 0600);
+    return rc ? err_set(e, rc, "writing %s: %s", path, err_text(rc)) : 0;
+}
+
 static int open_all(struct server *s, char **new_key, struct err *e)
 {
     int rc;
@@ -194,7 +207,7 @@ static int open_all(struct server *s, char **new_key, struct err *e)
     }
     if ((rc = open_http(s, e)) || (rc = janitor_open(s, &s->janitor, e)))
         return rc;
-    return write_port_file(s, e);
+    return (rc = write_address(s, e)) ? rc : write_port_file(s, e);
 }
 
 int server_open(struct server_options *options, struct server **out, char **new_key, struct err *e)
@@ -219,6 +232,7 @@ void server_close(struct server *s, int grace_ms)
 {
     if (!s)
         return;
+    s->http_was_open = s->http != NULL;
     janitor_close(s->janitor);
     http_close(s->http, grace_ms);
     access_log_close(s->access_log);
@@ -227,6 +241,10 @@ void server_close(struct server *s, int grace_ms)
     auth_free(s->auth);
     blobs_close(s->blobs);
     db_close(s->db);
+    if (s->http_was_open) {
+        AUTO_FREE char *path = path_join(s->options.dir, "address");
+        unlink(path);
+    }
     if (s->lock_fd >= 0)
         close(s->lock_fd);
     options_fini(&s->options);

@@ -65,20 +65,12 @@ static int set(struct server_options *o, const struct option *opt, const char *v
 static char *data_dir(const char *given)
 {
     char here[4096];
-    const char *xdg = getenv("XDG_DATA_HOME"), *home = getenv("HOME"), *env = getenv("TARE_SERVER_DIR");
-    if (!given && env && *env)
-        given = env;
-    if (!given) {
-        char text[4096];
-        if (xdg && *xdg)
-            snprintf(text, sizeof text, "%s/tare/server", xdg);
-        else
-            snprintf(text, sizeof text, "%s/.local/share/tare/server", home && *home ? home : "/tmp");
-        return xmem_strdup(text);
-    }
-    if (given[0] == '/' || !getcwd(here, sizeof here))
-        return xmem_strdup(given);
-    return path_join(here, given);
+    char *dir = given ? xmem_strdup(given) : path_server_dir();
+    if (!dir || dir[0] == '/' || !getcwd(here, sizeof here))
+        return dir;
+    char *whole = path_join(here, dir);
+    mem_free(dir);
+    return whole;
 }
 
 int options_parse(int argc, char **argv, struct server_options *o, int *rest, struct err *e)

@@ -6,6 +6,7 @@
 
 #include "server/options.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct server {
@@ -19,6 +20,7 @@ struct server {
     struct metrics *metrics;
     struct access_log *access_log;
     struct http_server *http;
+    bool http_was_open; /* at the end: DIR/address is ours to remove */
     struct janitor *janitor;
     int64_t started_ns; /* clock_mono_ns */
 };

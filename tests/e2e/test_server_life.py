@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import json
 import os
+import pathlib
 import signal
 import socket
 import stat
 import subprocess
+import sys
 import time
 
 import pytest
@@ -50,6 +52,35 @@ def test_an_open_address_wants_tls(tmp_path):
     done = run("--dir", str(tmp_path / "d"), "--listen", "0.0.0.0:0")
     assert done.returncode == 1 and "--tls-cert" in done.stderr
     assert not (tmp_path / "d").exists()
+
+
+def test_run_with_a_server_of_ones_own(tmp_path):
+    """`tare run --server`: starts one if none is up, and the SDK logs into it."""
+    tare = pathlib.Path(BINARY).with_name("tare")
+    env = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")}
+    env.update(TARE_SERVER_DIR=str(tmp_path / "d"), HOME=str(tmp_path), WANDB_DIR=str(tmp_path), WANDB_SILENT="true",
+               WANDB_ERROR_REPORTING="false")
+    text = "import os, wandb; r = wandb.init(project='p'); r.log({'a': 1}); r.finish(); print(os.environ['WANDB_BASE_URL'], r.id)"
+    seen = []
+    for i in range(2):
+        done = subprocess.run([tare, "run", "--server", "--", sys.executable, "-c", text], env=env, text=True,
+                              capture_output=True, timeout=60, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert ("started a server" in done.stderr) == (i == 0)
+        seen.append(done.stdout.split())
+    pid = int((tmp_path / "d" / "lock").read_text())
+    try:
+        assert seen[0][0] == seen[1][0]
+        s = Server(tmp_path)
+        s.url, s.key = seen[0][0], (tmp_path / "d" / "admin.key").read_text().strip()
+        got = s.graphql('{project(name:"p"){runs{edges{node{name state}}}}}')["data"]["project"]["runs"]["edges"]
+        assert [e["node"] for e in got] == [{"name": r[1], "state": "finished"} for r in seen]
+    finally:
+        os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + 10
+        while os.path.exists(tmp_path / "d" / "address") and time.monotonic() < deadline:
+            time.sleep(0.02)
+    assert not (tmp_path / "d" / "address").exists()
 
 
 def test_unix_socket(tmp_path):
