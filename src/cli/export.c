@@ -38,6 +38,7 @@ struct export
         struct row_entry *entry; /* in the row at hand; NULL if it has none */
     } * columns;
     size_t n_columns, cap_columns;
+    size_t first_column; /* 1 if no row has a step (runs in shared mode) */
     uint32_t
         *column_of; /* by slot of the summary: column + 1; 0 not looked up yet; UINT32_MAX none */
     uint32_t n_slots;
@@ -121,8 +122,8 @@ static void on_row_columns(void *ctx, struct replay *r)
 {
     struct export *x = ctx;
     for (uint32_t i = 0; i < r->row.n; i++)
-        if (r->row.at[i].slot != SUMMARY_NO_SLOT)
-            column_of(x, r, r->row.at[i].slot, true);
+        if (r->row.at[i].slot != SUMMARY_NO_SLOT && column_of(x, r, r->row.at[i].slot, true) == 0)
+            x->first_column = 0;
 }
 
 static void put_csv_text(struct buf *to, struct str s)
@@ -177,8 +178,8 @@ static void on_row_csv(void *ctx, struct replay *r)
         if (c < x->n_columns)
             x->columns[c].entry = e;
     }
-    for (size_t i = 0; i < x->n_columns; i++) {
-        if (i)
+    for (size_t i = x->first_column; i < x->n_columns; i++) {
+        if (i > x->first_column)
             buf_putc(&x->out, ',');
         if (x->columns[i].entry)
             put_csv_value(x, x->columns[i].entry);
@@ -189,8 +190,8 @@ static void on_row_csv(void *ctx, struct replay *r)
 
 static void put_csv_header(struct export *x)
 {
-    for (size_t i = 0; i < x->n_columns; i++) {
-        if (i)
+    for (size_t i = x->first_column; i < x->n_columns; i++) {
+        if (i > x->first_column)
             buf_putc(&x->out, ',');
         put_csv_text(&x->out, str_of(x->columns[i].name));
     }
@@ -290,6 +291,7 @@ static int run_export(struct export *x, const char *journal, struct err *e)
         columns_from_keys(x);
     } else {
         add_column(x, STR("_step"));
+        x->first_column = 1; /* until a row has one */
         rc = pass(x, journal, on_row_columns, e);
     }
     if (rc < 0)
