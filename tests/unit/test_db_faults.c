@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: MIT */
+/* The nth write to the disk fails, for every n: what was acknowledged is there afterwards, once; nothing is half
+ * there; and the database works on when the disk does. */
+#include "unit.h"
+
+#include "../support/fault_vfs.h"
+#include "server/ingest/filestream.h"
+
+#include <pthread.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { POSTS = 6, LINES = 40 };
+
+struct fixture {
+    char dir[64], path[96];
+    struct db *db;
+    struct err e;
+};
+
+static void open_db(struct fixture *f)
+{
+    struct db_options options = {.url = f->path};
+    if (db_open(&options, &f->db, &f->e) != 0)
+        fail_msg("%s", f->e.text);
+}
+
+static int make_run(struct db_conn *c, void *arg, struct err *e)
+{
+    (void)arg;
+    return db_script(c, e,
+                     "INSERT INTO users (id, username, created_at) VALUES (1, 'ann', 1);"
+                     "INSERT INTO entities (id, name, created_at) VALUES (1, 'ann', 1);"
+                     "INSERT INTO projects (id, entity_id, name, created_at, updated_at) VALUES (1, 1, 'p', 1, 1);"
+                     "INSERT INTO runs (id, project_id, name, created_at, updated_at, heartbeat_at) VALUES "
+                     "(1, 1, 'one', 1, 1, 1)");
+}
+
+static int setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    bool in_memory = access("/dev/shm", W_OK) == 0; /* where syncing costs nothing */
+    strcpy(f->dir, in_memory ? "/dev/shm/test_db_faults.XXXXXX" : "/tmp/test_db_faults.XXXXXX");
+    assert_non_null(mkdtemp(f->dir));
+    snprintf(f->path, sizeof f->path, "%s/tare.db", f->dir);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    char command[128];
+    db_close(f->db);
+    codec_pool_clear();
+    snprintf(command, sizeof command, "rm -r %s", f->dir);
+    int rc = system(command);
+    free(f);
+    return rc;
+}
+
+static void start_again(struct fixture *f)
+{
+    char command[200];
+    db_close(f->db);
+    f->db = NULL;
+    snprintf(command, sizeof command, "rm -f %s/*", f->dir);
+    assert_int_equal(system(command), 0);
+    open_db(f);
+    assert_int_equal(db_write(f->db, make_run, NULL, &f->e), 0);
+}
+
+struct post_args {
+    struct filestream fs;
+    struct filestream_answer answer;
+};
+
+static int post_job(struct db_conn *c, void *arg, struct err *e)
+{
+    struct post_args *p = arg;
+    return filestream_store(c, 1, 0, &p->fs, &p->answer, e);
+}
+
+static int post(struct fixture *f, int n)
+{
+    AUTO_BUF body = {0};
+    struct post_args p = {.fs = {.n_values = 0}};
+    buf_printf(&body, "{\"files\":{\"wandb-history.jsonl\":{\"offset\":%d,\"content\":[", n * LINES);
+    for (int i = n * LINES; i < (n + 1) * LINES; i++)
+        buf_printf(&body, "%s\"{\\\"_step\\\":%d}\"", i % LINES ? "," : "", i);
+    buf_puts(&body, "]}}}");
+    assert_int_equal(filestream_read(buf_str(&body), &p.fs, &f->e), 0);
+    int rc = db_write(f->db, post_job, &p, &f->e);
+    filestream_fini(&p.fs);
+    return rc;
+}
+
+struct seen {
+    int lines[POSTS + 1];
+};
+
+static int see_row(void *arg, struct str row)
+{
+    struct seen *s = arg;
+    s->lines[atoi(row.p + 9) / LINES]++;
+    return 0;
+}
+
+/* Acknowledged posts are there whole, others whole or not at all. */
+static void check(struct fixture *f, const int *rc, int nth)
+{
+    struct seen s = {{0}};
+    struct db_conn *c;
+    struct history_query q = {.run = 1, .max_step = INT64_MAX};
+    if (db_verify(f->db, &f->e) != 0)
+        fail_msg("fault %d: %s", nth, f->e.text);
+    assert_int_equal(db_read_begin(f->db, &c, &f->e), 0);
+    assert_int_equal(history_verify(c, &f->e), 0);
+    assert_int_equal(history_scan(c, &q, see_row, &s, &f->e), 0);
+    db_read_end(c);
+    for (int i = 0; i < POSTS; i++) {
+        if (rc[i] == 0 && s.lines[i] != LINES)
+            fail_msg("fault %d: post %d was acknowledged, %d lines are there", nth, i, s.lines[i]);
+        if (s.lines[i] != LINES && s.lines[i] != 0)
+            fail_msg("fault %d: post %d is there in part", nth, i);
+    }
+}
+
+static void every_fault(struct fixture *f, int code, int repeat)
+{
+    for (int nth = 1;; nth += nth < 40 ? 1 : 7) {
+        int rc[POSTS];
+        start_again(f);
+        fault_vfs = (struct fault_vfs){.countdown = nth, .repeat = repeat, .code = code};
+        for (int i = 0; i < POSTS; i++) {
+            rc[i] = post(f, i);
+            if (i == POSTS / 2)
+                history_merge(f->db, 1, true, &f->e);
+        }
+        int fired = fault_vfs.fired;
+        fault_vfs = (struct fault_vfs){0};
+        for (int i = 0; i < POSTS; i++) /* the client tries again, the disk is well */
+            assert_int_equal(rc[i] ? post(f, i) : 0, 0);
+        int all_well[POSTS] = {0};
+        check(f, all_well, nth);
+        db_close(f->db);
+        f->db = NULL;
+        open_db(f);
+        check(f, all_well, nth);
+        if (!fired) {
+            assert_true(nth > 20);
+            break;
+        }
+    }
+}
+
+static void test_one_write_fails(void **state)
+{
+    every_fault(*state, SQLITE_IOERR_WRITE, 1);
+}
+
+static void test_the_disk_is_full_for_a_while(void **state)
+{
+    every_fault(*state, SQLITE_FULL, 5);
+}
+
+static void test_syncing_fails(void **state)
+{
+    every_fault(*state, SQLITE_IOERR_FSYNC, 3);
+}
+
+/* The process ends right after the fault: only what is on the disk counts. */
+static void test_what_was_acknowledged_before_a_fault_is_on_the_disk(void **state)
+{
+    struct fixture *f = *state;
+    for (int nth = 1; nth < 30; nth++) {
+        int rc[POSTS];
+        start_again(f);
+        fault_vfs = (struct fault_vfs){.countdown = nth, .repeat = 1000000, .code = SQLITE_IOERR_WRITE};
+        for (int i = 0; i < POSTS; i++)
+            rc[i] = post(f, i);
+        db_close(f->db); /* its checkpoint fails too */
+        f->db = NULL;
+        fault_vfs = (struct fault_vfs){0};
+        open_db(f);
+        check(f, rc, nth);
+    }
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    fault_vfs_install();
+    const struct CMUnitTest tests[] = {
+        TEST(test_one_write_fails),
+        TEST(test_the_disk_is_full_for_a_while),
+        TEST(test_syncing_fails),
+        TEST(test_what_was_acknowledged_before_a_fault_is_on_the_disk),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
