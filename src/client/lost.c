@@ -9,11 +9,14 @@
  * (updates of config, summary, metrics) or little (a line of output). */
 #include "client/lost.h"
 
+#include "base/alloc.h"
+#include "base/path.h"
 #include "client/local.h"
 #include "client/run.h"
 
 #include <poll.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { DEATH_MS = 300 /* how long a service whose connection ended may take to end itself */ };
 
@@ -100,10 +103,27 @@ static bool wait_for_death(const struct manager *m)
     return false;
 }
 
+/* What a service of ours that was killed could not remove: its socket and the folder around it,
+ * if nothing else is in there. */
+static void remove_socket(const struct manager *m)
+{
+    const char *path = strstr(m->service.token, "-unix-");
+    if (!m->owns_service || !path)
+        return;
+    path += strlen("-unix-");
+    struct str folder = path_dir(str_of(path));
+    AUTO_FREE char *dir = mem_strndup(folder.p, folder.n);
+    unlink(path);
+    if (dir)
+        rmdir(dir);
+}
+
 void lost_service(struct manager *m, const char *why)
 {
     sock_client_close(&m->sock);
     bool dead = wait_for_death(m);
+    if (dead)
+        remove_socket(m);
     if (m->runs)
         manager_say(m, TARE_WARNING, "the service is lost (%s)", why);
     atomic_store(&m->local, true);

@@ -23,8 +23,9 @@ N = 4000
 
 
 def start(tmp_path, run_id, service, pause_us=100):
+    (tmp_path / "tmp").mkdir()
     return subprocess.Popen([DRIVER, "loop", tmp_path, run_id, str(N), str(pause_us)],
-                            env=environment(service), text=True, stdout=subprocess.PIPE,
+                            env=environment(service, TMPDIR=str(tmp_path / "tmp")), text=True, stdout=subprocess.PIPE,
                             stderr=subprocess.PIPE)
 
 
@@ -68,6 +69,8 @@ def test_killed_at_a_random_moment(service, round_, tmp_path):
     assert len(re.findall("the service is lost|no service", out)) <= 1
     path = check_complete(said)
     assert path.parent == pathlib.Path(said["dir"][0])  # surely dead: its file is gone on with
+    if "no service" not in out:
+        assert not list((tmp_path / "tmp").iterdir())  # no socket, no port file
 
 
 def test_stopped_service_is_given_up(tmp_path):
