@@ -320,3 +320,34 @@ def test_tcp_only_where_asked(tmp_path):
             if host.startswith("127."):
                 raise OSError
             socket.create_connection((host, s.tcp), 1)
+
+
+def test_a_cancelled_request_is_not_answered(service, tmp_path):
+    c, run = service.connect(), Run(tmp_path, "r1")
+    start_run(c, run)
+    waiting = []
+    for _ in range(2):
+        req = run.request("internal_messages")
+        req.record_publish.request.internal_messages.wait = True
+        waiting.append(c.deliver(req))
+    cancel = spb.ServerRequest()
+    cancel.cancel.request_id = waiting[0]
+    c.send(cancel)
+    c.must(run.request("get_summary"))
+    c.must(run.exit())
+    c.must(run.finish())
+    c.ask(run.attach())
+    assert waiting[1] in c.waiting and waiting[0] not in c.waiting
+
+
+def test_one_who_goes_while_waiting_is_forgotten(service, tmp_path):
+    first, run = service.connect(), Run(tmp_path, "r1")
+    start_run(first, run)
+    for _ in range(50):
+        c = service.connect()
+        req = run.request("internal_messages")
+        req.record_publish.request.internal_messages.wait = True
+        c.deliver(req)
+        c.close()
+    end_run(first, run)
+    records(run.file)
