@@ -135,6 +135,9 @@ void runfiles_free(struct runfiles *r)
 {
     if (!r)
         return;
+    if (console_lines_lost(r->console) > 0)
+        diag_warn("runfiles: %llu lines of output did not reach %s in time; the journal has them",
+                  (unsigned long long)console_lines_lost(r->console), r->settings->files_dir);
     console_free(r->console);
     tensorboard_free(r->tensorboard);
     sysmon_free(r->sysmon);
