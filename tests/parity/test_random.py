@@ -111,7 +111,7 @@ def program(rng):
         elif kind < 0.86:
             yield define, rng.choice(DEFINITIONS)
         elif kind < 0.92:
-            yield summarize, (some(rng, KEYS, 2), [])
+            yield summarize, (list(dict(some(rng, KEYS, 2)).items()), [])
         elif kind < 0.96:
             yield summarize, ([], [rng.choice([["a"], ["tr_1"], ["img", "y"], ["nothing"]])])
         else:
