@@ -8,15 +8,16 @@
 
 enum { NUMBER_LONG = 10, SPARK_MAX = 64 };
 
+/* Behind the white space; an empty text may have no address at all. */
 static const char *skip_space(struct str json)
 {
-    return json_skip_space(json.p, json.p + json.n);
+    return json.n ? json_skip_space(json.p, json.p + json.n) : json.p;
 }
 
 static bool is_object(struct str json)
 {
     const char *p = skip_space(json);
-    return p < json.p + json.n && *p == '{';
+    return json.n && p < json.p + json.n && *p == '{';
 }
 
 struct str value_member(struct str json, const char *name)
@@ -60,6 +61,8 @@ static void put_field(struct buf *to, struct str json, const char *name, const c
 
 static size_t read_numbers(struct str list, double *to, size_t max)
 {
+    if (!list.n)
+        return 0;
     const char *at = skip_space(list);
     struct json_item item;
     size_t n = 0;

@@ -62,7 +62,11 @@ static char *join(char *const *at, size_t n)
 
 static int64_t time_ns(const Google__Protobuf__Timestamp *t)
 {
-    return t ? t->seconds * 1000000000 + t->nanos : 0;
+    int64_t ns;
+    if (!t || __builtin_mul_overflow(t->seconds, INT64_C(1000000000), &ns) ||
+        __builtin_add_overflow(ns, (int64_t)t->nanos, &ns))
+        return 0; /* none, or one that cannot be */
+    return ns;
 }
 
 /* One more element, zeroed. */
