@@ -1,13 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # fuzz.sh BUILD_DIR [TARGET...]: run fuzz targets for FUZZ_SECONDS each on a copy of their corpus
-# (tests/fuzz/corpus/NAME), two at a time. Exit 1 if one of them finds something; the input stays in
-# BUILD_DIR/findings.
+# (tests/fuzz/corpus/NAME), two at a time. FUZZ_SEED (1) makes a run repeatable; 0 is a new seed each time.
+# Exit 1 if one of them finds something; the input stays in BUILD_DIR/findings.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 dir=$1
 shift
-seconds=${FUZZ_SECONDS:-60}
+seconds=${FUZZ_SECONDS:-60} seed=${FUZZ_SEED:-1}
 targets=("$@")
 if [ ${#targets[@]} = 0 ]; then
     mapfile -t targets < <(find "$dir/tests/fuzz" -maxdepth 1 -name 'fuzz_*' -type f -perm -u+x -printf '%f\n' | sort)
@@ -20,7 +20,7 @@ one() { # TARGET
     work=$(mktemp -d)
     local corpus=tests/fuzz/corpus/$name dict=tests/fuzz/$name.dict
     local log=$dir/findings/$name.log
-    local args=(-max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1
+    local args=(-max_total_time="$seconds" -seed="$seed" -timeout=20 -rss_limit_mb=2048 -print_final_stats=1
         -artifact_prefix="$dir/findings/$name-")
     [ -f "$dict" ] && args+=(-dict="$dict")
     [ -d "$corpus" ] || { echo "fuzz: $name has no corpus" >&2; return 1; }

@@ -90,8 +90,9 @@ static void put_histogram(struct buf *to, struct str json, bool utf8)
     if (read_numbers(value_member(json, "bins"), bins, 2) == 2)
         buf_printf(to, "from %.4g ", bins[0]);
     for (size_t i = 0; i < n; i++) {
-        int h = most > 0 ? (int)(counts[i] / most * 7.999) : 0;
-        buf_puts(to, counts[i] > 0 ? bars[utf8][h < 0 ? 0 : h] : " ");
+        double part = counts[i] / most; /* not a number where both are infinite or zero */
+        int h = part > 0 && part <= 1 ? (int)(part * 7.999) : 0;
+        buf_puts(to, counts[i] > 0 ? bars[utf8][h] : " ");
     }
 }
 

@@ -8,12 +8,12 @@
 #include "client/files.h"
 
 #include "base/alloc.h"
+#include "base/digest.h"
 #include "base/json.h"
 #include "base/os.h"
 #include "base/path.h"
 #include "base/random.h"
 #include "client/courier.h"
-#include "client/digest.h"
 #include "client/last_error.h"
 #include "client/media.h"
 #include "client/message.h"

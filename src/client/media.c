@@ -10,11 +10,11 @@
 #include "client/media.h"
 
 #include "base/alloc.h"
+#include "base/digest.h"
 #include "base/json.h"
 #include "base/os.h"
 #include "base/path.h"
 #include "client/courier.h"
-#include "client/digest.h"
 #include "client/message.h"
 #include "record/wire.h"
 

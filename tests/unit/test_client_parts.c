@@ -4,7 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/err.h"
-#include "client/digest.h"
+#include "base/digest.h"
 #include "client/keys.h"
 #include "client/message.h"
 #include "client/outbox.h"

@@ -4,7 +4,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/os.h"
-#include "base/sha256.h"
+#include "base/digest.h"
 #include "record/wire.h"
 #include "service/stream/handler.h"
 #include "service/stream/stream_settings.h"
@@ -245,7 +245,7 @@ static void test_image_sizes(void **state)
 
 static void test_sha256_of_known_texts(void **state)
 {
-    char hex[SHA256_HEX_LEN + 1];
+    char hex[2 * SHA256_BYTES + 1];
     sha256_hex(hex, "abc", 3);
     assert_string_equal(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     sha256_hex(hex, "", 0);

@@ -14,7 +14,7 @@
 #include "base/path.h"
 #include "base/random.h"
 #include "base/json.h"
-#include "base/sha256.h"
+#include "base/digest.h"
 #include "record/wire.h"
 #include "service/watch/tb_value.h"
 
@@ -385,7 +385,7 @@ static bool put_table(struct tb_converter *c, struct str tag, const double *prec
     buf_puts(&table, "]}");
     if (table.failed || !write_media(c, "table", "table.json", buf_str(&table), &name))
         return false;
-    char sha[SHA256_HEX_LEN + 1];
+    char sha[2 * SHA256_BYTES + 1];
     sha256_hex(sha, table.data, table.len);
     buf_printf(&json, "{\"_type\":\"table-file\",\"ncols\":2,\"nrows\":%zu,\"path\":", n);
     json_put_string(&json, buf_str(&name));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* FIPS 180-4 and RFC 1321, straight from the standards: speed does not matter here, the files
  * are small or read from disk. */
-#include "client/digest.h"
+#include "base/digest.h"
 
 #include <string.h>
 
@@ -201,4 +201,14 @@ void digest_base64(char *to, const uint8_t *bytes, size_t n)
         *to++ = i + 2 < n ? set[v & 63] : '=';
     }
     *to = 0;
+}
+
+void sha256_hex(char to[2 * SHA256_BYTES + 1], const void *p, size_t n)
+{
+    struct digest d;
+    uint8_t sum[SHA256_BYTES];
+    sha256_init(&d);
+    sha256_add(&d, p, n);
+    sha256_end(&d, sum);
+    digest_hex(to, sum, sizeof sum);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* SHA-256 (names of media files) and MD5 (digests of artifacts), without a library. Any thread. */
-#ifndef TARE_CLIENT_DIGEST_H
-#define TARE_CLIENT_DIGEST_H
+/* SHA-256 (FIPS 180-4; names of media files) and MD5 (RFC 1321; digests of artifacts), for the client library
+ * and for small things in the service, where libcrypto is not at hand. Any thread. */
+#ifndef TARE_BASE_DIGEST_H
+#define TARE_BASE_DIGEST_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -21,6 +22,9 @@ void sha256_end(struct digest *d, uint8_t to[SHA256_BYTES]);
 void md5_init(struct digest *d);
 void md5_add(struct digest *d, const void *p, size_t n);
 void md5_end(struct digest *d, uint8_t to[MD5_BYTES]);
+
+/* All of it at once, as lower-case hex and a NUL. */
+void sha256_hex(char to[2 * SHA256_BYTES + 1], const void *p, size_t n);
 
 /* Lower-case hex, NUL-terminated: 2 * n + 1 bytes. */
 void digest_hex(char *to, const uint8_t *bytes, size_t n);
