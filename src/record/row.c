@@ -234,6 +234,24 @@ struct item {
     struct wire_field typed; /* number 0: none */
 };
 
+/* Is it one of the typed values, encoded as such a value is? Anything else is a field that is not known. */
+static bool is_typed(const struct wire_field *f)
+{
+    switch (f->number) {
+    case ITEM_NONE:
+    case ITEM_BOOLEAN:
+    case ITEM_INTEGER:
+        return f->type == WIRE_VARINT;
+    case ITEM_NUMBER:
+        return f->type == WIRE_FIXED64;
+    case ITEM_TEXT:
+    case ITEM_JSON:
+        return f->type == WIRE_BYTES;
+    default:
+        return false;
+    }
+}
+
 static int read_item(struct str body, struct item *it)
 {
     struct wire_reader r = wire_open(body);
@@ -249,7 +267,7 @@ static int read_item(struct str body, struct item *it)
             it->first_label = f.bytes;
         else if (f.number == ITEM_VALUE_JSON && bytes)
             it->value_json = f.bytes;
-        else if (f.number >= ITEM_NONE && f.number <= ITEM_JSON)
+        else if (is_typed(&f))
             it->typed = f;
     }
     if (it->n_labels == 1)

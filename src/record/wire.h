@@ -21,7 +21,7 @@ struct wire_field {
     uint32_t number;
     enum wire_type type;
     uint64_t value;   /* of a varint or fixed field */
-    struct str bytes; /* of a WIRE_BYTES field; points into the message */
+    struct str bytes; /* of a WIRE_BYTES field; points into the message; else empty */
 };
 
 /* Position in a message: start with p = its first byte. */
@@ -63,6 +63,7 @@ static inline int wire_next(struct wire_reader *r, struct wire_field *f)
         return -1;
     f->number = (uint32_t)(tag >> 3);
     f->type = (enum wire_type)(tag & 7);
+    f->bytes = (struct str){0}; /* so that a field of an unexpected type has no bytes, not stale ones */
     size_t left = (size_t)(r->end - r->p);
     switch (f->type) {
     case WIRE_VARINT:
