@@ -70,7 +70,9 @@ def test_killed_at_a_random_moment(service, round_, tmp_path):
     path = check_complete(said)
     assert path.parent == pathlib.Path(said["dir"][0])  # surely dead: its file is gone on with
     if "no service" not in out:
-        assert not list((tmp_path / "tmp").iterdir())  # no socket, no port file
+        left = [f.name for f in (tmp_path / "tmp").iterdir()]
+        # no socket, no port file; what a helper of wandb-core's own leaves when that is killed is its affair
+        assert not [name for name in left if not name.startswith("wandb-symon-")]
 
 
 def test_stopped_service_is_given_up(tmp_path):
