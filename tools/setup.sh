@@ -7,6 +7,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 present() { # CHECK
     case $1 in
     pkg:*) command -v pkg-config >/dev/null 2>&1 && pkg-config --exists "${1#pkg:}" ;;
+    clang:*) command -v clang >/dev/null 2>&1 && [ -e "$(clang -print-resource-dir)/${1#clang:}" ] ;;
     py:*) python3 -c "import ${1#py:}" >/dev/null 2>&1 ;;
     /*) [ -e "$1" ] ;;
     *) command -v "$1" >/dev/null 2>&1 ;;
