@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/* The sender: a cursor on a run's journal that brings what it reads to one backend.
+ *
+ *   journal ─► cursor ─► sender ─┬─► upsert       the run itself, its config
+ *                                ├─► filestream   history, events, summary, console, end
+ *                                └─► files        run files (and later artifacts)
+ *
+ * The same for a run that is being logged (stream.c), one that is over and one that somebody else
+ * writes (sync.c). What it needs of the run it takes from the journal alone. Loop thread only.
+ * (peer: core/internal/stream/sender.go, runupserter, runsync) */
+#ifndef TARE_SERVICE_STREAM_SENDER_H
+#define TARE_SERVICE_STREAM_SENDER_H
+
+#include "base/err.h"
+#include "base/str.h"
+#include "service/upload/backend.h"
+#include "service/upload/file.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+struct sender;
+
+/* What becomes of records on the way: `tare sync`'s options. Strings NULL to leave as logged. */
+struct sender_changes {
+    const char *entity, *project, *run_id, *job_type;
+    const char *tags; /* replace, separated by '\n' */
+    bool keep_unfinished; /* do not end a run whose journal has no exit record */
+};
+
+struct sender_owner {
+    void *ctx;
+    /* The backend knows the run: `run` is its RunRecord as the client should see it (entity, project,
+     * display name, resumed, starting step, config, summary ...). Once; or run_failed instead, with
+     * ErrorInfo.code of the peer (communication 1, authentication 2, usage 3). */
+    void (*run_ready)(void *ctx, struct str run);
+    void (*run_failed)(void *ctx, int error_code, const char *message);
+    /* Everything in the journal up to `offset` is with the backend. */
+    void (*reached)(void *ctx, uint64_t offset);
+    void (*tell)(void *ctx, bool error, const char *text); /* for the person at the program */
+    /* The exit record was reached and everything is with the backend (`error` 0), or was given up:
+     * timed out, cancelled, refused. No further calls. */
+    void (*finished)(void *ctx, int error);
+};
+
+struct sender_options {
+    uv_loop_t *loop;
+    struct http *http;
+    struct str settings;    /* wandb_internal.Settings, borrowed for the sender's life */
+    const char *files_dir;  /* where the run's files lie */
+    const char *url, *key;  /* another backend than the settings'; NULL */
+    struct sender_changes changes;
+    bool is_sync;           /* a journal of the past: no heartbeats before it is being sent */
+};
+
+struct sender *sender_new(const struct sender_options *o, const struct sender_owner *owner, struct err *e);
+void sender_free(struct sender *s); /* cancels everything; no call follows */
+
+/* Where it reads: exactly one of the two, once. See cursor.h. */
+void sender_follow(struct sender *s, int fd);
+void sender_read(struct sender *s, const char *path, bool live);
+void sender_more(struct sender *s, uint64_t end, bool final);
+
+/* The program waits no longer than this for the end: then uploads are given up (mono ns). */
+void sender_bound_finish(struct sender *s, int64_t give_up_ns);
+void sender_abort(struct sender *s);
+
+bool sender_should_stop(const struct sender *s); /* stop_status */
+void sender_progress(const struct sender *s, struct files_progress *to);
+/* Append wandb_internal.OperationStats fields: what is under way, for `operations`, `sync_status`. */
+struct buf;
+void sender_operations(const struct sender *s, struct buf *to);
+/* Append wandb_internal.NetworkStatusResponse fields: answers that a person may want to know of. */
+void sender_network(struct sender *s, struct buf *to);
+
+#endif

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/* The file stream of one run to one backend: history, events, summary, console, which files are up,
+ * the end. What is added is gathered and sent at most every transmit interval, one request at a
+ * time, each line at its number (offset), so that a request may be repeated. Loop thread only.
+ *
+ * (peer: core/internal/filestream) */
+#ifndef TARE_SERVICE_UPLOAD_FILESTREAM_H
+#define TARE_SERVICE_UPLOAD_FILESTREAM_H
+
+#include "base/buf.h"
+#include "base/str.h"
+#include "service/upload/backend.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct filestream;
+
+struct filestream_offsets { /* lines that the backend has already */
+    uint64_t history, events, console;
+};
+
+struct filestream_owner {
+    void *ctx;
+    /* There is room again after filestream_is_full. */
+    void (*drained)(void *ctx);
+    /* Everything up to filestream_mark(f, mark) is acknowledged. */
+    void (*reached)(void *ctx, uint64_t mark);
+    /* A message for the person at the program; `error` or warning. */
+    void (*tell)(void *ctx, bool error, const char *text);
+    /* After filestream_finish: all is acknowledged, or it was given up (`error` < 0, said to
+     * `tell` already). No further calls. */
+    void (*finished)(void *ctx, int error);
+};
+
+struct filestream *filestream_new(struct backend *b, struct str settings, uv_loop_t *loop,
+                                  const struct filestream_owner *owner);
+void filestream_free(struct filestream *f); /* cancels what is under way */
+
+/* The run is known to the backend: begin to send. Updates may be added before. */
+void filestream_start(struct filestream *f, const char *entity, const char *project,
+                      const char *run_id, const struct filestream_offsets *from);
+
+/* One JSON object without newline; the bytes are copied. Lines over the limit are left out, said to
+ * the person at most once a minute. */
+void filestream_history(struct filestream *f, struct str line);
+void filestream_event(struct filestream *f, struct str line);
+/* The summary as a whole, a JSON object: the last one before a request counts. */
+void filestream_summary(struct filestream *f, struct str json);
+/* Console line `number` (from 0 in this process) now reads so; it may be given again. */
+void filestream_console(struct filestream *f, uint64_t number, struct str line);
+void filestream_uploaded(struct filestream *f, const char *path); /* a run file is up */
+void filestream_preempting(struct filestream *f);
+/* Note a place in what was added; see `reached`. Marks grow. */
+void filestream_mark(struct filestream *f, uint64_t mark);
+
+/* Much waits: do not add more before `drained`. */
+bool filestream_is_full(const struct filestream *f);
+/* The backend asked for the run to be stopped. */
+bool filestream_is_stopped(const struct filestream *f);
+
+/* Send the rest; with `complete`, say that the run ended with `exit_code`. */
+void filestream_finish(struct filestream *f, bool complete, int32_t exit_code);
+/* Stop trying: `finished` follows soon, with TARE_ECANCELLED if something remains. */
+void filestream_abort(struct filestream *f);
+
+#endif
