@@ -25,18 +25,26 @@ struct cursor_owner {
     void (*gap)(void *ctx, const struct journal_gap *gap); /* what could not be read; may be NULL */
     void (*at_end)(void *ctx); /* all that there is has been given; of a live journal: for now */
     void (*failed)(void *ctx, int error, const char *why); /* the file cannot be read (any more) */
+    /* For cursor_follow: the writer's descriptor, -1 while it is parked; may be NULL. */
+    int (*writer_fd)(void *ctx);
 };
 
 /* Read `path` from the offset `from` (0 for the start). Nothing is given before cursor_go. */
 struct cursor *cursor_new(uv_loop_t *loop, const char *path, uint64_t from, bool live,
                           const struct cursor_owner *owner);
-/* The same on the open descriptor of a journal being written, up to what cursor_more allows. */
-struct cursor *cursor_new_fd(uv_loop_t *loop, int fd, uint64_t from, const struct cursor_owner *owner);
+/* The same for a journal that this process writes, up to what cursor_more allows. `path` is opened
+ * when there is something to read and closed when all is read; where that fails, or is NULL (a
+ * memory file), the writer's descriptor is duplicated for the time. */
+struct cursor *cursor_follow(uv_loop_t *loop, const char *path, uint64_t from,
+                             const struct cursor_owner *owner);
 void cursor_free(struct cursor *c); /* no call follows */
 
 void cursor_go(struct cursor *c);
-/* The journal holds whole records up to `end`; `final`: it will not grow any more. */
+/* The journal holds whole records up to `end`; `final`: it will not grow any more. What came is
+ * read when it is much, or CURSOR_GATHER_MS later. */
 void cursor_more(struct cursor *c, uint64_t end, bool final);
+/* Someone waits: read on now, and at once whatever comes in the next second. */
+void cursor_hurry(struct cursor *c);
 uint64_t cursor_offset(const struct cursor *c); /* behind the last record given */
 
 #endif

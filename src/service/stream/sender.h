@@ -42,6 +42,8 @@ struct sender_owner {
     /* The exit record was reached and everything is with the backend (`error` 0), or was given up:
      * timed out, cancelled, refused. No further calls. */
     void (*finished)(void *ctx, int error);
+    /* For sender_follow: the descriptor the journal is written by, -1 while it is parked. */
+    int (*writer_fd)(void *ctx);
 };
 
 struct sender_options {
@@ -57,10 +59,13 @@ struct sender_options {
 struct sender *sender_new(const struct sender_options *o, const struct sender_owner *owner, struct err *e);
 void sender_free(struct sender *s); /* cancels everything; no call follows */
 
-/* Where it reads: exactly one of the two, once. See cursor.h. */
-void sender_follow(struct sender *s, int fd);
+/* Where it reads: exactly one of the two, once. See cursor.h. `path` of sender_follow is NULL for a
+ * memory file. */
+void sender_follow(struct sender *s, const char *path);
 void sender_read(struct sender *s, const char *path, bool live);
-void sender_more(struct sender *s, uint64_t end, bool final);
+void sender_more(struct sender *s, uint64_t end, bool final); /* of sender_follow's journal */
+void sender_hurry(struct sender *s); /* someone waits for what the journal has now */
+uint64_t sender_offset(const struct sender *s); /* what lies before it is not read again */
 
 /* The program waits no longer than this for the end: then uploads are given up (mono ns). */
 void sender_bound_finish(struct sender *s, int64_t give_up_ns);
