@@ -28,6 +28,7 @@ void backend_close(struct backend *b);
 
 const char *backend_url(const struct backend *b); /* without a slash at the end */
 const char *backend_app_url(const struct backend *b); /* where people look: for links */
+struct http *backend_http(struct backend *b); /* to send with */
 struct http_route *backend_route(struct backend *b);
 
 /* The headers of a request of that use to `url` ("Name: value\n..."): extra headers of the settings

@@ -8,6 +8,7 @@
 #ifndef TARE_SERVICE_UPLOAD_FILE_H
 #define TARE_SERVICE_UPLOAD_FILE_H
 
+#include "base/buf.h"
 #include "base/str.h"
 #include "service/upload/backend.h"
 
@@ -34,17 +35,21 @@ struct files_progress {
 
 struct files *files_new(struct backend *b, struct str settings, uv_loop_t *loop, const char *files_dir,
                         const struct files_owner *owner);
+/* Cancels what is under way; no call follows. */
 void files_free(struct files *f);
 
 /* The run is known to the backend. */
 void files_start(struct files *f, const char *entity, const char *project, const char *run_id);
 
-/* `path` may be a glob, as in a FilesRecord. */
+/* `path` is literal, as in a FilesRecord: globs are expanded by the client (so the peer). */
 void files_add(struct files *f, struct str path, enum file_policy policy, enum file_kind kind);
 /* Write `bytes` to `path` in the files folder, then upload it now. */
 void files_put(struct files *f, const char *path, struct str bytes, enum file_kind kind);
 
 void files_progress(const struct files *f, struct files_progress *to);
+/* Append at most `room` uploads under way as elements of OperationStats.operations (whole fields);
+ * returns how many are under way in all. (peer: "uploading media/a.png", "1.0MB/5.0MB") */
+int files_operations(const struct files *f, struct buf *to, int room);
 
 /* No more files come: upload what has the policies end and live, wait for all. */
 void files_finish(struct files *f);
