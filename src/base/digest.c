@@ -212,3 +212,28 @@ void sha256_hex(char to[2 * SHA256_BYTES + 1], const void *p, size_t n)
     sha256_end(&d, sum);
     digest_hex(to, sum, sizeof sum);
 }
+
+void hmac_sha256(uint8_t to[SHA256_BYTES], const void *key, size_t key_n, const void *p, size_t n)
+{
+    struct digest d;
+    uint8_t block[DIGEST_BLOCK] = {0};
+    if (key_n > DIGEST_BLOCK) {
+        sha256_init(&d);
+        sha256_add(&d, key, key_n);
+        sha256_end(&d, block);
+    } else if (key_n) {
+        memcpy(block, key, key_n);
+    }
+    for (int i = 0; i < DIGEST_BLOCK; i++)
+        block[i] ^= 0x36;
+    sha256_init(&d);
+    sha256_add(&d, block, sizeof block);
+    sha256_add(&d, p, n);
+    sha256_end(&d, to);
+    for (int i = 0; i < DIGEST_BLOCK; i++)
+        block[i] ^= 0x36 ^ 0x5c;
+    sha256_init(&d);
+    sha256_add(&d, block, sizeof block);
+    sha256_add(&d, to, SHA256_BYTES);
+    sha256_end(&d, to);
+}

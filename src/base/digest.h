@@ -26,6 +26,9 @@ void md5_end(struct digest *d, uint8_t to[MD5_BYTES]);
 /* All of it at once, as lower-case hex and a NUL. */
 void sha256_hex(char to[2 * SHA256_BYTES + 1], const void *p, size_t n);
 
+/* HMAC-SHA256 (RFC 2104). */
+void hmac_sha256(uint8_t to[SHA256_BYTES], const void *key, size_t key_n, const void *p, size_t n);
+
 /* Lower-case hex, NUL-terminated: 2 * n + 1 bytes. */
 void digest_hex(char *to, const uint8_t *bytes, size_t n);
 /* Base64 with padding, NUL-terminated: (n + 2) / 3 * 4 + 1 bytes. */

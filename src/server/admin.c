@@ -5,6 +5,7 @@
 #include "server/lifecycle.h"
 #include "server/store/db.h"
 #include "server/store/retention.h"
+#include "server/webhook/webhook.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +18,7 @@ enum { DONE = 0, FAILED = 1, USAGE = 2, MAX_WORDS = 4 };
 struct call {
     const char *words[MAX_WORDS];
     int n_words;
-    const char *key, *organization;
+    const char *key, *organization, *entity, *project, *secret;
     bool admin;
     struct server_options options;
 };
@@ -32,7 +33,10 @@ const char admin_help[] =
     "       tare server org member NAME USER admin|member|viewer [--dir DIR]\n"
     "       tare server org remove NAME [--dir DIR]\n"
     "       tare server retention set ENTITY/PROJECT DAYS [--dir DIR]   0: keep ended runs for ever\n"
-    "       tare server retention list [--dir DIR]\n";
+    "       tare server retention list [--dir DIR]\n"
+    "       tare server webhook add URL [--entity E | --project E/P] [--secret S] [--dir DIR]   where alerts go\n"
+    "       tare server webhook list [--dir DIR]\n"
+    "       tare server webhook remove ID [--dir DIR]\n";
 
 static int usage(void)
 {
@@ -63,6 +67,12 @@ static int parse(int argc, char **argv, struct call *call, struct err *e)
             call->key = value;
         } else if ((value = value_of(argv, argc, &i, "--org"))) {
             call->organization = value;
+        } else if ((value = value_of(argv, argc, &i, "--entity"))) {
+            call->entity = value;
+        } else if ((value = value_of(argv, argc, &i, "--project"))) {
+            call->project = value;
+        } else if ((value = value_of(argv, argc, &i, "--secret"))) {
+            call->secret = value;
         } else if (argv[i][0] == '-' && n_left < 14) {
             left[n_left++] = argv[i];
             if (!strchr(argv[i], '=') && i + 1 < argc)
@@ -193,6 +203,69 @@ static int list_retention(struct db *db, struct call *call, struct err *e)
     return rc;
 }
 
+/* The secret is printed if it is new; nothing shows it again. */
+static int add_webhook(struct db *db, struct call *call, struct err *e)
+{
+    char made[WEBHOOK_SECRET], entity[256];
+    struct webhook_add w = {.url = call->words[1], .entity = call->entity, .secret = call->secret};
+    const char *slash = call->project ? strchr(call->project, '/') : NULL;
+    if (call->project && (call->entity || !slash || (size_t)(slash - call->project) >= sizeof entity))
+        return err_set(e, TARE_EINVAL, "--project wants ENTITY/PROJECT, and no --entity beside it");
+    if (slash) {
+        snprintf(entity, sizeof entity, "%.*s", (int)(slash - call->project), call->project);
+        w.entity = entity;
+        w.project = slash + 1;
+    }
+    if (!w.secret) {
+        webhook_new_secret(made);
+        w.secret = made;
+    }
+    int rc = db_write(db, webhook_add_job, &w, e);
+    if (rc < 0)
+        return rc;
+    fprintf(stderr, "tare server: made webhook %lld%s\n", (long long)w.id,
+            call->secret ? "" : "; its secret, which is not shown again:");
+    if (!call->secret)
+        puts(made);
+    return 0;
+}
+
+static int list_webhooks(struct db *db, struct call *call, struct err *e)
+{
+    AUTO_ROWS struct db_rows *rows = NULL;
+    struct db_conn *c;
+    (void)call;
+    int rc = db_read_begin(db, &c, e);
+    if (rc)
+        return rc;
+    rc = db_query(c, e, &rows,
+                  "SELECT w.id, COALESCE(en.name, '*'), COALESCE(p.name, '*'), w.url,"
+                  " (SELECT count(*) FROM webhook_deliveries d WHERE d.webhook_id = w.id AND d.done_at IS NULL),"
+                  " (SELECT d.error FROM webhook_deliveries d WHERE d.webhook_id = w.id AND d.tries > 0"
+                  "  ORDER BY d.id DESC LIMIT 1)"
+                  " FROM webhooks w LEFT JOIN entities en ON en.id = w.entity_id"
+                  " LEFT JOIN projects p ON p.id = w.project_id ORDER BY w.id",
+                  DB_NONE);
+    while (rc >= 0 && (rc = db_next(rows, e)) == 1) {
+        const char *error = db_text(rows, 5);
+        printf("%lld  %s/%s  %s  %lld waiting%s%s\n", (long long)db_int(rows, 0), db_text(rows, 1), db_text(rows, 2),
+               db_text(rows, 3), (long long)db_int(rows, 4), error ? "  last error: " : "", error ? error : "");
+    }
+    db_rows_end(rows);
+    rows = NULL;
+    db_read_end(c);
+    return rc;
+}
+
+static int remove_webhook(struct db *db, struct call *call, struct err *e)
+{
+    char *end;
+    int64_t id = strtoll(call->words[1], &end, 10);
+    if (*end || end == call->words[1])
+        return err_set(e, TARE_EINVAL, "a webhook's number is wanted: see tare server webhook list");
+    return db_write(db, webhook_remove_job, &id, e);
+}
+
 static const struct command {
     const char *noun, *verb;
     int n_words;
@@ -202,6 +275,7 @@ static const struct command {
     {"team", "add", 3, team_add},     {"team", "member", 4, team_member}, {"org", "add", 3, organization},
     {"org", "member", 4, organization}, {"org", "remove", 2, organization},
     {"retention", "set", 3, set_retention}, {"retention", "list", 1, list_retention},
+    {"webhook", "add", 2, add_webhook}, {"webhook", "list", 1, list_webhooks}, {"webhook", "remove", 2, remove_webhook},
 };
 
 bool admin_knows(const char *noun)

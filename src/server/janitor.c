@@ -8,6 +8,7 @@
 #include "server/request.h"
 #include "server/store/history.h"
 #include "server/store/retention.h"
+#include "server/webhook/webhook.h"
 
 #include <pthread.h>
 #include <time.h>
@@ -71,6 +72,12 @@ static int collect_files(struct server *s, struct err *e)
     return artifact_collect(s->db, s->blobs, now_us(), NULL, e);
 }
 
+/* Alerts that are on their way to webhooks. */
+static int send_alerts(struct server *s, struct err *e)
+{
+    return webhook_sender_look(s->webhooks, e);
+}
+
 /* In seconds; a task that fails is tried again at its next turn. */
 static const struct task {
     const char *name;
@@ -80,6 +87,7 @@ static const struct task {
     {"marking crashed runs", 30, mark_crashed},
     {"merging histories", 5, merge_histories},
     {"giving space back", 10, give_space_back},
+    {"sending alerts", 1, send_alerts},
     {"watching the quota", 3, quota_watch},
     {"emptying deleted runs", 10, empty_runs},
     {"collecting files", 600, collect_files},

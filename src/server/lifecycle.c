@@ -14,7 +14,9 @@
 #include "server/janitor.h"
 #include "server/metrics.h"
 #include "server/quota.h"
+#include "server/remote/remote.h"
 #include "server/routes.h"
+#include "server/webhook/webhook.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -200,6 +202,7 @@ static int open_all(struct server *s, char **new_key, struct err *e)
     s->auth = auth_new(s->db);
     s->documents = gql_cache_new(&tare_schema);
     s->metrics = metrics_new();
+    s->webhooks = webhook_sender_new(s->db);
     if (!s->options.no_access_log) {
         AUTO_FREE char *path = path_join(s->options.dir, "access.log");
         if (!(s->access_log = access_log_open(path, e)))
@@ -235,12 +238,14 @@ void server_close(struct server *s, int grace_ms)
     s->http_was_open = s->http != NULL;
     janitor_close(s->janitor);
     http_close(s->http, grace_ms);
+    webhook_sender_free(s->webhooks);
     access_log_close(s->access_log);
     metrics_free(s->metrics);
     gql_cache_free(s->documents);
     auth_free(s->auth);
     blobs_close(s->blobs);
     db_close(s->db);
+    remote_close();
     if (s->http_was_open) {
         AUTO_FREE char *path = path_join(s->options.dir, "address");
         unlink(path);

@@ -21,6 +21,7 @@ struct server {
     struct access_log *access_log;
     struct http_server *http;
     bool http_was_open; /* at the end: DIR/address is ours to remove */
+    struct webhook_sender *webhooks;
     struct janitor *janitor;
     int64_t started_ns; /* clock_mono_ns */
 };
