@@ -26,7 +26,7 @@
 #include <unistd.h>
 #include <utlist.h>
 
-enum { EXIT_OK = 0, EXIT_ERROR = 1, EXIT_SIGNAL = 128, PARENT_LOOK_MS = 1000, WORKERS = 8 };
+enum { EXIT_OK = 0, EXIT_ERROR = 1, EXIT_SIGNAL = 128, PARENT_LOOK_MS = 1000 };
 
 /* -- signals ----------------------------------------------------------------------------------- */
 
@@ -279,7 +279,6 @@ static char read_buffer[READ_BUFFER_BYTES];
 
 int service_open(struct service *s, const struct options *o, struct err *e)
 {
-    worker_threads(WORKERS);
     s->options = *o;
     s->read_buffer = read_buffer;
     int rc = uv_loop_init(&s->loop);

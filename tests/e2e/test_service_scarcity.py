@@ -237,7 +237,7 @@ def test_many_runs_at_once_on_many_connections(tmp_path):
 
 @pytest.mark.skipif(MANY > 1, reason="sanitizers want to be loaded first")
 def test_a_file_system_that_hangs_stalls_its_own_runs_alone(tmp_path):
-    """Three runs on a hanging file system: their clients' writes stop once much waits (nothing is
+    """Twenty runs on a hanging file system, more than there are workers at other times: their clients' writes stop once much waits (nothing is
     dropped), the run on the other disk goes on as ever, and later all is there."""
     library, flag = tmp_path / "stall.so", tmp_path / "hanging"
     subprocess.run(["cc", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", str(library),
@@ -246,11 +246,11 @@ def test_a_file_system_that_hangs_stalls_its_own_runs_alone(tmp_path):
     stalled.mkdir()
     env = {"LD_PRELOAD": str(library), "TARE_STALL": str(flag)}
     with Service(tmp_path, env=env) as s:
-        slow = [(s.connect(), Run(stalled, f"s{i}")) for i in range(3)]
+        slow = [(s.connect(), Run(stalled, f"s{i}")) for i in range(20)]
         for c, run in slow:
             start_run(c, run)
         flag.touch()
-        count = 300  # of 100 kB each: more than may wait
+        count = 80  # of 100 kB each: more than may wait
 
         def log(c, run):
             for i in range(count):
@@ -260,7 +260,7 @@ def test_a_file_system_that_hangs_stalls_its_own_runs_alone(tmp_path):
         [t.start() for t in threads]
         time.sleep(1.5)
         assert all(t.is_alive() for t in threads)
-        assert rss_bytes(s.pid) < 64 << 20
+        assert rss_bytes(s.pid) < 112 << 20  # 48 MiB may wait, in buffers that double; 160 MB come
         c, run = s.connect(), Run(tmp_path, "quick")
         t = time.monotonic()
         start_run(c, run)

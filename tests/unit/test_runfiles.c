@@ -176,6 +176,20 @@ static void test_probe_keeps_two_records_and_writes_the_file(void **state)
     assert_non_null(strstr(buf_z(&got), "\"cpu_count\": "));
 }
 
+/* As the peer: the sync makes the file of the two records. */
+static void test_offline_leaves_no_metadata_file(void **state)
+{
+    struct fixture *f = *state;
+    set_flag(f, 30, true);
+    start(f);
+    runfiles_probe(f->r, f->now);
+    run_jobs(f);
+    assert_int_equal(f->n_kept, 2);
+    char path[256];
+    snprintf(path, sizeof path, "%s/wandb-metadata.json", f->files);
+    assert_int_not_equal(access(path, F_OK), 0);
+}
+
 static void test_machine_info_can_be_switched_off(void **state)
 {
     struct fixture *f = *state;
@@ -292,6 +306,7 @@ int main(void)
         T(packages_become_requirements),
         T(only_the_primary_writes),
         T(probe_keeps_two_records_and_writes_the_file),
+        T(offline_leaves_no_metadata_file),
         T(machine_info_can_be_switched_off),
         T(code_is_saved_where_asked),
         T(code_path_may_not_leave_the_folder),

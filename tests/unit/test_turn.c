@@ -2,9 +2,6 @@
 #include "tests/unit/unit.h"
 
 #include "loop/turn.h"
-#include "loop/worker.h"
-
-#include <unistd.h>
 
 static uv_loop_t loop;
 static struct turn turn;
@@ -77,51 +74,12 @@ static void test_a_task_may_remove_another_even_the_last(void **state)
     assert_int_equal(last.runs, 0);
 }
 
-/* -- and the worker, which needs the same loop -- */
-
-struct doubled {
-    struct work work;
-    int value, done;
-};
-
-static void on_work(struct work *w)
-{
-    struct doubled *d = (struct doubled *)w;
-    usleep(1000);
-    d->value *= 2;
-}
-
-static void on_done(struct work *w)
-{
-    struct doubled *d = (struct doubled *)w;
-    d->done++;
-    if (d->done < 3)
-        work_start(&loop, w); /* it may be started again from here */
-}
-
-static void test_work_comes_back_to_the_loop(void **state)
-{
-    struct doubled d[8] = {{{0}}};
-    for (int i = 0; i < 8; i++) {
-        d[i] = (struct doubled){.work = {.run = on_work, .done = on_done}, .value = i + 1};
-        work_start(&loop, &d[i].work);
-        assert_int_equal(d[i].done, 0);
-    }
-    uv_run(&loop, UV_RUN_DEFAULT);
-    for (int i = 0; i < 8; i++) {
-        assert_int_equal(d[i].done, 3);
-        assert_int_equal(d[i].value, (i + 1) * 8);
-        assert_false(d[i].work.busy);
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_added_twice_runs_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_a_task_adds_runs_in_the_next_turn, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_task_may_remove_another_even_the_last, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_work_comes_back_to_the_loop, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

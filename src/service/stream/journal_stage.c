@@ -96,23 +96,24 @@ static int open_file(struct journal_stage *j)
     return rc;
 }
 
-static void remember_file(struct journal_stage *j)
+static int run_open(struct journal_stage *j)
+{
+    int rc = j->settings->skip_journal ? open_memory(j) : open_file(j);
+    if (rc)
+        return rc;
+    notes_leave(j->settings, j->diag_path);
+    return 0;
+}
+
+static void park(struct journal_stage *j)
 {
     struct stat st;
     if (os->fstat(j->writer.fd, &st) == 0) {
         j->dev = st.st_dev;
         j->ino = st.st_ino;
     }
-}
-
-static int run_open(struct journal_stage *j)
-{
-    int rc = j->settings->skip_journal ? open_memory(j) : open_file(j);
-    if (rc)
-        return rc;
-    remember_file(j);
-    notes_leave(j->settings, j->diag_path);
-    return 0;
+    os->close(j->writer.fd);
+    j->writer.fd = -1;
 }
 
 /* Open a parked file again, and only if it is still the same. */
@@ -150,10 +151,7 @@ static void on_run(struct work *w)
         if (j->settings->skip_journal && j->writer.size > MEMORY_TAIL_BYTES)
             platform_forget(j->writer.fd, j->writer.size - MEMORY_TAIL_BYTES);
         break;
-    case OP_PARK:
-        os->close(j->writer.fd);
-        j->writer.fd = -1;
-        break;
+    case OP_PARK: park(j); break;
     case OP_CLOSE: j->rc = j->writer.fd < 0 ? 0 : journal_writer_close(&j->writer); break;
     }
 }

@@ -23,6 +23,7 @@
 /* Of Settings. */
 enum {
     SET_DISABLE_META = 7,
+    SET_OFFLINE = 30,
     SET_CONSOLE = 60,
     SET_DISABLE_GIT = 63,
     SET_GIT_ROOT = 75,
@@ -260,10 +261,13 @@ void runfiles_packages(struct runfiles *r, struct str request)
 
 /* ---- wandb-metadata.json ---- */
 
-/* `in` is the settings, `also_in` the record of the program. */
+/* `in` is the settings, `also_in` the record of the program. Offline the file is left to the sync,
+ * as the peer does: it is made of the two records, and an inode costs more than all else here. */
 static void make_host_record(struct file_job *job)
 {
     machine_put_host(&job->record, buf_str(&job->in), job->writer_id);
+    if (setting_wire_bool(buf_str(&job->in), SET_OFFLINE))
+        return;
     AUTO_BUF both = {0}, json = {0};
     buf_put_str(&both, buf_str(&job->also_in));
     buf_put_str(&both, buf_str(&job->record));
