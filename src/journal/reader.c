@@ -61,12 +61,15 @@ static void drop_window(struct journal_reader *r)
 /* Read the file from `at` into the window, as much as there is room for. */
 static int fill_window(struct journal_reader *r, uint64_t at)
 {
-    if (!r->window && !(r->window = mem_alloc(WINDOW_BYTES)))
+    if (!r->window && !(r->window = mem_alloc(r->window_bytes)))
         return TARE_ENOMEM;
     drop_window(r);
     r->window_at = at;
-    while (r->window_len < WINDOW_BYTES) {
-        ssize_t n = os->pread(r->fd, r->window + r->window_len, WINDOW_BYTES - r->window_len,
+    uint64_t left = r->limit > at ? r->limit - at : 0;
+    size_t want = left < r->window_bytes ? (size_t)left : r->window_bytes;
+    r->window_is_last = want < r->window_bytes;
+    while (r->window_len < want) {
+        ssize_t n = os->pread(r->fd, r->window + r->window_len, want - r->window_len,
                               (off_t)(at + r->window_len));
         if (n < 0) {
             drop_window(r);
@@ -393,6 +396,8 @@ void journal_reader_init_fd(struct journal_reader *r, int fd_take)
     *r = (struct journal_reader){
         .fd = fd_take,
         .record_max = JOURNAL_RECORD_MAX_DEFAULT,
+        .limit = UINT64_MAX,
+        .window_bytes = WINDOW_BYTES,
         .version = -1,
     };
 }
@@ -429,6 +434,15 @@ void journal_reader_close(struct journal_reader *r)
     mem_free(r->window);
     r->window = NULL;
     r->window_len = 0;
+}
+
+void journal_reader_rest(struct journal_reader *r)
+{
+    drop_window(r);
+    mem_free(r->window);
+    r->window = NULL;
+    if (!r->assembling && !r->held)
+        buf_fini(&r->record);
 }
 
 void journal_reader_seek(struct journal_reader *r, uint64_t offset)

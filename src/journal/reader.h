@@ -30,6 +30,8 @@ struct journal_reader {
     struct str memory;   /* the file's bytes when fd is -1; borrowed */
     bool live;           /* the file may grow: wait at its end instead of judging it */
     uint64_t record_max; /* longer records are skipped, as a gap */
+    uint64_t limit;      /* of an open file: as if it ended here */
+    uint32_t window_bytes; /* how much is read at a time; 64 KiB at least */
 
     uint64_t n_records, record_bytes; /* read so far */
     uint64_t n_gaps, gap_bytes;
@@ -86,6 +88,9 @@ int journal_reader_next(struct journal_reader *r, struct journal_item *to);
 
 /* Go on with the record that starts at `offset`, as an item or a writer told it. */
 void journal_reader_seek(struct journal_reader *r, uint64_t offset);
+
+/* Free what is not needed until the next call; at the end of a live file. */
+void journal_reader_rest(struct journal_reader *r);
 
 /* Where the next record is looked for; after a RECORD, the end of that record. */
 static inline uint64_t journal_reader_offset(const struct journal_reader *r)

@@ -33,6 +33,14 @@
 #define JOURNAL_RETRY_MS 1000                       /* between tries while the disk refuses */
 #define JOURNAL_END_TRIES 3                         /* when the run or the service ends */
 
+/* -- what is brought to a backend ---------------------------------------------------------- */
+
+#define CURSOR_BATCH_BYTES (64 * 1024)              /* records are given in slices of so much */
+#define CURSOR_WINDOW_BYTES (96 * 1024)             /* what a cursor reads of a file at a time */
+#define CURSOR_GATHER_MS 100                        /* new records wait so long for others */
+#define CURSOR_HURRY_MS 1000                        /* no such wait so long after someone asks */
+#define CURSOR_LOOK_MS 1000                         /* between looks at another's journal, as the peer */
+
 /* -- file descriptors --------------------------------------------------------------------- */
 
 #define SPARE_FDS 2                                 /* held back to tell a client there are none */
