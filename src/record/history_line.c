@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: MIT */
+#include "record/history_line.h"
+
+#include "base/alloc.h"
+#include "base/err.h"
+#include "base/json.h"
+#include "base/number.h"
+#include "record/wire.h"
+
+#include <stdlib.h>
+
+enum { HISTORY_ITEM = 1, ITEM_KEY = 1, ITEM_NESTED = 2, ITEM_VALUE_JSON = 16 };
+enum { MAX_LABELS = 128 };
+
+void history_line_init(struct history_line *h, int64_t starting_step, uint64_t seed)
+{
+    *h = (struct history_line){.next_step = starting_step};
+    summary_init(&h->keys, seed);
+    row_init(&h->row, &h->keys, ROW_JSON);
+}
+
+void history_line_fini(struct history_line *h)
+{
+    row_fini(&h->row);
+    summary_fini(&h->keys);
+    mem_free(h->order);
+    *h = (struct history_line){0};
+}
+
+/* -- steps ----------------------------------------------------------------------------------- */
+
+/* A whole number that was logged counts if it is not behind; else the next one is taken. */
+static int64_t take_step(struct history_line *h, struct str logged)
+{
+    int64_t step = h->next_step, v;
+    if (logged.n && number_parse_i64(logged.p, logged.n, &v) == logged.n && v >= step)
+        step = v;
+    if (step < INT64_MAX)
+        h->next_step = step + 1;
+    return step;
+}
+
+static void put_step(struct buf *to, int64_t step, bool first)
+{
+    buf_puts(to, first ? "\"_step\":" : ",\"_step\":");
+    json_put_i64(to, step);
+    buf_putc(to, '}');
+}
+
+/* -- rows of plain keys ------------------------------------------------------------------------ */
+
+static bool is_digits(struct str s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        if ((c < '0' || c > '9') && c != '.' && c != '-' && c != 'e' && c != '+')
+            return false;
+    }
+    return s.n > 0;
+}
+
+/* Whether `text` can stand in the line as it is: no object, one JSON value, no line breaks. */
+static bool is_plain_value(struct str text)
+{
+    double v;
+    if (is_digits(text))
+        return number_parse_double(text.p, text.n, &v) == text.n;
+    if (!text.n || *text.p == '{' || memchr(text.p, '\n', text.n) || memchr(text.p, '\r', text.n))
+        return false;
+    return *text.p != ' ' && *text.p != '\t' && json_valid(text);
+}
+
+/* A key and a value_json, nothing else. */
+static bool read_plain(struct str item, struct str *key, struct str *value)
+{
+    struct wire_reader r = wire_open(item);
+    struct wire_field f;
+    *key = *value = (struct str){0};
+    int rc;
+    while ((rc = wire_next(&r, &f)) == 1) {
+        if (f.number == ITEM_KEY && f.type == WIRE_BYTES)
+            *key = f.bytes;
+        else if (f.number == ITEM_NESTED && f.type == WIRE_BYTES && !key->n)
+            *key = f.bytes;
+        else if (f.number == ITEM_VALUE_JSON && f.type == WIRE_BYTES)
+            *value = f.bytes;
+        else
+            return false;
+    }
+    return rc == 0 && key->n;
+}
+
+/* False if something in the row is not that simple. */
+static bool put_plain(struct str record, struct buf *to, struct str *step)
+{
+    struct wire_reader r = wire_open(record);
+    struct wire_field f;
+    char lead = '{';
+    int rc;
+    while ((rc = wire_next(&r, &f)) == 1) {
+        struct str key, value;
+        if (f.number != HISTORY_ITEM || f.type != WIRE_BYTES)
+            continue;
+        if (!read_plain(f.bytes, &key, &value) || !is_plain_value(value))
+            return false;
+        if (str_eq(key, STR("_step"))) {
+            *step = value;
+            continue;
+        }
+        buf_putc(to, lead);
+        json_put_string(to, key);
+        buf_putc(to, ':');
+        buf_append(to, value.p, value.n);
+        lead = ',';
+    }
+    if (lead == '{')
+        buf_putc(to, '{');
+    return rc == 0;
+}
+
+/* -- rows of nested keys ----------------------------------------------------------------------- */
+
+static struct str path_of(const struct row *row, uint32_t entry)
+{
+    const struct summary_slot *s = &row->summary->slots[row->at[entry].slot];
+    return str_make(s->path, s->path_len);
+}
+
+static int by_path(const void *a, const void *b, void *row)
+{
+    return str_cmp(path_of(row, *(const uint32_t *)a), path_of(row, *(const uint32_t *)b));
+}
+
+static uint32_t split(struct str path, struct str labels[MAX_LABELS])
+{
+    const char *at = path.p, *end = path.p + path.n;
+    uint32_t n = 0;
+    while (n < MAX_LABELS && summary_next_label(&at, end, &labels[n]))
+        n++;
+    return n;
+}
+
+/* The value without line breaks: white space between its tokens. */
+static void put_value(struct buf *to, struct str text)
+{
+    size_t at = to->len;
+    if (buf_append(to, text.p, text.n))
+        return;
+    for (; at < to->len; at++)
+        if (to->data[at] == '\n' || to->data[at] == '\r')
+            to->data[at] = ' ';
+}
+
+/* Entries in the order of their paths, so that those of one object stand together. */
+static void put_sorted(const struct history_line *h, uint32_t n, struct buf *to)
+{
+    struct str open[MAX_LABELS], labels[MAX_LABELS];
+    uint32_t depth = 0; /* objects open inside the row's own */
+    bool first = true;
+    buf_putc(to, '{');
+    for (uint32_t i = 0; i < n; i++) {
+        const struct row_entry *e = &h->row.at[h->order[i]];
+        uint32_t n_labels = split(path_of(&h->row, h->order[i]), labels), same = 0;
+        while (same < depth && same + 1 < n_labels && str_eq(open[same], labels[same]))
+            same++;
+        for (; depth > same; depth--)
+            buf_putc(to, '}');
+        if (!first)
+            buf_putc(to, ',');
+        for (; depth + 1 < n_labels; depth++) {
+            open[depth] = labels[depth];
+            json_put_string(to, labels[depth]);
+            buf_puts(to, ":{");
+        }
+        json_put_string(to, labels[n_labels - 1]);
+        buf_putc(to, ':');
+        put_value(to, str_make(e->text, e->text_len));
+        first = false;
+    }
+    for (; depth; depth--)
+        buf_putc(to, '}');
+}
+
+static uint32_t sort_entries(struct history_line *h)
+{
+    struct row *row = &h->row;
+    uint32_t n = 0, step = summary_slot_z(&h->keys, "_step");
+    bool sorted = true;
+    if (row->n > h->cap) {
+        h->cap = row->n;
+        h->order = xmem_realloc(h->order, h->cap * sizeof *h->order);
+    }
+    for (uint32_t i = 0; i < row->n; i++) {
+        if (row->at[i].slot == SUMMARY_NO_SLOT || row->at[i].slot == step)
+            continue;
+        h->order[n++] = i;
+        sorted = sorted && (n < 2 || by_path(&h->order[n - 2], &h->order[n - 1], row) < 0);
+    }
+    if (!sorted)
+        qsort_r(h->order, n, sizeof *h->order, by_path, row);
+    return n;
+}
+
+static struct str step_text(struct history_line *h)
+{
+    const struct row_entry *e = row_find(&h->row, summary_slot_z(&h->keys, "_step"));
+    return e && e->kind == ROW_NUMBER ? str_make(e->text, e->text_len) : (struct str){0};
+}
+
+static int put_nested(struct history_line *h, struct str record, struct buf *to, struct str *step,
+                      uint32_t *n_bad)
+{
+    struct wire_reader r = wire_open(record);
+    struct wire_field f;
+    const char *from = r.p;
+    int rc;
+    row_clear(&h->row);
+    for (; (rc = wire_next(&r, &f)) == 1; from = r.p)
+        if (f.number == HISTORY_ITEM && f.type == WIRE_BYTES &&
+            row_add(&h->row, str_make(from, (size_t)(r.p - from)), f.bytes))
+            ++*n_bad;
+    *step = step_text(h);
+    put_sorted(h, sort_entries(h), to);
+    return rc < 0 ? TARE_EFORMAT : 0;
+}
+
+int history_line_put(struct history_line *h, struct str record, struct buf *to, int64_t *step,
+                     uint32_t *n_bad)
+{
+    size_t mark = to->len;
+    struct str logged = {0};
+    int rc = 0;
+    *n_bad = 0;
+    if (!put_plain(record, to, &logged)) {
+        to->len = mark;
+        rc = put_nested(h, record, to, &logged, n_bad);
+    }
+    if (rc) {
+        to->len = mark;
+        return rc;
+    }
+    *step = take_step(h, logged);
+    put_step(to, *step, to->len == mark + 1);
+    return to->failed ? TARE_ENOMEM : 0;
+}
