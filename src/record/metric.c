@@ -2,8 +2,10 @@
 #include "record/metric.h"
 
 #include "base/alloc.h"
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/hash.h"
+#include "base/json.h"
 #include "record/row.h"
 #include "record/wire.h"
 
@@ -354,4 +356,96 @@ void metrics_row(struct metrics *m, struct row *row, uint32_t n_logged)
             row_set_number(row, step->slot, row_keep(row, str_make(step->text, step->text_len)),
                            step->value);
     }
+}
+
+/* -- in the run's config ------------------------------------------------------------------------- */
+
+static void put_number_list(struct buf *to, uint32_t field, const uint8_t *numbers, size_t n)
+{
+    buf_printf(to, ",\"%u\":[", field);
+    for (size_t i = 0, put = 0; i < n; i++)
+        if (numbers[i])
+            buf_printf(to, "%s%u", put++ ? "," : "", numbers[i]);
+    buf_putc(to, ']');
+}
+
+/* `d` is NULL for a step metric that was never defined itself. */
+static void put_definition(struct buf *to, struct str name, const struct metric *d, uint32_t step_at)
+{
+    static const struct metric none;
+    bool is_glob = d && d->is_glob, defined = d && !d->is_glob;
+    d = d ? d : &none;
+    buf_puts(to, is_glob ? "{\"2\":" : "{\"1\":");
+    json_put_string(to, name);
+    if (step_at)
+        buf_printf(to, ",\"5\":%u", step_at);
+    uint8_t options[] = {d->step_sync ? 1 : 0, d->hidden ? 2 : 0, defined ? 3 : 0};
+    put_number_list(to, 6, options, sizeof options);
+    uint8_t shown[] = {d->track & SUMMARY_MIN ? 1 : 0,  d->track & SUMMARY_MAX ? 2 : 0,
+                       d->track & SUMMARY_MEAN ? 3 : 0, d->track & SUMMARY_LAST ? 5 : 0,
+                       d->none ? 6 : 0,                 d->track & SUMMARY_FIRST ? 8 : 0};
+    put_number_list(to, 7, shown, sizeof shown);
+    if (d->goal)
+        buf_printf(to, ",\"8\":%u", d->goal);
+    buf_putc(to, '}');
+}
+
+/* Where each definition stands in the array, from 1, and each step metric without one. */
+struct places {
+    uint32_t *metric, *step, n;
+};
+
+static uint32_t *step_place(const struct metrics *m, struct places *p, uint32_t step_at)
+{
+    const struct metric_step *step = &m->steps[step_at];
+    uint32_t own = metrics_find(m, str_make(step->name, step->name_len));
+    return own == METRIC_NONE ? &p->step[step_at] : &p->metric[own];
+}
+
+static void place(struct places *p, uint32_t *at)
+{
+    if (!*at)
+        *at = ++p->n;
+}
+
+static void place_all(const struct metrics *m, struct places *p)
+{
+    for (int globs = 0; globs < 2; globs++)
+        for (uint32_t i = 0; i < m->n; i++) {
+            if (m->at[i].expanded || m->at[i].is_glob != (globs == 1))
+                continue;
+            place(p, &p->metric[i]);
+            if (m->at[i].step_at != METRIC_NONE)
+                place(p, step_place(m, p, m->at[i].step_at));
+        }
+}
+
+void metrics_put_config(const struct metrics *m, struct buf *to)
+{
+    struct places p = {
+        .metric = xmem_calloc(m->n + 1, sizeof *p.metric),
+        .step = xmem_calloc(m->n_steps + 1, sizeof *p.step),
+    };
+    place_all(m, &p);
+    /* from place to what stands there: a definition's number + 1, or a step's, negative */
+    int64_t *at = xmem_calloc(p.n + 1, sizeof *at);
+    for (uint32_t i = 0; i < m->n; i++)
+        at[p.metric[i]] = p.metric[i] ? (int64_t)i + 1 : 0;
+    for (uint32_t i = 0; i < m->n_steps; i++)
+        if (p.step[i])
+            at[p.step[i]] = -(int64_t)i - 1;
+    buf_putc(to, '[');
+    for (uint32_t k = 1; k <= p.n; k++) {
+        const struct metric *d = at[k] > 0 ? &m->at[at[k] - 1] : NULL;
+        const struct metric_step *step = d ? NULL : &m->steps[-at[k] - 1];
+        struct str name = d ? metric_name(d) : str_make(step->name, step->name_len);
+        if (k > 1)
+            buf_putc(to, ',');
+        bool has_step = d && d->step_at != METRIC_NONE;
+        put_definition(to, name, d, has_step ? *step_place(m, &p, d->step_at) : 0);
+    }
+    buf_putc(to, ']');
+    mem_free(at);
+    mem_free(p.metric);
+    mem_free(p.step);
 }

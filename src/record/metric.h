@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct buf;
 struct row;
 
 enum { METRIC_NONE = UINT32_MAX };
@@ -65,6 +66,10 @@ int metrics_apply(struct metrics *m, struct summary *s, struct str record);
 
 /* The definition of a plain name, METRIC_NONE if there is none. */
 uint32_t metrics_find(const struct metrics *m, struct str name);
+
+/* Append what a run's config says of its definitions (`_wandb.m`): a JSON array of MetricRecords as
+ * objects keyed by field numbers, step metrics by their places in it. */
+void metrics_put_config(const struct metrics *m, struct buf *to);
 
 /* What definitions do to a row that is complete: match the keys of its first `n_logged` entries with
  * globs, note the values of step metrics and add those that are missing. */

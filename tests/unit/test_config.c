@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/unit/unit.h"
 
+#include "base/err.h"
 #include "record/config.h"
+#include "record/metric.h"
 #include "record/wire.h"
 
 static struct config c;
@@ -119,6 +121,61 @@ static void test_telemetry_is_keyed_by_numbers(void **state)
                         "{\"1\":[1,3],\"9\":{\"1\":\"x\"},\"13\":\"linux\",\"12\":\"0.31.0\"}");
 }
 
+static void test_a_backend_gets_values_wrapped(void **state)
+{
+    apply("a", "1");
+    apply("b/c", "\"x\"");
+    AUTO_BUF json = {0};
+    config_put_wrapped(&c, &json);
+    assert_string_equal(buf_z(&json), "{\"a\":{\"value\":1},\"b\":{\"value\":{\"c\":\"x\"}}}");
+}
+
+static void test_a_run_that_goes_on_keeps_what_is_not_set(void **state)
+{
+    apply("lr", "0.1");
+    apply("net/depth", "3");
+    apply("_wandb/t", "1");
+    assert_int_equal(config_merge_resumed(&c, STR("{\"lr\":{\"value\":9},\"old\":{\"value\":[1]},"
+                                                  "\"net\":{\"value\":{\"width\":5}},\"odd\":{},"
+                                                  "\"_wandb\":{\"value\":{\"viz\":{\"p\":2},\"m\":[]}}}")),
+                     0);
+    check("{\"lr\":0.1,\"net\":{\"depth\":3},\"_wandb\":{\"t\":1,\"viz\":{\"p\":2}},\"old\":[1]}");
+    assert_int_equal(config_merge_resumed(&c, STR("null")), 0);
+    assert_int_equal(config_merge_resumed(&c, STR("{\"a\":1}")), TARE_EFORMAT);
+    assert_int_equal(config_merge_resumed(&c, STR("[]")), TARE_EFORMAT);
+}
+
+static void define(struct metrics *m, struct summary *s, const char *name, const char *step,
+                   const char *flags, size_t n_flags)
+{
+    AUTO_BUF record = {0};
+    bool glob = strchr(name, '*') != NULL;
+    wire_buf_bytes(&record, glob ? 2 : 1, str_of(name));
+    if (step)
+        wire_buf_bytes(&record, 4, str_of(step));
+    wire_buf_bytes(&record, 7, str_make(flags, n_flags));
+    assert_int_equal(metrics_apply(m, s, buf_str(&record)), 0);
+}
+
+static void test_definitions_point_to_their_steps(void **state)
+{
+    struct metrics m;
+    struct summary s;
+    metrics_init(&m, 1);
+    summary_init(&s, 1);
+    define(&m, &s, "loss", "epoch", "\x08\x01", 2);
+    define(&m, &s, "val/*", "epoch", "", 0);
+    define(&m, &s, "acc", NULL, "\x30\x01", 2);
+    AUTO_BUF json = {0};
+    metrics_put_config(&m, &json);
+    assert_string_equal(buf_z(&json), "[{\"1\":\"loss\",\"5\":2,\"6\":[3],\"7\":[1]},"
+                                      "{\"1\":\"epoch\",\"6\":[],\"7\":[]},"
+                                      "{\"1\":\"acc\",\"6\":[3],\"7\":[6]},"
+                                      "{\"2\":\"val/*\",\"5\":2,\"6\":[],\"7\":[]}]");
+    metrics_fini(&m);
+    summary_fini(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -126,7 +183,9 @@ int main(void)
         T(test_values_replace_each_other), T(test_objects_are_merged),
         T(test_removal_takes_all_below),   T(test_keys_with_escapes),
         T(test_bad_items_are_counted),     T(test_deep_values_stop_somewhere),
-        T(test_telemetry_is_keyed_by_numbers),
+        T(test_telemetry_is_keyed_by_numbers), T(test_a_backend_gets_values_wrapped),
+        T(test_a_run_that_goes_on_keeps_what_is_not_set),
+        T(test_definitions_point_to_their_steps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
