@@ -47,6 +47,24 @@
 #define ACCEPT_RETRY_MS 100                         /* after running out of descriptors */
 #define REFUSED_MS 5000                             /* a refused client may take to ask */
 
+/* -- uploads: tries ------------------------------------------------------------------------ */
+
+#define RETRY_AFTER_MAX_MS 3600000                   /* of what a server may ask for */
+
+/* -- uploads: the file stream --------------------------------------------------------------- */
+
+#define FILESTREAM_INTERVAL_NS INT64_C(15000000000)  /* between requests, as the peer; settings */
+#define FILESTREAM_HEARTBEAT_NS INT64_C(30000000000) /* the peer's */
+#define FILESTREAM_REQUEST_BYTES (10 * 1024 * 1024)  /* the peer's; settings */
+#define FILESTREAM_LINE_BYTES (10 * 1024 * 1024 - 100 * 1024) /* what backends take; settings */
+#define FILESTREAM_FULL_BYTES (2 * 1024 * 1024)      /* of a run that waits: then it is sent at once */
+#define FILESTREAM_TOTAL_BYTES (32 * 1024 * 1024)    /* of all runs; above it, the next: */
+#define FILESTREAM_SCARCE_BYTES (32 * 1024)
+#define FILESTREAM_ANSWER_BYTES (256 * 1024)
+#define FILESTREAM_PACK_HERE_BYTES (16 * 1024)       /* compressed on the loop; more on a worker */
+#define FILESTREAM_STALL_NS INT64_C(60000000000)     /* without success, then the person is told */
+#define TELL_AGAIN_NS INT64_C(60000000000)           /* before a message of the same kind again */
+
 /* -- ends --------------------------------------------------------------------------------- */
 
 #define IDLE_TIMEOUT_NS INT64_C(600000000000)       /* detached: without a client, as the peer */

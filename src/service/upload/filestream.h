@@ -65,7 +65,7 @@ void filestream_preempting(struct filestream *f);
 void filestream_mark(struct filestream *f, uint64_t mark);
 
 /* Much waits: do not add more before `drained`. */
-bool filestream_is_full(const struct filestream *f);
+bool filestream_is_full(struct filestream *f);
 /* The backend asked for the run to be stopped, or a fatal error did (stop_on_fatal_error). */
 bool filestream_is_stopped(const struct filestream *f);
 

@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/str.h"
 #include "service/upload/backend.h"
+#include "service/upload/json_path.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -37,12 +38,5 @@ struct graphql_call {
 void graphql_send(struct backend *b, struct graphql_call *c);
 void graphql_cancel(struct backend *b, struct graphql_call *c); /* `done` follows */
 void graphql_call_fini(struct graphql_call *c); /* frees the answer */
-
-/* Down a path of member names ("upsertBucket.bucket.id"; numbers for elements) in JSON text: the raw
- * value there, empty if there is none or it is null. */
-struct str json_at(struct str json, const char *path);
-/* The same as a decoded, NUL-terminated string to free with mem_free; NULL if there is none or it
- * is no string. */
-char *json_string_at(struct str json, const char *path);
 
 #endif

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/* A network, a backend and a clock for tests of what uploads: loop/http.h, service/upload/backend.h
+ * and libuv's timers with nothing behind them. Link it with
+ *   -Wl,--wrap=uv_timer_init,--wrap=uv_timer_start,--wrap=uv_timer_stop,--wrap=uv_close */
+#ifndef TARE_TESTS_FAKE_NET_H
+#define TARE_TESTS_FAKE_NET_H
+
+#include "loop/http.h"
+#include "service/upload/backend.h"
+
+struct fake_net {
+    int64_t wall_ns, mono_ns;
+    const char *url;           /* of the backend */
+    const char *credentials;   /* the headers that backend_headers gives */
+    int headers_error;         /* what backend_headers answers */
+    bool has_feature;          /* what backend_feature answers */
+    bool headers_wait;         /* until fake_net_headers */
+    int n_sent;                /* requests in all */
+    struct http_request *requests[64]; /* under way, the oldest first */
+    int n_requests;
+    int n_noted;               /* backend_note_answer */
+};
+
+extern struct fake_net fake_net;
+
+/* All empty; the clock begins. */
+void fake_net_begin(void);
+/* Closes run, no timer or request is left. */
+void fake_net_end(void);
+
+/* Let time pass, timers run in their order. */
+void fake_net_pass_ms(int64_t ms);
+/* What is due now: closes, cancelled requests, timers of 0 ms. */
+void fake_net_settle(void);
+
+/* The oldest request under way; fails the test if there is none. */
+struct http_request *fake_net_request(void);
+void fake_net_answer(int status, const char *body);                          /* the oldest */
+void fake_net_answer_to(struct http_request *r, int status, const char *headers, const char *body);
+void fake_net_fail(int error, const char *why);
+void fake_net_headers(void); /* those that waited */
+
+#endif
