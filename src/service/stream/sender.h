@@ -22,10 +22,16 @@
 
 struct sender;
 
-/* What becomes of records on the way: `tare sync`'s options. Strings NULL to leave as logged. */
+struct tag_rename {
+    const char *from, *to; /* `to` "": the tag is taken away */
+};
+
+/* What becomes of records on the way: `tare sync`'s options. Strings NULL to leave as logged;
+ * borrowed for the sender's life. (peer: core/internal/runsync/runsyncupdates.go) */
 struct sender_changes {
-    const char *entity, *project, *run_id, *job_type;
-    const char *tags; /* replace, separated by '\n' */
+    const char *entity, *project, *run_id, *job_type; /* of every run record */
+    const struct tag_rename *tags;                    /* other tags stay */
+    size_t n_tags;
     bool keep_unfinished; /* do not end a run whose journal has no exit record */
 };
 
