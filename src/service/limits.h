@@ -71,5 +71,6 @@
 #define SIGNAL_GRACE_MS 600000                      /* after a signal to the whole job, while the
                                                        program still logs */
 #define END_MS 120000                               /* for the last writes once the end has begun */
+#define DIAG_FLUSH_MS 200                           /* for the last lines of the debug log */
 
 #endif

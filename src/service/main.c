@@ -2,11 +2,10 @@
 #include "service/main.h"
 
 #include "base/diag.h"
-#include "base/os.h"
+#include "service/limits.h"
 #include "service/platform.h"
 #include "service/service.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,15 +47,11 @@ static void open_diag(struct service *s)
     time_t now = time(NULL);
     struct tm tm;
     localtime_r(&now, &tm);
-    if (diag_dir(dir, sizeof dir) || os_mkdirs(dir, 0755))
+    if (diag_dir(dir, sizeof dir))
         return;
     int n = snprintf(s->diag_path, sizeof s->diag_path, "%s/core-debug-", dir);
     strftime(s->diag_path + n, sizeof s->diag_path - (size_t)n, "%Y%m%d_%H%M%S.log", &tm);
-    int fd = os->open(s->diag_path, O_WRONLY | O_CREAT | O_APPEND, 0666);
-    if (fd < 0)
-        s->diag_path[0] = '\0';
-    else
-        diag_open(fd, (int)s->options.log_level);
+    diag_open_file(s->diag_path, (int)s->options.log_level);
 }
 
 int service_main(int argc, char **argv)
@@ -78,5 +73,7 @@ int service_main(int argc, char **argv)
     open_diag(&service);
     diag_info("tare %s serves at %s for process %lld", TARE_VERSION, service.sock.path,
               (long long)o.pid);
-    return service_run(&service);
+    int code = service_run(&service);
+    diag_flush(DIAG_FLUSH_MS);
+    return code;
 }

@@ -18,6 +18,7 @@
 #include "base/diag.h"
 #include "loop/worker.h"
 #include "service/intake/connection.h"
+#include "service/limits.h"
 #include "service/platform.h"
 
 #include <errno.h>
@@ -169,6 +170,7 @@ static void on_too_long(uv_timer_t *t)
     diag_error("the end takes too long: %d streams have not closed, %d connections",
                s->streams.n_closing, s->n_connections);
     server_sock_close(&s->sock);
+    diag_flush(DIAG_FLUSH_MS);
     _exit(EXIT_ERROR);
 }
 

@@ -243,8 +243,14 @@ class Service:
         self.log.seek(0)
         return self.log.read().decode(errors="replace")
 
-    def diag(self) -> str:
-        return "".join(p.read_text() for p in self.workdir.glob("cache/wandb/logs/*.log"))
+    def diag_says(self, text: str) -> bool:
+        """Does the debug log say so? Lines reach it a moment after what they tell of."""
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            if any(text in p.read_text() for p in self.workdir.glob("cache/wandb/logs/*.log")):
+                return True
+            time.sleep(0.01)
+        return False
 
     def __enter__(self) -> "Service":
         return self

@@ -164,7 +164,7 @@ def test_another_user_is_turned_away(tmp_path):
                 "s=socket.socket(socket.AF_UNIX); s.connect(sys.argv[1])\n"
                 "s.settimeout(10); sys.exit(0 if s.recv(1)==b'' else 1)")
         assert subprocess.run([sys.executable, "-c", code, s.unix], timeout=30).returncode == 0
-        assert "another user" in s.diag()
+        assert s.diag_says("another user")
 
 
 # -- ends -------------------------------------------------------------------------------------

@@ -1,22 +1,51 @@
 /* SPDX-License-Identifier: MIT */
-/* Preloaded into a service under test: writes to files with "stall" in their path hang while the
- * file named by TARE_STALL exists, as on a network file system whose server is gone. */
+/* Preloaded into a service under test: to open and to write files with "stall" in their path hangs
+ * while the file named by TARE_STALL exists, as on a network file system whose server is gone. */
 #include <dlfcn.h>
+#include <fcntl.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/types.h>
 #include <unistd.h>
 
+static void hang_at(const char *path)
+{
+    const char *flag = getenv("TARE_STALL");
+    while (flag && strstr(path, "stall") && access(flag, F_OK) == 0)
+        usleep(10000);
+}
+
 static void hang(int fd)
 {
     char link[64], path[4096];
-    const char *flag = getenv("TARE_STALL");
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     ssize_t n = readlink(link, path, sizeof path - 1);
     path[n > 0 ? n : 0] = '\0';
-    while (flag && strstr(path, "stall") && access(flag, F_OK) == 0)
-        usleep(10000);
+    hang_at(path);
+}
+
+int open64(const char *path, int flags, ...)
+{
+    static int (*real)(const char *, int, mode_t);
+    va_list ap;
+    va_start(ap, flags);
+    mode_t mode = va_arg(ap, mode_t);
+    va_end(ap);
+    if (!real)
+        *(void **)&real = dlsym(RTLD_NEXT, "open64");
+    hang_at(path);
+    return real(path, flags, mode);
+}
+
+ssize_t write(int fd, const void *p, size_t n)
+{
+    static ssize_t (*real)(int, const void *, size_t);
+    if (!real)
+        *(void **)&real = dlsym(RTLD_NEXT, "write");
+    hang(fd);
+    return real(fd, p, n);
 }
 
 ssize_t pwrite64(int fd, const void *p, size_t n, off64_t at)
