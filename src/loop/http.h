@@ -23,15 +23,16 @@ struct http_work; /* what the module keeps of a request under way */
  * there is nothing. */
 struct http_route {
     const char *proxy_http, *proxy_https; /* for http:// and https:// URLs; else the environment's */
-    const char *no_proxy;
     const char *proxy_headers; /* for CONNECT, as `headers` below */
     const char *ca_file;       /* certificates to trust instead of the system's */
     bool insecure;             /* trust any certificate */
 };
 
+enum http_state { HTTP_IDLE, HTTP_WAITING, HTTP_ACTIVE, HTTP_ENDED };
+
 struct http_request {
     /* -- to fill; everything borrowed until `done` -- */
-    const char *method; /* "GET", "POST", "PUT" */
+    const char *method; /* "GET", "POST", "PUT", "HEAD", ... */
     const char *url;
     const struct http_route *route; /* NULL: as the environment says */
     const char *headers;            /* "Name: value\n..." */
@@ -40,10 +41,12 @@ struct http_request {
     uint64_t body_at, body_bytes;   /* which part of it */
     int to_fd;                      /* write the body of a 2xx answer here with pwrite; -1: keep it */
     uint64_t to_at;
-    size_t keep_bytes;    /* at most so much of the answer is kept; more is TARE_ELIMIT */
-    uint32_t timeout_ms;  /* for all of it; 0 for no bound */
+    size_t keep_bytes;    /* of the answer; more is TARE_ELIMIT, or cut if the status is not 2xx */
+    uint32_t timeout_ms;  /* for all of it, once it has a connection; 0 for no bound */
     uint32_t stall_ms;    /* without a byte moving in either direction; 0 for no bound */
-    void (*progress)(struct http_request *r); /* `sent` or `received` has moved; may be NULL */
+    /* `sent` or `received` has moved; may be NULL. Called from inside the transfer: it may cancel
+     * this request and send none. */
+    void (*progress)(struct http_request *r);
     void (*done)(struct http_request *r); /* exactly once, never inside http_send or http_cancel */
 
     /* -- the answer -- */
@@ -54,7 +57,11 @@ struct http_request {
     struct buf answer_headers; /* "name: value\n", names in lower case; freed by the caller */
     uint64_t sent, received;   /* bytes of bodies */
 
-    struct http_work *work; /* http's own */
+    /* -- http's own -- */
+    struct http_work *work;
+    struct http_host *host;
+    struct http_request *prev, *next;
+    enum http_state state;
 };
 
 /* One for a loop. Nothing is loaded yet. */

@@ -2,6 +2,7 @@
 #include "uplink/uplink.h"
 
 #include "uplink/git.h"
+#include "uplink/http.h"
 
 __attribute__((visibility("default"))) const struct uplink *tare_uplink(void)
 {
@@ -9,6 +10,10 @@ __attribute__((visibility("default"))) const struct uplink *tare_uplink(void)
         .version = UPLINK_VERSION,
         .git_diff = uplink_git_diff,
         .git_upstream = uplink_git_upstream,
+        .http_open = uplink_http_open,
+        .http_close = uplink_http_close,
+        .http_send = uplink_http_send,
+        .http_cancel = uplink_http_cancel,
     };
     return &uplink;
 }

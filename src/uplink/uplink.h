@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* The door of tare-uplink.so: what only some runs need, and what costs a program milliseconds and
  * megabytes to be linked with. The service loads it on a worker thread when the first run asks
- * (service/watch/git.h); the module knows nothing of the service.
+ * (loop/module.h); the module knows nothing of the service.
  *
- * Functions return 0 or a negative code and, with it, say why in `why` (cut to `why_size` bytes,
+ * The two about git: return 0 or a negative code and, with it, say why in `why` (cut to `why_size` bytes,
  * NUL-terminated). Any thread. */
 #ifndef TARE_UPLINK_UPLINK_H
 #define TARE_UPLINK_UPLINK_H
@@ -11,7 +11,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { UPLINK_VERSION = 1, UPLINK_SHA_LEN = 40, UPLINK_NONE = -1, UPLINK_FAILED = -2 };
+struct http_request;
+struct uplink_http;
+struct uv_loop_s;
+
+enum { UPLINK_VERSION = 2, UPLINK_SHA_LEN = 40, UPLINK_NONE = -1, UPLINK_FAILED = -2 };
 
 struct uplink {
     int version; /* UPLINK_VERSION: the two were built together */
@@ -29,6 +33,17 @@ struct uplink {
      * one has none). UPLINK_NONE: there is none. */
     int (*git_upstream)(const char *root, bool fork_point, char sha[UPLINK_SHA_LEN + 1], char *why,
                         size_t why_size);
+
+    /* HTTP for loop/http.c, on the loop thread. */
+
+    /* `ended` is called once for every request sent, when nothing of it is under way any more,
+     * also from inside http_send and http_cancel. NULL: libcurl does not work. */
+    struct uplink_http *(*http_open)(struct uv_loop_s *loop,
+                                     void (*ended)(void *ctx, struct http_request *r), void *ctx);
+    /* When every request has ended; `closed` is called later. */
+    void (*http_close)(struct uplink_http *m, void (*closed)(void *ctx), void *ctx);
+    void (*http_send)(struct uplink_http *m, struct http_request *r);
+    void (*http_cancel)(struct uplink_http *m, struct http_request *r);
 };
 
 /* What dlsym looks for: `const struct uplink *tare_uplink(void)`. */

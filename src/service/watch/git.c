@@ -6,59 +6,10 @@
 #include "base/err.h"
 #include "base/os.h"
 #include "base/path.h"
-#include "uplink/uplink.h"
+#include "loop/module.h"
 
-#include <dlfcn.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <uv.h>
-
-#define MODULE "tare-uplink.so"
-
-static const struct uplink *uplink; /* NULL until loaded, and if it cannot be */
-
-static bool load(const char *path)
-{
-    void *module = path ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
-    if (!module)
-        return false;
-    const struct uplink *(*door)(void);
-    *(void **)(&door) = dlsym(module, UPLINK_SYMBOL);
-    const struct uplink *found = door ? door() : NULL;
-    if (!found || found->version != UPLINK_VERSION) {
-        diag_warn("git: %s is of another version", path);
-        dlclose(module);
-        return false;
-    }
-    uplink = found;
-    return true;
-}
-
-static char *beside_the_program(void)
-{
-    char exe[4096];
-    size_t n = sizeof exe;
-    if (uv_exepath(exe, &n) != 0)
-        return NULL;
-    struct str dir = path_dir(str_of(exe));
-    AUTO_FREE char *folder = mem_strndup(dir.p, dir.n);
-    return folder ? path_join(folder, MODULE) : NULL;
-}
-
-static void load_module(void)
-{
-    const char *set = getenv("TARE_UPLINK");
-    if (set && *set) {
-        if (!load(set))
-            diag_warn("git: cannot load %s: %s", set, dlerror());
-        return;
-    }
-    AUTO_FREE char *beside = beside_the_program();
-    if (!load(beside) && !load(TARE_LIBDIR "/tare/" MODULE))
-        diag_warn("git: no patches are saved: %s", dlerror());
-}
 
 /* ---- one patch ---- */
 
@@ -94,8 +45,8 @@ static int on_piece(void *ctx, const char *bytes, size_t n)
     return rc;
 }
 
-static int save_patch(const char *root, const char *revision, const char *files_dir, const char *name,
-                      struct buf *names)
+static int save_patch(const struct uplink *uplink, const char *root, const char *revision,
+                      const char *files_dir, const char *name, struct buf *names)
 {
     AUTO_FREE char *path = path_join(files_dir, name);
     struct patch patch = {path, -1, 0};
@@ -121,16 +72,15 @@ static int save_patch(const char *root, const char *revision, const char *files_
 
 int git_save_patches(const char *root, const char *files_dir, bool fork_point, struct buf *names)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, load_module);
+    const struct uplink *uplink = module_uplink();
     if (!uplink)
         return TARE_EUNSUPPORTED;
-    int rc = save_patch(root, "HEAD", files_dir, "diff.patch", names);
+    int rc = save_patch(uplink, root, "HEAD", files_dir, "diff.patch", names);
     char sha[UPLINK_SHA_LEN + 1], why[256] = "", name[64];
     int found = uplink->git_upstream(root, fork_point, sha, why, sizeof why);
     if (found == 0) {
         snprintf(name, sizeof name, "diff_%s.patch", sha);
-        rc = save_patch(root, sha, files_dir, name, names);
+        rc = save_patch(uplink, root, sha, files_dir, name, names);
     }
     return rc < 0 ? TARE_ENOTFOUND : 0;
 }
