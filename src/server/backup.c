@@ -32,23 +32,11 @@ static const char blob_names[] =
     "SELECT blob FROM files WHERE blob IS NOT NULL UNION SELECT blob FROM artifact_files WHERE blob IS NOT NULL "
     "UNION SELECT blob FROM artifact_manifests WHERE blob IS NOT NULL";
 
-static char *blobs_dir(const struct server_options *o)
+/* Beside the server that may be running. */
+static int open_blobs(const struct server_options *o, struct blobs **out, struct err *e)
 {
-    const char *url = o->blobs_url;
-    if (!url)
-        return path_join(o->dir, "blobs");
-    return mem_strndup(url, strlen(url));
-}
-
-/* The file of a blob: layout of blob/blob.h. Opened here, not with blobs_open, which is for the one
- * server that writes. */
-static int open_blob_file(const char *dir, const char *name)
-{
-    AUTO_BUF path = {0};
-    if (!blob_is_name(name))
-        return -EINVAL;
-    buf_printf(&path, "%s/%.2s/%s", dir, name, name);
-    return buf_z(&path) ? os->open(buf_z(&path), O_RDONLY, 0) : -ENOMEM;
+    AUTO_FREE char *dir = path_join(o->dir, "blobs");
+    return blobs_open_beside(out, o->blobs_url ? o->blobs_url : dir, e);
 }
 
 /* ---- writing ---- */
@@ -56,7 +44,8 @@ static int open_blob_file(const char *dir, const char *name)
 struct writing {
     const struct server_options *options;
     struct backup_counts *counts;
-    char *blobs, *copy; /* directory of blobs, file name of the database's copy */
+    struct blobs *blobs;
+    char *copy; /* file name of the database's copy */
     int fd;
 };
 
@@ -75,17 +64,14 @@ static int put_named(struct writing *w, const char *path, const char *name, stru
 
 static int put_blob(struct writing *w, const char *name, struct err *e)
 {
-    struct stat st;
     char entry[TAR_NAME];
-    int from = open_blob_file(w->blobs, name);
-    if (from == -ENOENT)
-        return err_set(e, TARE_ECONFLICT, "the file %s was deleted meanwhile", name);
-    if (from < 0)
-        return err_set(e, from, "opening the file %s: %s", name, err_text(from));
+    int from;
+    int64_t size;
+    int rc = blob_open(w->blobs, name, &from, &size, e);
+    if (rc)
+        return rc == TARE_ENOTFOUND ? err_set(e, TARE_ECONFLICT, "the file %s was deleted meanwhile", name) : rc;
     snprintf(entry, sizeof entry, BLOBS "%.2s/%s", name, name);
-    int rc = os->fstat(from, &st);
-    if (!rc)
-        rc = tar_put_file(w->fd, entry, from, st.st_size, e);
+    rc = tar_put_file(w->fd, entry, from, size, e);
     os->close(from);
     w->counts->n_blobs += !rc;
     return rc;
@@ -177,21 +163,23 @@ int backup_write(const struct server_options *options, const char *file, struct 
     AUTO_BUF partial = {0};
     AUTO_BUF copy = {0};
     AUTO_FREE char *db_path = path_join(options->dir, "tare.db");
-    AUTO_FREE char *blobs = blobs_dir(options);
     buf_printf(&partial, "%s.partial", file);
     buf_printf(&copy, "%s.db", file);
-    if (!db_path || !blobs || !buf_z(&partial) || !buf_z(&copy))
+    if (!db_path || !buf_z(&partial) || !buf_z(&copy))
         return err_set(e, TARE_ENOMEM, "out of memory");
     if (access(file, F_OK) == 0)
         return err_set(e, TARE_EEXIST, "%s exists already", file);
     if (!options->db_url && access(db_path, F_OK) != 0)
         return err_set(e, TARE_ENOTFOUND, "there is no server's data in %s", options->dir);
-    struct writing w = {.options = options, .counts = counts, .blobs = blobs, .copy = copy.data};
+    struct writing w = {.options = options, .counts = counts, .copy = copy.data};
     w.fd = os->open(partial.data, O_RDWR | O_CREAT | O_TRUNC, 0600);
     if (w.fd < 0)
         return err_set(e, w.fd, "making %s: %s", partial.data, err_text(w.fd));
     memset(counts, 0, sizeof *counts);
-    int rc = make_archive(&w, e);
+    int rc = open_blobs(options, &w.blobs, e);
+    if (!rc)
+        rc = make_archive(&w, e);
+    blobs_close(w.blobs);
     os->close(w.fd);
     if (!rc)
         rc = os->rename(partial.data, file);
@@ -317,11 +305,10 @@ static int check_database(const struct server_options *options, struct err *e)
 
 static int restore_into(struct restoring *r, struct err *e)
 {
-    AUTO_FREE char *blobs = blobs_dir(r->options);
     int lock = lock_dir(r->options->dir, e);
     if (lock < 0)
         return lock;
-    int rc = blobs_open(&r->blobs, blobs, e);
+    int rc = open_blobs(r->options, &r->blobs, e);
     if (!rc) {
         rc = restore_all(r, e);
         blobs_close(r->blobs);
@@ -373,21 +360,14 @@ static void fault(struct verifying *v, const char *text)
     v->on_fault(v->arg, text);
 }
 
-static int verify_blobs(struct verifying *v, struct db_conn *c, const char *dir, struct err *e)
+static int verify_blobs(struct verifying *v, struct db_conn *c, struct blobs *blobs, struct err *e)
 {
     AUTO_ROWS struct db_rows *rows = NULL;
     int rc = db_query(c, e, &rows, blob_names, DB_NONE);
     while (rc >= 0 && (rc = db_next(rows, e)) == 1) {
         struct err why = {0};
-        int fd = open_blob_file(dir, db_text(rows, 0));
-        if (fd < 0) {
-            err_set(&why, fd, "the file %s: %s", db_text(rows, 0), err_text(fd));
+        if (blob_verify(blobs, db_text(rows, 0), &why) != 0)
             fault(v, why.text);
-            continue;
-        }
-        if (blob_verify_bytes(fd, db_text(rows, 0), &why) != 0)
-            fault(v, why.text);
-        os->close(fd);
         v->counts->n_blobs++;
     }
     return rc;
@@ -397,7 +377,7 @@ int64_t backup_verify(const struct server_options *options, struct backup_counts
                       verify_fault_fn on_fault, void *arg, struct err *e)
 {
     struct verifying v = {counts, on_fault, arg, 0};
-    AUTO_FREE char *dir = blobs_dir(options);
+    struct blobs *blobs = NULL;
     struct db *db;
     struct db_conn *c;
     struct err why = {0};
@@ -408,13 +388,16 @@ int64_t backup_verify(const struct server_options *options, struct backup_counts
     if (db_verify(db, &why) != 0)
         fault(&v, why.text);
     counts->n_bytes = db_size_bytes(db);
-    rc = db_read_begin(db, &c, e);
+    rc = open_blobs(options, &blobs, e);
+    if (!rc)
+        rc = db_read_begin(db, &c, e);
     if (!rc) {
         if (history_verify(c, &why) != 0)
             fault(&v, why.text);
-        rc = verify_blobs(&v, c, dir, e);
+        rc = verify_blobs(&v, c, blobs, e);
         db_read_end(c);
     }
+    blobs_close(blobs);
     db_close(db);
     return rc < 0 ? rc : v.n_faults;
 }

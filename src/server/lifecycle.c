@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/diag.h"
+#include "base/digest.h"
 #include "base/os.h"
 #include "base/path.h"
 #include "base/random.h"
@@ -51,9 +52,33 @@ static int take_lock(struct server *s, struct err *e)
     return 0;
 }
 
-/* The secret that signs URLs lasts as long as the directory: tokens survive a restart. */
+/* Several servers may share a PostgreSQL database: they share the secret too. */
+static int shared_secret_job(struct db_conn *c, void *arg, struct err *e)
+{
+    struct server *s = arg;
+    unsigned char fresh[sizeof s->secret];
+    char hex[2 * sizeof s->secret + 1];
+    AUTO_ROWS struct db_rows *rows = NULL;
+    random_bytes(fresh, sizeof fresh);
+    digest_hex(hex, fresh, sizeof fresh);
+    int rc = db_exec(c, e, "INSERT INTO settings (name, value, updated_at) VALUES ('secret', $1, $2) ON CONFLICT (name) DO NOTHING",
+                     DB_ARGS(db_t(hex), db_i(clock_wall_ns() / 1000)));
+    if (rc >= 0)
+        rc = db_first(c, e, &rows, "SELECT value FROM settings WHERE name = 'secret'", DB_NONE);
+    if (rc < 0)
+        return rc;
+    struct str value = db_str(rows, 0);
+    for (size_t i = 0; i < sizeof s->secret; i++)
+        if (value.n != 2 * sizeof s->secret || sscanf(value.p + 2 * i, "%2hhx", &s->secret[i]) != 1)
+            return err_set(e, TARE_EFORMAT, "the database's setting 'secret' is damaged");
+    return 0;
+}
+
+/* The secret that signs URLs lasts as long as the data: tokens survive a restart. */
 static int load_secret(struct server *s, struct err *e)
 {
+    if (db_engine(s->db) == DB_POSTGRES)
+        return db_write(s->db, shared_secret_job, s, e);
     AUTO_FREE char *path = path_join(s->options.dir, "secret");
     AUTO_BUF b = {0};
     int rc = os_read_file(path, 64, &b);
@@ -73,8 +98,7 @@ static int open_dir(struct server *s, struct err *e)
     int rc = os_mkdirs(s->options.dir, 0700);
     if (rc)
         return err_set(e, rc, "making %s: %s", s->options.dir, err_text(rc));
-    rc = take_lock(s, e);
-    return rc ? rc : load_secret(s, e);
+    return take_lock(s, e);
 }
 
 /* ---- database and blobs ---------------------------------------------------------------- */
@@ -196,8 +220,8 @@ static int open_all(struct server *s, char **new_key, struct err *e)
         return err_set(e, TARE_EPERM,
                        "%s is reachable from other machines: give --tls-cert and --tls-key, or --insecure",
                        s->options.listen);
-    if ((rc = open_dir(s, e)) || (rc = server_open_db(&s->options, &s->db, e)) || (rc = open_blobs(s, e)) ||
-        (rc = make_administrator(s, new_key, e)))
+    if ((rc = open_dir(s, e)) || (rc = server_open_db(&s->options, &s->db, e)) || (rc = load_secret(s, e)) ||
+        (rc = open_blobs(s, e)) || (rc = make_administrator(s, new_key, e)))
         return rc;
     s->auth = auth_new(s->db);
     s->documents = gql_cache_new(&tare_schema);

@@ -258,8 +258,10 @@ void storage_reply_blob(struct http_request *r, const char *blob, struct str nam
     struct server *s = r->app;
     struct err e = {0};
     int fd;
-    int64_t size;
-    int rc = blob_open(s->blobs, blob, &fd, &size, &e);
+    int64_t size, first = 0, n = -1;
+    if (http_header(r, "Range") || http_header(r, "If-None-Match") || str_eq(r->method, STR("HEAD")))
+        http_wanted_bytes(r, blob_size(s->blobs, blob), blob, &first, &n);
+    int rc = blob_open_part(s->blobs, blob, first, n, &fd, &size, &e);
     if (rc < 0) {
         http_reply_error(r, status_of(rc), "%s", e.text);
         return;

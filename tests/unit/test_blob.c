@@ -140,7 +140,15 @@ static void test_names_from_outside_are_checked(void **state)
     assert_int_equal(blob_delete(f->store, "", NULL), TARE_EINVAL);
     assert_int_equal(blob_delete(f->store, hello_name, NULL), 0);
     struct blobs *other = NULL;
-    assert_int_equal(blobs_open(&other, "s3://bucket", NULL), TARE_EUNSUPPORTED);
+    assert_int_equal(blobs_open(&other, "gs://bucket", NULL), TARE_EUNSUPPORTED);
+    unsetenv("AWS_ACCESS_KEY_ID");
+    assert_int_equal(blobs_open(&other, "s3://bucket", NULL), TARE_EINVAL);
+    setenv("AWS_ACCESS_KEY_ID", "id", 1);
+    setenv("AWS_SECRET_ACCESS_KEY", "secret", 1);
+    static const char *const wrong[] = {"s3://", "s3:///x", "s3://b?endpoint=ftp://h", "s3://b?endpoint=http://h/x",
+                                        "s3://b/a b", "s3://b?part=1", "s3://b?colour=red", "s3://b?timeout=x"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_int_equal(blobs_open(&other, wrong[i], NULL), TARE_EINVAL);
 }
 
 static void test_damage_is_found(void **state)

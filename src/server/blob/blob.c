@@ -1,40 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-#include "server/blob/blob.h"
+/* What is the same wherever blobs are: uploads, digests, limits. */
+#include "server/blob/inner.h"
 
 #include "base/alloc.h"
 #include "base/os.h"
-#include "base/random.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
-#include <openssl/evp.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/statvfs.h>
-#include <unistd.h>
 
-enum { COPY_BYTES = 256 * 1024 };
-
-struct blobs {
-    char dir[PATH_MAX - 128];
-    pthread_rwlock_t in_use; /* read: uploads that end; write: collection */
-    pthread_mutex_t lock;    /* of the three figures below */
-    int64_t keep_free_bytes, quota_bytes, used_bytes;
-};
-
-struct blob_put {
-    struct blobs *store;
-    EVP_MD_CTX *sha256, *md5;
-    int fd;
-    int64_t size_bytes, max_bytes;
-    char tmp[PATH_MAX];
-};
-
-/* Tell a system call's failure in the store's own words. */
-static int fail(struct err *e, int rc, const char *what, const char *path)
+int blob_fail(struct err *e, int rc, const char *what, const char *path)
 {
     if (rc == -ENOSPC || rc == -EDQUOT)
         return err_set(e, TARE_ENOSPACE, "%s: no space left for files", what);
@@ -50,58 +26,47 @@ bool blob_is_name(const char *name)
     return n == BLOB_NAME - 1;
 }
 
-static void path_of(const struct blobs *b, const char *name, char path[PATH_MAX])
+static int check_name(const char *name, struct err *e)
 {
-    snprintf(path, PATH_MAX, "%s/%.2s/%s", b->dir, name, name);
+    return blob_is_name(name) ? 0 : err_set(e, TARE_EINVAL, "'%.80s' is no blob's name", name);
 }
 
 /* ---- the store ---- */
 
-static void empty_tmp(const struct blobs *b)
+static int open_place(struct blobs **out, const char *url, bool tidy, struct err *e)
 {
-    char path[PATH_MAX];
-    snprintf(path, sizeof path, "%s/tmp", b->dir);
-    DIR *d = opendir(path);
-    if (!d)
-        return;
-    for (struct dirent *entry; (entry = readdir(d));)
-        if (entry->d_name[0] != '.')
-            unlinkat(dirfd(d), entry->d_name, 0);
-    closedir(d);
+    struct blobs *b = mem_calloc(1, sizeof *b);
+    if (!b)
+        return err_set(e, TARE_ENOMEM, "out of memory");
+    pthread_mutex_init(&b->lock, NULL);
+    pthread_rwlock_init(&b->in_use, NULL);
+    int rc = strncmp(url, "s3://", 5) == 0 ? blob_s3_open(b, url, e)
+             : strstr(url, "://")          ? err_set(e, TARE_EUNSUPPORTED, "--blobs %.200s: a directory or an s3:// URL is wanted", url)
+                                           : blob_dir_open(b, url, tidy, e);
+    if (rc < 0) {
+        blobs_close(b);
+        return rc;
+    }
+    *out = b;
+    return 0;
 }
 
 int blobs_open(struct blobs **out, const char *url, struct err *e)
 {
-    const char *dir = strncmp(url, "file:", 5) == 0 ? url + 5 : url;
-    if (strstr(dir, "://"))
-        return err_set(e, TARE_EUNSUPPORTED, "--blobs %s: only a directory is supported", url);
-    struct blobs *b = mem_calloc(1, sizeof *b);
-    if (!b)
-        return err_set(e, TARE_ENOMEM, "out of memory");
-    if (strlen(dir) >= sizeof b->dir) {
-        mem_free(b);
-        return err_set(e, -ENAMETOOLONG, "--blobs %s: the path is too long", url);
-    }
-    strcpy(b->dir, dir);
-    pthread_mutex_init(&b->lock, NULL);
-    pthread_rwlock_init(&b->in_use, NULL);
-    char path[PATH_MAX];
-    snprintf(path, sizeof path, "%s/tmp", b->dir);
-    int rc = os_mkdirs(path, 0700);
-    if (rc < 0) {
-        rc = fail(e, rc, "cannot make", path);
-        blobs_close(b);
-        return rc;
-    }
-    empty_tmp(b);
-    *out = b;
-    return 0;
+    return open_place(out, url, true, e);
+}
+
+int blobs_open_beside(struct blobs **out, const char *url, struct err *e)
+{
+    return open_place(out, url, false, e);
 }
 
 void blobs_close(struct blobs *b)
 {
     if (!b)
         return;
+    if (b->ops)
+        b->ops->close(b);
     pthread_rwlock_destroy(&b->in_use);
     pthread_mutex_destroy(&b->lock);
     mem_free(b);
@@ -174,12 +139,9 @@ int blob_put_begin(struct blobs *b, struct blob_put **out, int64_t max_bytes, st
         put_free(p);
         return err_set(e, TARE_ENOMEM, "the digests cannot be set up");
     }
-    char id[17];
-    random_id(id, sizeof id - 1);
-    snprintf(p->tmp, sizeof p->tmp, "%s/tmp/%s", b->dir, id);
-    p->fd = os->open(p->tmp, O_WRONLY | O_CREAT | O_EXCL, 0600);
+    p->fd = b->ops->stage(b, p->tmp, e);
     if (p->fd < 0) {
-        rc = fail(e, p->fd, "cannot make", p->tmp);
+        rc = p->fd;
         put_free(p);
         return rc;
     }
@@ -196,7 +158,7 @@ int blob_put_write(struct blob_put *p, const void *data, size_t n, struct err *e
     if (rc == 0)
         rc = os_write_all(p->fd, data, n, NULL);
     if (rc < 0)
-        return rc == TARE_ENOSPACE ? rc : fail(e, rc, "cannot write", p->tmp);
+        return rc == TARE_ENOSPACE ? rc : blob_fail(e, rc, "cannot write", *p->tmp ? p->tmp : "the staged file");
     EVP_DigestUpdate(p->sha256, data, n);
     EVP_DigestUpdate(p->md5, data, n);
     p->size_bytes += (int64_t)n;
@@ -210,13 +172,13 @@ int blob_put_blob(struct blob_put *p, const char *name, struct err *e)
     int rc = blob_open(p->store, name, &fd, &size, e);
     if (rc < 0)
         return rc;
-    char *piece = mem_alloc(COPY_BYTES);
+    char *piece = mem_alloc(BLOB_COPY_BYTES);
     if (!piece)
         rc = err_set(e, TARE_ENOMEM, "out of memory");
     while (rc == 0) {
-        ssize_t n = os->read(fd, piece, COPY_BYTES);
+        ssize_t n = os->read(fd, piece, BLOB_COPY_BYTES);
         if (n < 0)
-            rc = fail(e, (int)n, "cannot read", name);
+            rc = blob_fail(e, (int)n, "cannot read", name);
         if (n <= 0)
             break;
         rc = blob_put_write(p, piece, (size_t)n, e);
@@ -238,52 +200,26 @@ static void write_digests(struct blob_put *p, struct blob_info *info)
     info->size_bytes = p->size_bytes;
 }
 
-/* Rename into place and make the new name durable. An existing blob of that name has the same
- * bytes: the upload is dropped. */
-static int settle(struct blob_put *p, struct blob_info *info, struct err *e)
+static void drop_file(struct blob_put *p)
 {
-    char path[PATH_MAX], dir[PATH_MAX];
-    path_of(p->store, info->name, path);
-    struct stat st;
-    info->fresh = !(stat(path, &st) == 0 && st.st_size == p->size_bytes);
-    if (!info->fresh) {
+    os->close(p->fd);
+    if (*p->tmp)
         os->unlink(p->tmp);
-        return 0;
-    }
-    snprintf(dir, sizeof dir, "%s/%.2s", p->store->dir, info->name);
-    int rc = os_mkdirs(dir, 0700);
-    if (rc == 0)
-        rc = os->rename(p->tmp, path);
-    if (rc == 0) {
-        int fd = os->open(dir, O_RDONLY | O_DIRECTORY, 0);
-        rc = fd < 0 ? fd : os->fsync(fd);
-        if (fd >= 0)
-            os->close(fd);
-    }
-    return rc < 0 ? fail(e, rc, "cannot keep", path) : 0;
 }
 
 int blob_put_end(struct blob_put *p, const char *want_md5, struct blob_info *info, struct err *e)
 {
     struct blob_info got = {0};
-    int rc = os->fsync(p->fd);
-    int closed = os->close(p->fd);
-    p->fd = -1;
-    if (rc == 0)
-        rc = closed;
+    int rc = 0;
+    write_digests(p, &got);
+    if (want_md5 && strcmp(want_md5, got.md5) != 0)
+        rc = err_set(e, TARE_ECONFLICT, "the bytes have MD5 %s, announced was %s", got.md5, want_md5);
+    else
+        rc = p->store->ops->settle(p->store, p, &got, e);
     if (rc < 0) {
-        rc = fail(e, rc, "cannot write", p->tmp);
+        drop_file(p);
     } else {
-        write_digests(p, &got);
-        if (want_md5 && strcmp(want_md5, got.md5) != 0)
-            rc = err_set(e, TARE_ECONFLICT, "the bytes have MD5 %s, announced was %s", got.md5,
-                         want_md5);
-        else
-            rc = settle(p, &got, e);
-    }
-    if (rc < 0) {
-        os->unlink(p->tmp);
-    } else {
+        os->close(p->fd);
         if (got.fresh)
             count_used(p->store, got.size_bytes);
         *info = got;
@@ -296,9 +232,7 @@ void blob_put_abort(struct blob_put *p)
 {
     if (!p)
         return;
-    if (p->fd >= 0)
-        os->close(p->fd);
-    os->unlink(p->tmp);
+    drop_file(p);
     put_free(p);
 }
 
@@ -321,23 +255,14 @@ int blob_put_bytes(struct blobs *b, const void *data, size_t n, struct blob_info
 
 int blob_open(struct blobs *b, const char *name, int *fd, int64_t *size_bytes, struct err *e)
 {
-    if (!blob_is_name(name))
-        return err_set(e, TARE_EINVAL, "'%.80s' is no blob's name", name);
-    char path[PATH_MAX];
-    path_of(b, name, path);
-    int opened = os->open(path, O_RDONLY, 0);
-    if (opened < 0)
-        return opened == -ENOENT ? err_set(e, TARE_ENOTFOUND, "there is no blob %s", name)
-                                 : fail(e, opened, "cannot open", path);
-    struct stat st;
-    int rc = os->fstat(opened, &st);
-    if (rc < 0) {
-        os->close(opened);
-        return fail(e, rc, "cannot look at", path);
-    }
-    *fd = opened;
-    *size_bytes = st.st_size;
-    return 0;
+    return blob_open_part(b, name, 0, -1, fd, size_bytes, e);
+}
+
+int blob_open_part(struct blobs *b, const char *name, int64_t first, int64_t n, int *fd, int64_t *size_bytes,
+                   struct err *e)
+{
+    int rc = check_name(name, e);
+    return rc ? rc : b->ops->open(b, name, first, n, fd, size_bytes, e);
 }
 
 void blobs_use_begin(struct blobs *b)
@@ -362,70 +287,41 @@ void blobs_collect_end(struct blobs *b)
 
 int64_t blob_size(struct blobs *b, const char *name)
 {
-    char path[PATH_MAX];
-    struct stat st;
-    if (!blob_is_name(name))
-        return 0;
-    path_of(b, name, path);
-    return stat(path, &st) == 0 ? st.st_size : 0;
+    int64_t size = blob_is_name(name) ? b->ops->size(b, name, NULL) : 0;
+    return size < 0 ? 0 : size;
 }
 
 int blob_delete(struct blobs *b, const char *name, struct err *e)
 {
-    if (!blob_is_name(name))
-        return err_set(e, TARE_EINVAL, "'%.80s' is no blob's name", name);
-    char path[PATH_MAX];
-    path_of(b, name, path);
+    int rc = check_name(name, e);
+    if (rc)
+        return rc;
     int64_t size = blob_size(b, name);
-    int rc = os->unlink(path);
+    rc = b->ops->remove(b, name, e);
     if (rc < 0)
-        return rc == -ENOENT ? 0 : fail(e, rc, "cannot delete", path);
+        return rc;
     count_used(b, -size);
     return 0;
 }
 
-/* The blobs in one of the 256 folders. */
-static int each_in(const struct blobs *b, unsigned folder,
-                   int (*each)(void *arg, const char *name, int64_t size_bytes), void *arg)
+int blobs_each(struct blobs *b, int (*each)(void *arg, const char *name, int64_t size_bytes), void *arg,
+               struct err *e)
 {
-    char path[PATH_MAX];
-    snprintf(path, sizeof path, "%s/%02x", b->dir, folder);
-    DIR *d = opendir(path);
-    if (!d)
-        return errno == ENOENT ? 0 : -errno;
-    int rc = 0;
-    for (struct dirent *entry; rc == 0 && (entry = readdir(d));) {
-        struct stat st;
-        if (blob_is_name(entry->d_name) && fstatat(dirfd(d), entry->d_name, &st, 0) == 0)
-            rc = each(arg, entry->d_name, st.st_size);
-    }
-    closedir(d);
-    return rc;
+    return b->ops->each(b, each, arg, e);
 }
 
-int blobs_each(struct blobs *b, int (*each)(void *arg, const char *name, int64_t size_bytes),
-               void *arg, struct err *e)
-{
-    for (unsigned folder = 0; folder < 256; folder++) {
-        int rc = each_in(b, folder, each, arg);
-        if (rc != 0)
-            return rc < 0 && e && !e->code ? fail(e, rc, "cannot list", b->dir) : rc;
-    }
-    return 0;
-}
-
-int blob_verify_bytes(int fd, const char *name, struct err *e)
+static int verify_bytes(int fd, const char *name, struct err *e)
 {
     int rc = 0;
     EVP_MD_CTX *sha = EVP_MD_CTX_new();
-    char *piece = mem_alloc(COPY_BYTES);
+    char *piece = mem_alloc(BLOB_COPY_BYTES);
     if (!sha || !piece || !EVP_DigestInit_ex(sha, EVP_sha256(), NULL))
         rc = err_set(e, TARE_ENOMEM, "out of memory");
     ssize_t n = 0;
-    while (rc == 0 && (n = os->read(fd, piece, COPY_BYTES)) > 0)
+    while (rc == 0 && (n = os->read(fd, piece, BLOB_COPY_BYTES)) > 0)
         EVP_DigestUpdate(sha, piece, (size_t)n);
     if (rc == 0 && n < 0)
-        rc = fail(e, (int)n, "cannot read", name);
+        rc = blob_fail(e, (int)n, "cannot read", name);
     if (rc == 0) {
         unsigned char raw[EVP_MAX_MD_SIZE];
         char hex[BLOB_NAME];
@@ -448,7 +344,7 @@ int blob_verify(struct blobs *b, const char *name, struct err *e)
     int rc = blob_open(b, name, &fd, &size, e);
     if (rc < 0)
         return rc;
-    rc = blob_verify_bytes(fd, name, e);
+    rc = verify_bytes(fd, name, e);
     os->close(fd);
     return rc;
 }

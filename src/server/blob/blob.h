@@ -2,13 +2,13 @@
 /* The blob store: the bytes of run files and artifacts, named by what they are.
  *
  * A blob's name is the SHA-256 of its bytes in lower-case hex, so the same content is kept once,
- * whoever uploads it. Layout below the directory:
+ * whoever uploads it. Layout below the directory, or below the prefix in an S3 bucket (s3.c):
  *
  *   ab/abcdef…   a complete blob (first two digits of its name, then the whole name), mode 0600
- *   tmp/…        uploads on the way; emptied when the store is opened
+ *   tmp/…        uploads on the way; emptied when the store is opened (directory only)
  *
- * An upload is hashed while it is written, synced, and renamed into place: a name that exists is
- * complete and durable. Nothing here knows who refers to a blob; the caller deletes those that
+ * An upload is hashed while it is written to a file, then kept: synced and renamed into place, or PUT. A
+ * name that exists is complete and durable. Nothing here knows who refers to a blob; the caller deletes those that
  * nobody does (see blobs_collect_begin).
  *
  * A store may be used by any thread; one upload belongs to one thread at a time. */
@@ -34,10 +34,14 @@ struct blob_info {
     bool fresh;           /* false: the store had it already */
 };
 
-/* Open the store at `url`: a directory (made if it is not there).
- * Expected: TARE_EUNSUPPORTED  another scheme than a plain path or file:
+/* Open the store at `url`: a directory (a path or file:PATH, made if it is not there), or
+ * s3://BUCKET[/PREFIX][?endpoint=URL&region=NAME…] (s3.c says all of it).
+ * Expected: TARE_EUNSUPPORTED  another scheme
+ *           TARE_EINVAL, TARE_EPERM, TARE_ENOTFOUND  the URL, the keys, the bucket
  *           or an errno value of the directory. */
 int blobs_open(struct blobs **out, const char *url, struct err *e);
+/* The same for a process that only looks, beside the one that writes. */
+int blobs_open_beside(struct blobs **out, const char *url, struct err *e);
 void blobs_close(struct blobs *b); /* no upload may be under way; NULL is fine */
 
 /* Refuse uploads that would leave less than this on the file system, or take the store over
@@ -70,8 +74,11 @@ int blob_put_bytes(struct blobs *b, const void *data, size_t n, struct blob_info
 /* Open a blob for reading: a descriptor that the caller closes, and its size.
  * Expected: TARE_ENOTFOUND, TARE_EINVAL (not a name). */
 int blob_open(struct blobs *b, const char *name, int *fd, int64_t *size_bytes, struct err *e);
+/* The same when only [first, first + n) will be read: what the descriptor gives elsewhere is undefined. */
+int blob_open_part(struct blobs *b, const char *name, int64_t first, int64_t n, int *fd, int64_t *size_bytes,
+                   struct err *e);
 
-/* Size in bytes, 0 if there is no such blob. */
+/* Size in bytes, 0 if there is no such blob (or the store does not say). */
 int64_t blob_size(struct blobs *b, const char *name);
 
 /* Between an upload's end and the commit of the row that refers to it, the blob is in use though no
@@ -91,8 +98,6 @@ int blobs_each(struct blobs *b, int (*each)(void *arg, const char *name, int64_t
 
 /* Read a blob again and compare with its name. 0, TARE_EFORMAT (damaged) or TARE_ENOTFOUND. */
 int blob_verify(struct blobs *b, const char *name, struct err *e);
-/* The same for the bytes that are read from `fd`, which stays open. */
-int blob_verify_bytes(int fd, const char *name, struct err *e);
 
 /* True for 64 lower-case hex digits. */
 bool blob_is_name(const char *name);

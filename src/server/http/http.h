@@ -131,6 +131,9 @@ void http_reply_error(struct http_request *r, int status, const char *fmt, ...)
 void http_reply_fd(struct http_request *r, int fd, int64_t size, const char *content_type,
                    const char *etag);
 
+/* Which bytes of a file http_reply_fd would send: all, a range, or none (*n 0: HEAD, 304, 416). */
+void http_wanted_bytes(const struct http_request *r, int64_t size, const char *etag, int64_t *first, int64_t *n);
+
 /* True once a reply was given: `data` and loops may stop early. */
 bool http_replied(const struct http_request *r);
 

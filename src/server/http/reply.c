@@ -139,6 +139,14 @@ static bool etag_matches(const char *header, const char *etag)
            (hit && hit > header && hit[-1] == '"' && hit[strlen(etag)] == '"');
 }
 
+void http_wanted_bytes(const struct http_request *r, int64_t size, const char *etag, int64_t *first, int64_t *n)
+{
+    struct range g = parse_range(http_header(r, "Range"), size);
+    bool none = str_eq(r->method, STR("HEAD")) || etag_matches(http_header(r, "If-None-Match"), etag);
+    *first = g.first;
+    *n = none ? 0 : g.n;
+}
+
 void http_reply_fd(struct http_request *r, int fd, int64_t size, const char *content_type,
                    const char *etag)
 {

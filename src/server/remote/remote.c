@@ -193,7 +193,7 @@ static bool set_options(struct call *k, struct curl_slist *headers)
     SET(CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_MS);
     SET(CURLOPT_TIMEOUT_MS, (long)k->r->total_ms);
     SET(CURLOPT_LOW_SPEED_LIMIT, 1L);
-    SET(CURLOPT_LOW_SPEED_TIME, (long)STALL_S);
+    SET(CURLOPT_LOW_SPEED_TIME, (long)(k->r->stall_s ? k->r->stall_s : STALL_S));
     SET(CURLOPT_WRITEFUNCTION, on_write);
     SET(CURLOPT_WRITEDATA, k);
     SET(CURLOPT_HEADERFUNCTION, on_header);

@@ -27,7 +27,8 @@ struct remote_request {
      * NULL: its first 64 KiB go to remote_answer.text. */
     int (*on_body)(void *arg, const void *p, size_t n);
     void *arg;
-    int total_ms;                /* for all of it; 0: no end, as long as bytes move (60 s without any: over) */
+    int total_ms;                /* for all of it; 0: no end, as long as bytes move */
+    int stall_s;                 /* without any byte: over; 0: 60 */
     const atomic_bool *stop;     /* true: give up (within a second); NULL: never */
 };
 

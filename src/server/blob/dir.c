@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT */
+/* Blobs in a directory: the layout is in blob.h. */
+#include "server/blob/inner.h"
+
+#include "base/os.h"
+#include "base/random.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static void path_of(const struct blobs *b, const char *name, char path[PATH_MAX])
+{
+    snprintf(path, PATH_MAX, "%s/%.2s/%s", b->dir, name, name);
+}
+
+static int stage(struct blobs *b, char tmp[PATH_MAX], struct err *e)
+{
+    char id[17];
+    random_id(id, sizeof id - 1);
+    snprintf(tmp, PATH_MAX, "%s/tmp/%s", b->dir, id);
+    int fd = os->open(tmp, O_RDWR | O_CREAT | O_EXCL, 0600);
+    return fd < 0 ? blob_fail(e, fd, "cannot make", tmp) : fd;
+}
+
+/* Rename into place and make the new name durable. */
+static int rename_into_place(struct blobs *b, const char *tmp, const char *name, const char *path)
+{
+    char dir[PATH_MAX];
+    snprintf(dir, sizeof dir, "%s/%.2s", b->dir, name);
+    int rc = os_mkdirs(dir, 0700);
+    if (rc == 0)
+        rc = os->rename(tmp, path);
+    if (rc == 0) {
+        int fd = os->open(dir, O_RDONLY | O_DIRECTORY, 0);
+        rc = fd < 0 ? fd : os->fsync(fd);
+        if (fd >= 0)
+            os->close(fd);
+    }
+    return rc;
+}
+
+/* An existing blob of that name has the same bytes: the upload is dropped. */
+static int settle(struct blobs *b, struct blob_put *p, struct blob_info *info, struct err *e)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    path_of(b, info->name, path);
+    int rc = os->fsync(p->fd);
+    if (rc < 0)
+        return blob_fail(e, rc, "cannot write", p->tmp);
+    info->fresh = !(stat(path, &st) == 0 && st.st_size == p->size_bytes);
+    if (!info->fresh) {
+        os->unlink(p->tmp);
+        return 0;
+    }
+    rc = rename_into_place(b, p->tmp, info->name, path);
+    return rc < 0 ? blob_fail(e, rc, "cannot keep", path) : 0;
+}
+
+static int open_blob(struct blobs *b, const char *name, int64_t first, int64_t n, int *fd, int64_t *size_bytes,
+                     struct err *e)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    path_of(b, name, path);
+    int opened = os->open(path, O_RDONLY, 0);
+    if (opened < 0)
+        return opened == -ENOENT ? err_set(e, TARE_ENOTFOUND, "there is no blob %s", name)
+                                 : blob_fail(e, opened, "cannot open", path);
+    int rc = os->fstat(opened, &st);
+    if (rc < 0) {
+        os->close(opened);
+        return blob_fail(e, rc, "cannot look at", path);
+    }
+    *fd = opened;
+    *size_bytes = st.st_size;
+    return 0;
+}
+
+static int64_t size_of(struct blobs *b, const char *name, struct err *e)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    path_of(b, name, path);
+    return stat(path, &st) == 0 ? st.st_size : -1;
+}
+
+static int remove_blob(struct blobs *b, const char *name, struct err *e)
+{
+    char path[PATH_MAX];
+    path_of(b, name, path);
+    int rc = os->unlink(path);
+    return rc < 0 && rc != -ENOENT ? blob_fail(e, rc, "cannot delete", path) : 0;
+}
+
+/* The blobs in one of the 256 folders. */
+static int each_in(const struct blobs *b, unsigned folder, int (*each)(void *arg, const char *name, int64_t size_bytes),
+                   void *arg)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/%02x", b->dir, folder);
+    DIR *d = opendir(path);
+    if (!d)
+        return errno == ENOENT ? 0 : -errno;
+    int rc = 0;
+    for (struct dirent *entry; rc == 0 && (entry = readdir(d));) {
+        struct stat st;
+        if (blob_is_name(entry->d_name) && fstatat(dirfd(d), entry->d_name, &st, 0) == 0)
+            rc = each(arg, entry->d_name, st.st_size);
+    }
+    closedir(d);
+    return rc;
+}
+
+static int each_blob(struct blobs *b, int (*each)(void *arg, const char *name, int64_t size_bytes), void *arg,
+                     struct err *e)
+{
+    for (unsigned folder = 0; folder < 256; folder++) {
+        int rc = each_in(b, folder, each, arg);
+        if (rc != 0)
+            return rc < 0 && e && !e->code ? blob_fail(e, rc, "cannot list", b->dir) : rc;
+    }
+    return 0;
+}
+
+static void close_dir(struct blobs *b)
+{
+}
+
+static const struct blob_ops ops = {stage, settle, open_blob, size_of, remove_blob, each_blob, close_dir};
+
+static void empty_tmp(const char *path)
+{
+    DIR *d = opendir(path);
+    if (!d)
+        return;
+    for (struct dirent *entry; (entry = readdir(d));)
+        if (entry->d_name[0] != '.')
+            unlinkat(dirfd(d), entry->d_name, 0);
+    closedir(d);
+}
+
+int blob_dir_open(struct blobs *b, const char *url, bool tidy, struct err *e)
+{
+    char path[PATH_MAX];
+    const char *dir = strncmp(url, "file:", 5) == 0 ? url + 5 : url;
+    b->ops = &ops;
+    if (strlen(dir) >= sizeof b->dir)
+        return err_set(e, -ENAMETOOLONG, "--blobs %.200s: the path is too long", url);
+    strcpy(b->dir, dir);
+    snprintf(path, sizeof path, "%s/tmp", b->dir);
+    int rc = os_mkdirs(path, 0700);
+    if (rc < 0)
+        return blob_fail(e, rc, "cannot make", path);
+    if (tidy)
+        empty_tmp(path);
+    return 0;
+}

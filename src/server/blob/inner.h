@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/* What blob.c (uploads, digests, limits) and the places for blobs (dir.c, s3.c) share. */
+#ifndef TARE_SERVER_BLOB_INNER_H
+#define TARE_SERVER_BLOB_INNER_H
+
+#include "server/blob/blob.h"
+
+#include <limits.h>
+#include <openssl/evp.h>
+#include <pthread.h>
+
+enum { BLOB_COPY_BYTES = 256 * 1024 };
+
+/* A place for blobs. Names were checked by the caller; any thread. */
+struct blob_ops {
+    /* A new empty file for an upload: its descriptor; `tmp` is its name, "" if it has none. */
+    int (*stage)(struct blobs *b, char tmp[PATH_MAX], struct err *e);
+    /* Keep p's file, whose bytes are on their way to disk, as info->name; durable when this returns. Sets
+     * info->fresh. The file has no name left afterwards, or p->tmp. */
+    int (*settle)(struct blobs *b, struct blob_put *p, struct blob_info *info, struct err *e);
+    /* A descriptor with the bytes [first, first + n); n -1: all, and checked if they came from afar. Its
+     * other bytes may be zeros. `size_bytes` is the blob's. TARE_ENOTFOUND. */
+    int (*open)(struct blobs *b, const char *name, int64_t first, int64_t n, int *fd, int64_t *size_bytes,
+                struct err *e);
+    int64_t (*size)(struct blobs *b, const char *name, struct err *e); /* -1: not there; other negative codes */
+    int (*remove)(struct blobs *b, const char *name, struct err *e); /* 0 also when it is not there */
+    int (*each)(struct blobs *b, int (*each)(void *arg, const char *name, int64_t size_bytes), void *arg,
+                struct err *e);
+    void (*close)(struct blobs *b);
+};
+
+struct blobs {
+    const struct blob_ops *ops;
+    char dir[PATH_MAX - 128]; /* where uploads are staged: room there is watched */
+    pthread_rwlock_t in_use;  /* read: uploads that end; write: collection */
+    pthread_mutex_t lock;     /* of the three figures below */
+    int64_t keep_free_bytes, quota_bytes, used_bytes;
+    void *place;              /* of s3.c */
+};
+
+struct blob_put {
+    struct blobs *store;
+    EVP_MD_CTX *sha256, *md5;
+    int fd;
+    int64_t size_bytes, max_bytes;
+    char tmp[PATH_MAX]; /* "": a file without a name */
+};
+
+/* Tell a system call's failure in the store's own words. */
+int blob_fail(struct err *e, int rc, const char *what, const char *path);
+
+/* The places: fill in `b` (zeroed, locks made) for `url`. The directory is made on need; `tidy` says that no
+ * upload of another is under way. */
+int blob_dir_open(struct blobs *b, const char *url, bool tidy, struct err *e);
+int blob_s3_open(struct blobs *b, const char *url, struct err *e);
+
+#endif
