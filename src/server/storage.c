@@ -30,7 +30,7 @@ static int put_url(struct request *q, struct buf *to, struct str claims, int64_t
     if (token_put(to, q->server->secret, claims, now_us() / 1000000 + seconds) < 0)
         return TARE_ENOMEM;
     buf_putc(to, '/');
-    return http_url_encode(to, name, true);
+    return http_url_encode(to, path_is_safe(name) ? name : path_base(name), true);
 }
 
 int storage_put_url(struct request *q, struct buf *to, enum storage_kind kind, int64_t id, struct str name,
@@ -40,7 +40,7 @@ int storage_put_url(struct request *q, struct buf *to, enum storage_kind kind, i
     buf_printf(&claims, "put\n%d\n%lld\n%.*s\n", (int)kind, (long long)id, STR_ARG(md5));
     if (buf_put_str(&claims, name) < 0)
         return TARE_ENOMEM;
-    return put_url(q, to, buf_str(&claims), STORAGE_UPLOAD_S, path_base(name));
+    return put_url(q, to, buf_str(&claims), STORAGE_UPLOAD_S, name);
 }
 
 int storage_get_url(struct request *q, struct buf *to, struct str blob, struct str name,
@@ -49,7 +49,7 @@ int storage_get_url(struct request *q, struct buf *to, struct str blob, struct s
     AUTO_BUF claims = {0};
     if (buf_printf(&claims, "get\n%.*s\n%.*s", STR_ARG(blob), STR_ARG(mimetype)) < 0)
         return TARE_ENOMEM;
-    return put_url(q, to, buf_str(&claims), STORAGE_DOWNLOAD_S, path_base(name));
+    return put_url(q, to, buf_str(&claims), STORAGE_DOWNLOAD_S, name);
 }
 
 /* Cut the first line off *rest. */

@@ -23,7 +23,7 @@ static void take_file(const struct accessor *a, struct db_rows *rows, int64_t ar
                            .blob = access_keep(a, db_str(rows, 3)), .url = access_keep(a, db_str(rows, 4)),
                            .mimetype = access_keep(a, db_str(rows, 5)), .updated_us = db_int(rows, 6)};
     f->md5 = f->digest;
-    f->storage_path = str_of(arena_printf(a->arena, "artifact/%lld/%.*s", (long long)artifact, STR_ARG(f->name)));
+    f->storage_path = str_of(arena_printf(a->arena, "wandb_artifacts/%lld/%.*s", (long long)artifact, STR_ARG(f->name)));
     if (!f->url.p)
         f->url = STR("");
 }
@@ -307,7 +307,7 @@ void resolve_CreateArtifactFilesPayload_files(struct gql_call *c, const void *ob
 
 static const char *slot_path(struct gql_call *c, const struct slot *s)
 {
-    return arena_printf(gql_arena(c), "artifact/%lld/%.*s", (long long)s->artifact_id, STR_ARG(s->name));
+    return arena_printf(gql_arena(c), "wandb_artifacts/%lld/%.*s", (long long)s->artifact_id, STR_ARG(s->name));
 }
 
 FIELD_(ArtifactFileSlot, id, gql_strz(c, slot_path(c, obj)))
@@ -379,12 +379,13 @@ struct complete {
     char digest[64];
 };
 
-/* "artifact/<id>/<name>" */
+/* "wandb_artifacts/<id>/<name>" */
 static bool take_storage_path(struct str path, struct complete *k)
 {
-    if (!str_starts(path, STR("artifact/")))
+    const struct str folder = STR("wandb_artifacts/");
+    if (!str_starts(path, folder))
         return false;
-    path = str_make(path.p + 9, path.n - 9);
+    path = str_make(path.p + folder.n, path.n - folder.n);
     size_t n = number_parse_i64(path.p, path.n, &k->artifact_id);
     if (!n || n + 1 >= path.n || path.p[n] != '/')
         return false;

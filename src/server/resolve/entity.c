@@ -46,9 +46,9 @@ FIELD_(Entity, readOnly, gql_bool(c, ROW_(entity_row)->role < ROLE_MEMBER))
 FIELD_CONST_BOOL(Entity, readOnlyAdmin, false)
 FIELD_(Entity, isTeam, gql_bool(c, is_team(obj)))
 FIELD_(Entity, entityType,
-       gql_strz(c, str_eqz(ROW_(entity_row)->kind, "org")    ? "ORGANIZATION"
-                   : str_eqz(ROW_(entity_row)->kind, "team") ? "TEAM"
-                                                             : "USER"))
+       gql_strz(c, str_eqz(ROW_(entity_row)->kind, "org")    ? "organization"
+                   : str_eqz(ROW_(entity_row)->kind, "team") ? "team"
+                                                             : "user"))
 FIELD_CONST_BOOL(Entity, privateOnly, false)
 FIELD_CONST_BOOL(Entity, codeSavingEnabled, true)
 FIELD_CONST_STR(Entity, defaultAccess, "PRIVATE")

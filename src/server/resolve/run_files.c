@@ -239,7 +239,7 @@ void resolve_File_directUrl(struct gql_call *c, const void *obj)
 {
     const struct file_row *f = obj;
     AUTO_BUF b = {0};
-    if (f->blob.n && !storage_get_url(request_of(c), &b, f->blob, f->name, f->mimetype))
+    if (f->blob.n && !storage_get_url(request_of(c), &b, f->blob, f->storage_path.p ? f->storage_path : f->name, f->mimetype))
         gql_str(c, buf_str(&b));
     else
         gql_str(c, f->url);
