@@ -68,6 +68,7 @@
 /* -- ends --------------------------------------------------------------------------------- */
 
 #define IDLE_TIMEOUT_NS INT64_C(600000000000)       /* detached: without a client, as the peer */
+#define ORPHAN_LOOK_MS 2000                         /* detached: after a client has gone, is its program? */
 #define SIGNAL_GRACE_MS 600000                      /* after a signal to the whole job, while the
                                                        program still logs */
 #define END_MS 120000                               /* for the last writes once the end has begun */

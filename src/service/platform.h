@@ -10,6 +10,9 @@
 /* The user at the other end of a connected Unix socket. 0 or a negative errno value. */
 int platform_peer_uid(int fd, uid_t *uid);
 
+/* The process that connected it; 0 if that cannot be told. */
+pid_t platform_peer_pid(int fd);
+
 /* The user who owns the client end of a TCP connection over loopback. 0, -ENOENT when that cannot
  * be told here, or another negative errno value. */
 int platform_tcp_peer_uid(int fd, uid_t *uid);

@@ -8,12 +8,24 @@
 #include <stdlib.h>
 #include <sys/event.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 int platform_peer_uid(int fd, uid_t *uid)
 {
     gid_t gid;
     return getpeereid(fd, uid, &gid) < 0 ? -errno : 0;
+}
+
+pid_t platform_peer_pid(int fd)
+{
+    pid_t pid = 0;
+#ifdef LOCAL_PEERPID
+    socklen_t n = sizeof pid;
+    if (getsockopt(fd, SOL_LOCAL, LOCAL_PEERPID, &pid, &n) < 0)
+        return 0;
+#endif
+    return pid;
 }
 
 int platform_tcp_peer_uid(int fd, uid_t *uid)

@@ -23,6 +23,13 @@ int platform_peer_uid(int fd, uid_t *uid)
     return 0;
 }
 
+pid_t platform_peer_pid(int fd)
+{
+    struct ucred c;
+    socklen_t n = sizeof c;
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &c, &n) < 0 ? 0 : c.pid;
+}
+
 /* /proc/net/tcp has a row for each end of a connection: the client's has our peer address as its
  * local one, and names the user who made the socket. */
 int platform_tcp_peer_uid(int fd, uid_t *uid)

@@ -180,6 +180,7 @@ static void close_handles(struct service *s)
     uv_close((uv_handle_t *)&s->idle_timer, NULL);
     uv_close((uv_handle_t *)&s->end_timer, NULL);
     uv_close((uv_handle_t *)&s->parent_timer, NULL);
+    uv_close((uv_handle_t *)&s->orphan_timer, NULL);
     uv_close((uv_handle_t *)&s->refuse_timer, NULL);
     if (s->parent_fd >= 0) {
         uv_close((uv_handle_t *)&s->parent_poll, NULL);
@@ -266,6 +267,7 @@ static void on_end(struct turn_task *t)
     struct connection *c, *next;
     s->stage = FINISHING;
     uv_timer_stop(&s->idle_timer);
+    uv_timer_stop(&s->orphan_timer);
     uv_timer_start(&s->end_timer, on_too_long, END_MS, 0);
     server_sock_accept_waiting(&s->sock);
     server_sock_close(&s->sock);
@@ -305,8 +307,9 @@ int service_open(struct service *s, const struct options *o, struct err *e)
     s->end_task.run = on_end;
     uv_timer_init(&s->loop, &s->idle_timer);
     uv_timer_init(&s->loop, &s->end_timer);
+    uv_timer_init(&s->loop, &s->orphan_timer);
     uv_timer_init(&s->loop, &s->refuse_timer);
-    s->idle_timer.data = s->end_timer.data = s->refuse_timer.data = s;
+    s->orphan_timer.data = s->idle_timer.data = s->end_timer.data = s->refuse_timer.data = s;
     s->sock.on_client = on_client;
     s->sock.on_scarce = on_scarce;
     server_sock_start(&s->sock);

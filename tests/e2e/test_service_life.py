@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """How the service starts, and every way it ends."""
 
+import fcntl
 import os
 import pathlib
 import random
@@ -225,6 +226,69 @@ def test_detached_ends_when_idle_for_long(tmp_path):
     with Service(tmp_path, "--detached", "--idle-timeout", "0") as s:
         time.sleep(0.5)
         assert s.proc.poll() is None
+
+
+def killed_program(s: Service, run: Run, before_the_end=lambda: None) -> int:
+    """A process that starts a run, logs a row and is killed. Its pid: it is not waited for."""
+    ready, go = os.pipe(), os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        c = s.connect()
+        start_run(c, run)
+        c.send(run.history(x=1))
+        c.must(run.request("get_summary"))
+        os.write(ready[1], b".")
+        os.read(go[0], 1)
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.read(ready[0], 1)
+    before_the_end()
+    os.write(go[1], b".")
+    for fd in (*ready, *go):
+        os.close(fd)
+    return pid
+
+
+def is_held(path) -> bool:
+    """Does the service have the journal open?"""
+    with open(path) as f:
+        try:
+            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False
+
+
+def wait_until_let_go(path) -> None:
+    end = time.monotonic() + 30
+    while is_held(path):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_detached_ends_runs_whose_program_was_killed(tmp_path):
+    with Service(tmp_path, "--detached") as s:
+        run = Run(tmp_path, "r")
+        pid = killed_program(s, run)  # a zombie until the end of the test
+        wait_until_let_go(run.file)
+        recs = records(run.file)
+        assert len(steps(recs)) == 1 and not any(r.HasField("exit") for r in recs)
+        c = s.connect()
+        assert "not found" in c.ask(run.attach()).error_response.message
+        os.waitpid(pid, 0)
+
+
+def test_detached_keeps_runs_that_another_process_has_attached_to(tmp_path):
+    with Service(tmp_path, "--detached") as s:
+        run, other, c = Run(tmp_path, "r"), Run(tmp_path, "other"), s.connect()
+        pid = killed_program(s, run, lambda: c.must(run.attach()))
+        other_pid = killed_program(s, other)
+        wait_until_let_go(other.file)  # so it has looked
+        assert is_held(run.file)
+        c.send(run.history(x=2))
+        end_run(c, run)
+        assert len(steps(records(run.file))) == 2
+        for p in (pid, other_pid):
+            os.waitpid(p, 0)
 
 
 PARENT = """

@@ -10,6 +10,8 @@
 #include "record/wire.h"
 #include "service/intake/router.h"
 #include "service/limits.h"
+#include "service/orphans.h"
+#include "service/platform.h"
 #include "service/service.h"
 #include "service/stream/stream.h"
 
@@ -255,6 +257,7 @@ static void on_refused_too_long(uv_timer_t *t)
 void connection_open(struct service *s, int fd, bool tcp, bool refuse)
 {
     struct connection *c = xmem_calloc(1, sizeof *c);
+    c->pid = tcp ? 0 : platform_peer_pid(fd);
     int rc = attach(c, s, fd, tcp);
     c->service = s;
     c->id = ++s->last_connection_id;
@@ -348,5 +351,6 @@ void connection_close(struct connection *c)
     DL_DELETE(s->connections, c);
     s->n_connections--;
     uv_close(&c->h.handle, on_closed);
+    orphans_client_gone(s, c->pid);
     service_connections_changed(s);
 }

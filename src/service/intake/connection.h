@@ -28,6 +28,7 @@ struct connection {
         uv_tcp_t tcp;
     } h;
     struct service *service;
+    pid_t pid;                           /* of the client; 0 if unknown */
     uint64_t id;                         /* 1, 2, … in the order of connecting */
     struct frame_in in;
     struct out_queue out;

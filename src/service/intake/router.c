@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "record/wire.h"
 #include "service/intake/connection.h"
+#include "service/orphans.h"
 #include "service/service.h"
 #include "service/stream/stream.h"
 #include "service/streams.h"
@@ -122,7 +123,10 @@ static struct stream *stream_of(struct connection *c, struct str id)
     if (s && str_eq(id, stream_id(s)))
         return s;
     c->last_stream_change = m->changes;
-    return c->last_stream = streams_find(m, id);
+    c->last_stream = streams_find(m, id);
+    if (c->last_stream)
+        orphans_note_user(c->last_stream, c->pid);
+    return c->last_stream;
 }
 
 /* Copies what fits; the whole text is in the mailbox. */
@@ -178,6 +182,7 @@ static int on_init(const struct asking *a)
         refuse(a, e.text);
         return 0;
     }
+    orphans_note_user(s, a->c->pid);
     if (a->request_id.n)
         stream_answer_when_open(s, mailbox_put(&a->c->service->mailbox, a->c, &a->c->requests,
                                                NULL, a->request_id, (struct str){0}));
@@ -195,6 +200,7 @@ static int on_attach(const struct asking *a)
         refuse_unknown_stream(a, id);
         return 0;
     }
+    orphans_note_user(s, a->c->pid);
     AUTO_BUF body = {0};
     if (wire_buf_bytes(&body, ATTACH_SETTINGS, stream_settings_bytes(s)) == 0 &&
         put_info(&body, id) == 0)

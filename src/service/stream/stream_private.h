@@ -5,6 +5,7 @@
 
 #include "loop/turn.h"
 #include "loop/worker.h"
+#include "service/orphans.h"
 #include "service/stream/handler.h"
 #include "service/stream/journal_stage.h"
 #include "service/stream/mailbox.h"
@@ -31,6 +32,7 @@ struct stream {
     struct turn_task task;          /* write, answer, move on; at the end of a turn */
     struct request_list requests;   /* not answered yet */
     struct late_reply *late_replies; /* list, in the order of their offsets */
+    struct stream_users users;      /* processes */
     struct connection *waiters;     /* list: paused until the journal has room */
     struct job *jobs;               /* list; the first is running while job_work is busy */
     uint64_t jobs_made, jobs_done;
