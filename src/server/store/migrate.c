@@ -2,8 +2,9 @@
 /* The schema's versions, forward only.
  *
  * Table schema_versions says which migrations a database has had. Those it lacks are run in order, all
- * in one transaction together with their rows in the table: a kill leaves the old schema or the new,
- * and a first start waits for the disk once. */
+ * in one transaction together with their rows in the table: a kill leaves the old schema or the new.
+ * The first start does not wait for the disk here: the first thing that is written afterwards does, and
+ * SQLite's log is a whole up to there or not at all. */
 #include "server/store/db_engine.h"
 
 #include "base/buf.h"
@@ -59,7 +60,7 @@ static int apply(struct db_conn *c, const struct db_migration *m, struct err *e)
     return rc < 0 ? err_prefix(e, "migration %s: ", m->name) : 0;
 }
 
-static int apply_missing(struct db_conn *c, int64_t version, struct err *e)
+static int apply_all(struct db_conn *c, int64_t version, struct err *e)
 {
     int rc = c->ops->begin(c, true, e);
     if (rc)
@@ -73,11 +74,20 @@ static int apply_missing(struct db_conn *c, int64_t version, struct err *e)
             rc = apply(c, &db_migrations[i], e);
     if (rc == 0)
         rc = c->ops->commit(c, e);
-    if (rc == 0 && c->ops->engine == DB_SQLITE)
-        rc = c->ops->script(c, "PRAGMA shrink_memory", e);
     if (rc < 0)
         c->ops->rollback(c);
     return rc;
+}
+
+static int apply_missing(struct db_conn *c, int64_t version, struct err *e)
+{
+    if (c->ops->engine != DB_SQLITE)
+        return apply_all(c, version, e);
+    int rc = version ? 0 : c->ops->script(c, "PRAGMA synchronous=OFF", e);
+    if (rc == 0)
+        rc = apply_all(c, version, e);
+    int after = c->ops->script(c, "PRAGMA synchronous=FULL; PRAGMA shrink_memory", rc ? NULL : e);
+    return rc ? rc : after;
 }
 
 static int keep_copy(struct db_conn *c, const char *path, int64_t version, struct err *e)
