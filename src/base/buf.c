@@ -6,8 +6,23 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 
 enum { MIN_CAP = 64 };
+#define HUGE_PAGE ((size_t)2 << 20)
+
+/* A large buffer is written once from end to end; with small pages the faults would cost more than that. */
+static void prefer_huge_pages(char *data, size_t cap)
+{
+#ifdef MADV_HUGEPAGE
+    uintptr_t first = ((uintptr_t)data + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
+    uintptr_t end = ((uintptr_t)data + cap) & ~(HUGE_PAGE - 1);
+    if (first < end)
+        madvise((void *)first, end - first, MADV_HUGEPAGE);
+#else
+    (void)data, (void)cap;
+#endif
+}
 
 void buf_fini(struct buf *b)
 {
@@ -46,6 +61,8 @@ char *buf_reserve(struct buf *b, size_t n)
     }
     b->data = data;
     b->cap = cap;
+    if (cap >= 2 * HUGE_PAGE)
+        prefer_huge_pages(data, cap);
     return data + b->len;
 }
 

@@ -36,17 +36,57 @@ static const char digit_pairs[] = "000102030405060708091011121314151617181920212
                                   "50515253545556575859606162636465666768697071727374"
                                   "75767778798081828384858687888990919293949596979899";
 
+static const uint64_t powers_of_10[] = {
+    1,
+    10,
+    100,
+    1000,
+    10000,
+    100000,
+    1000000,
+    10000000,
+    100000000,
+    1000000000,
+    10000000000,
+    100000000000,
+    1000000000000,
+    10000000000000,
+    100000000000000,
+    1000000000000000,
+    10000000000000000,
+    100000000000000000,
+    1000000000000000000,
+    UINT64_C(10000000000000000000),
+};
+
 static int n_digits(uint64_t v)
 {
-    int n = 1;
-    for (; v >= 10000; v /= 10000)
-        n += 4;
-    return n + (v >= 10) + (v >= 100) + (v >= 1000);
+    int n = (64 - __builtin_clzll(v | 1)) * 1233 >> 12; /* log10(2), rounded down: right or one too few */
+    return n + (v >= powers_of_10[n]) + (v == 0);
+}
+
+/* Eight digits: cut into fours, pairs and single digits, each time in parallel. */
+static void put_8(char *to, uint32_t v)
+{
+    uint64_t w = v / 10000 | (uint64_t)(v % 10000) << 32;
+    uint64_t upper = (w * 10486 >> 20) & 0x0000007f0000007f; /* hundreds */
+    w = upper | (w - upper * 100) << 16;
+    upper = (w * 103 >> 10) & 0x000f000f000f000f; /* tens */
+    w = (upper | (w - upper * 10) << 8) + 0x3030303030303030;
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    w = __builtin_bswap64(w);
+#endif
+    memcpy(to, &w, sizeof w);
 }
 
 /* The decimal digits of `v`, ending before `end`. */
 static void put_digits(char *end, uint64_t v)
 {
+    while (v >= 100000000) {
+        end -= 8;
+        put_8(end, (uint32_t)(v % 100000000));
+        v /= 100000000;
+    }
     while (v >= 100) {
         end -= 2;
         memcpy(end, digit_pairs + 2 * (v % 100), 2);
@@ -149,34 +189,35 @@ static struct decimal shortest(uint64_t bits)
     return d;
 }
 
-/* 0.00123, 12.3 or 12300.0; `point` digits stand before the point. */
-static size_t put_plain(char *to, const char *digits, int n, int point)
+/* 0.00123, 12.3 or 12300.0; `point` of the `n` digits stand before the point. The digits are put where most of
+ * them belong. */
+static size_t put_plain(char *to, uint64_t digits, int n, int point)
 {
     if (point <= 0) {
         memcpy(to, "0.00000", 7);
-        memcpy(to + 2 - point, digits, (size_t)n);
+        put_digits(to + 2 - point + n, digits);
         return (size_t)(2 - point + n);
     }
     if (point >= n) {
-        memcpy(to, digits, (size_t)n);
+        put_digits(to + n, digits);
         memset(to + n, '0', (size_t)(point - n));
         memcpy(to + point, ".0", 2);
         return (size_t)point + 2;
     }
-    memcpy(to, digits, (size_t)point);
+    put_digits(to + 1 + n, digits);
+    for (int i = 0; i < point; i++)
+        to[i] = to[i + 1];
     to[point] = '.';
-    memcpy(to + point + 1, digits + point, (size_t)(n - point));
     return (size_t)n + 1;
 }
 
-static size_t put_exponent(char *to, const char *digits, int n, int exponent)
+static size_t put_exponent(char *to, uint64_t digits, int n, int exponent)
 {
-    char *at = to;
-    *at++ = digits[0];
+    char *at = to + n + (n > 1);
+    put_digits(at, digits);
     if (n > 1) {
-        *at++ = '.';
-        memcpy(at, digits + 1, (size_t)n - 1);
-        at += n - 1;
+        to[0] = to[1];
+        to[1] = '.';
     }
     *at++ = 'e';
     *at++ = exponent < 0 ? '-' : '+';
@@ -206,13 +247,9 @@ size_t number_format_double(char *to, double v)
     if (bits == 0)
         return sign + put_literal(to, "0.0");
     struct decimal d = shortest(bits);
-    char digits[20];
-    int n = n_digits(d.digits);
-    int point = n + d.exponent;
-    put_digits(digits + n, d.digits);
+    int n = n_digits(d.digits), point = n + d.exponent;
     bool plain = point > -5 && point <= 16;
-    return sign + (plain ? put_plain(to, digits, n, point)
-                         : put_exponent(to, digits, n, point - 1));
+    return sign + (plain ? put_plain(to, d.digits, n, point) : put_exponent(to, d.digits, n, point - 1));
 }
 
 static bool is_digit(char c)

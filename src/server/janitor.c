@@ -4,12 +4,15 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/diag.h"
+#include "server/metrics.h"
 #include "server/quota.h"
 #include "server/request.h"
+#include "server/store/codec.h"
 #include "server/store/history.h"
 #include "server/store/retention.h"
 #include "server/webhook/webhook.h"
 
+#include <malloc.h>
 #include <pthread.h>
 #include <time.h>
 
@@ -60,6 +63,22 @@ static int give_space_back(struct server *s, struct err *e)
     return db_shrink(s->db, e);
 }
 
+/* Memory that only serves speed goes back to the system once no request has come for a while. */
+static int give_memory_back(struct server *s, struct err *e)
+{
+    uint64_t n = metrics_requests(s->metrics);
+    bool quiet = n == s->quiet.requests;
+    s->quiet.requests = n;
+    s->quiet.trimmed &= quiet;
+    if (!quiet || s->quiet.trimmed)
+        return 0;
+    s->quiet.trimmed = true;
+    codec_pool_clear();
+    int rc = db_trim(s->db, e);
+    malloc_trim(0);
+    return rc;
+}
+
 /* What deleted runs have left, and runs whose time is over. */
 static int empty_runs(struct server *s, struct err *e)
 {
@@ -88,6 +107,7 @@ static const struct task {
     {"merging histories", 5, merge_histories},
     {"giving space back", 10, give_space_back},
     {"sending alerts", 1, send_alerts},
+    {"giving memory back", 7, give_memory_back},
     {"watching the quota", 3, quota_watch},
     {"emptying deleted runs", 10, empty_runs},
     {"collecting files", 600, collect_files},

@@ -44,6 +44,14 @@ void metrics_request(struct metrics *m, const struct http_request *r, int status
         m->bytes_in += (uint64_t)r->content_length;
 }
 
+uint64_t metrics_requests(const struct metrics *m)
+{
+    uint64_t n = 0;
+    for (int i = 0; i < 6; i++)
+        n += m->by_status[i];
+    return n;
+}
+
 static int64_t resident_bytes(void)
 {
     long pages = 0, resident = 0;

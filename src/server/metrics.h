@@ -14,6 +14,9 @@ void metrics_free(struct metrics *m);
 /* Count a finished request. */
 void metrics_request(struct metrics *m, const struct http_request *r, int status, int64_t bytes);
 
+/* Finished requests since the start. */
+uint64_t metrics_requests(const struct metrics *m);
+
 /* Append everything, the server's own gauges included. */
 void metrics_write(struct server *s, struct buf *to);
 

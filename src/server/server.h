@@ -23,6 +23,10 @@ struct server {
     bool http_was_open; /* at the end: DIR/address is ours to remove */
     struct webhook_sender *webhooks;
     struct janitor *janitor;
+    struct {
+        uint64_t requests; /* served when the janitor looked last */
+        bool trimmed;      /* and nothing came since memory was given back */
+    } quiet;
     int64_t started_ns; /* clock_mono_ns */
 };
 

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <time.h>
 
-enum { IDLE_S = 30, STACK_BYTES = 1024 * 1024 };
+enum { IDLE_S = 5, STACK_BYTES = 1024 * 1024 };
 
 struct workers {
     pthread_mutex_t lock;

@@ -576,6 +576,30 @@ int db_shrink(struct db *db, struct err *e)
     return rc < 0 ? rc : 1;
 }
 
+static int trim_job(struct db_conn *c, void *arg, struct err *e)
+{
+    (void)arg;
+    return c->ops->trim(c, e);
+}
+
+int db_trim(struct db *db, struct err *e)
+{
+    struct db_conn *c, *more;
+    int rc = take_reader(db, &c, e);
+    if (rc)
+        return rc;
+    pthread_mutex_lock(&db->pool_lock);
+    while ((more = db->idle) != NULL) {
+        db->idle = more->next;
+        db->n_readers--;
+        more->ops->close(more);
+    }
+    pthread_mutex_unlock(&db->pool_lock);
+    rc = c->ops->trim(c, e);
+    give_reader(db, c, rc < 0);
+    return rc < 0 ? rc : db_write(db, trim_job, NULL, e);
+}
+
 static int limit_job(struct db_conn *c, void *arg, struct err *e)
 {
     return c->ops->limit(c, *(int64_t *)arg, e);

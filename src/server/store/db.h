@@ -196,6 +196,10 @@ int db_verify(struct db *db, struct err *e);
  * thread. */
 int db_shrink(struct db *db, struct err *e);
 
+/* Give memory back that only serves speed: idle readers but one, caches. For quiet times. Not the writer's
+ * thread. */
+int db_trim(struct db *db, struct err *e);
+
 /* Let the database file grow no further than `max_bytes` (it never shrinks by this): what needs more room fails
  * with TARE_ENOSPACE. Nothing on PostgreSQL. Not the writer's thread. */
 int db_limit(struct db *db, int64_t max_bytes, struct err *e);

@@ -46,6 +46,7 @@ struct db_engine_ops {
     int (*verify)(struct db_conn *c, struct err *e);
     bool (*has_slack)(struct db_conn *c);                /* shrink is worth its while */
     int (*shrink)(struct db_conn *c, struct err *e);     /* in a job */
+    int (*trim)(struct db_conn *c, struct err *e);       /* caches: give their memory back */
     int (*limit)(struct db_conn *c, int64_t max_bytes, struct err *e); /* in a job */
     int64_t (*size_bytes)(struct db_conn *c);
 };

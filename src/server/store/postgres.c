@@ -440,6 +440,12 @@ static int pg_shrink(struct db_conn *c, struct err *e)
     return 0;
 }
 
+static int pg_trim(struct db_conn *c, struct err *e)
+{
+    (void)c, (void)e;
+    return 0;
+}
+
 static int pg_limit(struct db_conn *c, int64_t max_bytes, struct err *e)
 {
     (void)c;
@@ -481,6 +487,7 @@ const struct db_engine_ops db_postgres_ops = {
     .verify = pg_verify,
     .has_slack = pg_has_slack,
     .shrink = pg_shrink,
+    .trim = pg_trim,
     .limit = pg_limit,
     .size_bytes = pg_size_bytes,
 };

@@ -324,15 +324,22 @@ static int run(struct conn *c, const char *sql, struct err *e)
     return fail(c, sqlite3_extended_errcode(c->h), e);
 }
 
-static void sq_close(struct db_conn *base)
+/* All that are kept; none may be running. */
+static void free_statements(struct conn *c)
 {
-    struct conn *c = (struct conn *)base;
     for (int i = 0; i < N_BUCKETS; i++)
         while (c->buckets[i]) {
             struct stmt *st = c->buckets[i];
             c->buckets[i] = st->chain;
             stmt_free(st);
         }
+    c->n_statements = 0;
+}
+
+static void sq_close(struct db_conn *base)
+{
+    struct conn *c = (struct conn *)base;
+    free_statements(c);
     sqlite3_close(c->h);
     mem_free(c);
 }
@@ -490,6 +497,15 @@ static int sq_shrink(struct db_conn *base, struct err *e)
     return run((struct conn *)base, "PRAGMA incremental_vacuum(512)", e);
 }
 
+static int sq_trim(struct db_conn *base, struct err *e)
+{
+    struct conn *c = (struct conn *)base;
+    (void)e;
+    free_statements(c);
+    sqlite3_db_release_memory(c->h);
+    return 0;
+}
+
 static int sq_limit(struct db_conn *base, int64_t max_bytes, struct err *e)
 {
     char sql[64];
@@ -539,6 +555,7 @@ const struct db_engine_ops db_sqlite_ops = {
     .verify = sq_verify,
     .has_slack = sq_has_slack,
     .shrink = sq_shrink,
+    .trim = sq_trim,
     .limit = sq_limit,
     .size_bytes = sq_size_bytes,
 };
