@@ -8,17 +8,16 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { MIN_CAP = 64 };
-#define HUGE_PAGE ((size_t)2 << 20)
+enum { MIN_CAP = 64, PAGE = 4096 };
+#define MANY ((size_t)4 << 20)
 
-/* A large buffer is written once from end to end; with small pages the faults would cost more than that. */
+/* A large buffer is written once from end to end; with small pages the faults would cost more than that. All
+ * pages of its mapping are named: one of two kinds could not be moved when it grows. */
 static void prefer_huge_pages(char *data, size_t cap)
 {
 #ifdef MADV_HUGEPAGE
-    uintptr_t first = ((uintptr_t)data + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
-    uintptr_t end = ((uintptr_t)data + cap) & ~(HUGE_PAGE - 1);
-    if (first < end)
-        madvise((void *)first, end - first, MADV_HUGEPAGE);
+    char *first = data - (uintptr_t)data % PAGE;
+    madvise(first, (cap + (size_t)(data - first) + PAGE - 1) / PAGE * PAGE, MADV_HUGEPAGE);
 #else
     (void)data, (void)cap;
 #endif
@@ -61,7 +60,7 @@ char *buf_reserve(struct buf *b, size_t n)
     }
     b->data = data;
     b->cap = cap;
-    if (cap >= 2 * HUGE_PAGE)
+    if (cap >= MANY)
         prefer_huge_pages(data, cap);
     return data + b->len;
 }
