@@ -66,7 +66,7 @@ static int n_digits(uint64_t v)
 }
 
 /* Eight digits: cut into fours, pairs and single digits, each time in parallel. */
-static void put_8(char *to, uint32_t v)
+static inline __attribute__((always_inline)) void put_8(char *to, uint32_t v)
 {
     uint64_t w = v / 10000 | (uint64_t)(v % 10000) << 32;
     uint64_t upper = (w * 10486 >> 20) & 0x0000007f0000007f; /* hundreds */
@@ -182,6 +182,10 @@ static struct decimal shortest(uint64_t bits)
         d = (struct decimal){c >> -q, 0}; /* a small integer: exact */
     else
         d = schubfach(c, q, fraction == 0 && exponent > 1);
+    while (d.digits % 10000 == 0) {
+        d.digits /= 10000;
+        d.exponent += 4;
+    }
     while (d.digits % 10 == 0) {
         d.digits /= 10;
         d.exponent++;
@@ -189,22 +193,31 @@ static struct decimal shortest(uint64_t bits)
     return d;
 }
 
-/* 0.00123, 12.3 or 12300.0; `point` of the `n` digits stand before the point. The digits are put where most of
- * them belong. */
+enum { SIGNIFICANT = 17 }; /* digits of a double at most */
+
+/* All 17 digits, those behind the last one that counts are zeros: no branches. */
+static void put_significant(char *to, uint64_t digits, int n)
+{
+    uint64_t v = digits * powers_of_10[SIGNIFICANT - n], upper = v / 100000000;
+    to[0] = (char)('0' + upper / 100000000);
+    put_8(to + 1, (uint32_t)(upper % 100000000));
+    put_8(to + 9, (uint32_t)(v % 100000000));
+}
+
+/* 0.00123, 12.3 or 12300.0; `point` of the `n` digits stand before the point. */
 static size_t put_plain(char *to, uint64_t digits, int n, int point)
 {
     if (point <= 0) {
         memcpy(to, "0.00000", 7);
-        put_digits(to + 2 - point + n, digits);
+        put_significant(to + 2 - point, digits, n);
         return (size_t)(2 - point + n);
     }
     if (point >= n) {
-        put_digits(to + n, digits);
-        memset(to + n, '0', (size_t)(point - n));
+        put_significant(to, digits, n);
         memcpy(to + point, ".0", 2);
         return (size_t)point + 2;
     }
-    put_digits(to + 1 + n, digits);
+    put_significant(to + 1, digits, n);
     for (int i = 0; i < point; i++)
         to[i] = to[i + 1];
     to[point] = '.';
@@ -214,11 +227,9 @@ static size_t put_plain(char *to, uint64_t digits, int n, int point)
 static size_t put_exponent(char *to, uint64_t digits, int n, int exponent)
 {
     char *at = to + n + (n > 1);
-    put_digits(at, digits);
-    if (n > 1) {
-        to[0] = to[1];
-        to[1] = '.';
-    }
+    put_significant(to + 1, digits, n);
+    to[0] = to[1];
+    to[1] = '.';
     *at++ = 'e';
     *at++ = exponent < 0 ? '-' : '+';
     at += number_format_u64(at, (uint64_t)(exponent < 0 ? -exponent : exponent));

@@ -126,7 +126,6 @@ struct history_cursor {
     uint32_t n_lines, n_groups;
     bool sorted;
     struct segment_keys keys;
-    struct str data; /* group 0 of a segment of one group */
     struct buf group[4]; /* groups read last */
     uint32_t group_no[4];
     unsigned next_slot;

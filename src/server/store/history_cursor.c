@@ -53,7 +53,6 @@ int history_cursor_next(struct history_cursor *hc, struct err *e)
     hc->level = db_int(hc->rows, 7);
     hc->n_groups = (uint32_t)db_int(hc->rows, 8);
     struct str directory = db_blob(hc->rows, 9);
-    hc->data = db_blob(hc->rows, 10);
     if (hc->n_lines == 0 || hc->n_lines > SEGMENT_ROWS)
         return damaged(hc, TARE_EFORMAT, e);
     rc = segment_keys_read(hc->codec, directory, &hc->keys);
@@ -63,7 +62,7 @@ int history_cursor_next(struct history_cursor *hc, struct err *e)
 static int load_group(struct history_cursor *hc, uint32_t no, struct str *to, struct err *e)
 {
     if (hc->n_groups == 1 && no == 0) {
-        *to = hc->data;
+        *to = db_blob(hc->rows, 10); /* read from the file only now: counting needs the directory alone */
         return 0;
     }
     for (int i = 0; i < 4; i++)
