@@ -31,6 +31,7 @@ import urllib.parse
 import server_bench
 
 BUDGET_S = 300
+SETTLE_S = 10  # between loading and reading, for what a server does in the background
 PER_POST = 1000
 THREADS = 4
 MEASURES = [  # key, what it says, unit, less is better
@@ -395,6 +396,7 @@ def measure(tracker, args):
         found["ingest"], found["ingest_cpu"] = n / took, cpu / n * 1e6
         jobs = [("long", first, PER_POST, 1) for first in range(0, args.points, PER_POST)]
         whole_long = tracker.load(jobs)[3]
+        time.sleep(SETTLE_S)
         for what, there in ("metric", whole), ("list", whole), ("plot", whole_long):
             if there:
                 found[what], size = best_ms(tracker, tracker.read(what, runs))

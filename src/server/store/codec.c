@@ -195,6 +195,72 @@ static bool is_noise(const unsigned char *p, size_t n)
     return squares <= sampled + sampled * sampled / 110;
 }
 
+/* Word i's byte p becomes word p's byte i: halves, quarters, then bytes change places. */
+static inline void transpose(uint64_t w[8])
+{
+    static const struct {
+        unsigned shift, apart;
+        uint64_t mask;
+    } rounds[] = {{32, 4, 0x00000000ffffffff}, {16, 2, 0x0000ffff0000ffff}, {8, 1, 0x00ff00ff00ff00ff}};
+#pragma GCC unroll 3
+    for (int r = 0; r < 3; r++)
+#pragma GCC unroll 8
+        for (unsigned i = 0; i < 8; i++) {
+            if (i & rounds[r].apart)
+                continue;
+            uint64_t *x = &w[i], *y = &w[i + rounds[r].apart];
+            uint64_t t = (*x >> rounds[r].shift ^ *y) & rounds[r].mask;
+            *y ^= t;
+            *x ^= t << rounds[r].shift;
+        }
+}
+
+static inline uint64_t load_le(const char *p)
+{
+    uint64_t w;
+    memcpy(&w, p, sizeof w);
+    return __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? __builtin_bswap64(w) : w;
+}
+
+static inline void store_le(char *p, uint64_t w)
+{
+    w = __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? __builtin_bswap64(w) : w;
+    memcpy(p, &w, sizeof w);
+}
+
+/* The `width` lowest planes of the words, n bytes each. */
+static void cut_planes(char *to, const uint64_t *v, size_t n, unsigned width)
+{
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        uint64_t w[8];
+        memcpy(w, v + i, sizeof w);
+        transpose(w);
+        for (unsigned plane = 0; plane < width; plane++)
+            store_le(to + plane * n + i, w[plane]);
+    }
+    for (; i < n; i++)
+        for (unsigned plane = 0; plane < width; plane++)
+            to[plane * n + i] = (char)(v[i] >> (8 * plane));
+}
+
+static void join_planes(uint64_t *v, struct str *planes, size_t n, unsigned width)
+{
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        uint64_t w[8] = {0};
+        for (unsigned plane = 0; plane < width; plane++)
+            w[plane] = load_le(planes[plane].p + i);
+        transpose(w);
+        memcpy(v + i, w, sizeof w);
+    }
+    for (; i < n; i++) {
+        v[i] = 0;
+        for (unsigned plane = 0; plane < width; plane++)
+            v[i] |= (uint64_t)(unsigned char)planes[plane].p[i] << (8 * plane);
+    }
+}
+
 static void put_planes(struct codec *k, const uint64_t *v, size_t n)
 {
     uint64_t any = 0;
@@ -206,20 +272,21 @@ static void put_planes(struct codec *k, const uint64_t *v, size_t n)
     char *head = buf_reserve(&k->packed, 2 + n * width);
     if (!head)
         return;
-    k->packed.len += 2;
+    char *planes = head + 2, *to = planes;
+    cut_planes(planes, v, n, width);
     for (unsigned plane = 0; plane < width; plane++) {
-        unsigned char *to = (unsigned char *)buf_reserve(&k->packed, n);
-        for (size_t i = 0; i < n; i++)
-            to[i] = (unsigned char)(v[i] >> (8 * plane));
-        if (is_noise(to, n)) {
+        const char *from = planes + plane * n;
+        if (is_noise((const unsigned char *)from, n)) {
             raw_planes |= 1u << plane;
-            buf_append(&k->raw, to, n);
+            buf_append(&k->raw, from, n);
         } else {
-            k->packed.len += n;
+            memmove(to, from, n);
+            to += n;
         }
     }
     head[0] = (char)width;
     head[1] = (char)raw_planes;
+    k->packed.len += (size_t)(to - head);
 }
 
 struct parts {
@@ -235,21 +302,7 @@ static bool get_planes(struct parts *from, uint64_t *v, size_t n)
     for (unsigned p = 0; p < width; p++)
         if (!get_slice(raw_planes >> p & 1 ? &from->raw : &from->packed, n, &plane[p]))
             return false;
-    if (width == 8) {
-        for (size_t i = 0; i < n; i++) {
-            uint64_t u = 0;
-            for (int p = 0; p < 8; p++)
-                u |= (uint64_t)(unsigned char)plane[p].p[i] << (8 * p);
-            v[i] = u;
-        }
-        return true;
-    }
-    memset(v, 0, n * sizeof *v);
-    for (unsigned p = 0; p < width; p++) {
-        const unsigned char *bytes = (const unsigned char *)plane[p].p;
-        for (size_t i = 0; i < n; i++)
-            v[i] |= (uint64_t)bytes[i] << (8 * p);
-    }
+    join_planes(v, plane, n, width);
     return true;
 }
 

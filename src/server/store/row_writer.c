@@ -9,7 +9,7 @@
 
 #include <stdlib.h>
 
-enum { MAX_PARTS = MAX_NESTING + 2 };
+enum { MAX_PARTS = MAX_NESTING + 2, SPARE = 16 };
 
 struct field {
     const struct column *column;
@@ -84,6 +84,7 @@ struct row_writer *row_writer_new(const struct row_field *fields, uint32_t n, bo
         const struct column *c = sorted[i].column;
         w->plain &= w->fields[i].n_parts == 1 && !c->kinds && (c->kind == V_INT || c->kind == V_DOUBLE);
     }
+    buf_append(&w->text, (char[SPARE]){0}, SPARE);
     for (uint32_t i = 0; i < n; i++)
         for (uint32_t k = 0; k < w->fields[i].n_parts; k++)
             w->fields[i].parts[k].p = w->text.data + (size_t)w->fields[i].parts[k].p;
@@ -138,34 +139,56 @@ static size_t put_quoted(char *to, double d)
     return n + 2;
 }
 
+/* Copy sixteen bytes at a time; what is read and written behind the end does not matter. */
+static inline char *put_key(char *to, struct str key)
+{
+    for (size_t i = 0; i < key.n; i += SPARE)
+        memcpy(to + i, key.p + i, SPARE);
+    return to + key.n;
+}
+
+/* The value of `f` in the row; false if it has none. */
+static inline bool take_bits(struct field *f, uint32_t row, uint64_t *bits)
+{
+    const struct column *c = f->column;
+    if (!c->rows) {
+        *bits = row < c->n ? c->bits[row] : 0;
+        return row < c->n;
+    }
+    if (f->next_row < row)
+        advance(f, row);
+    if (f->next_row != row)
+        return false;
+    *bits = c->bits[f->at++];
+    set_next_row(f);
+    return true;
+}
+
 /* The usual row: numbers side by side. Room for all of it is made at once. */
 static int put_plain(struct row_writer *w, uint32_t row, struct buf *to)
 {
-    char *p = buf_reserve(to, w->text.len + w->n * (size_t)(NUMBER_MAX + 2) + 2);
+    char *p = buf_reserve(to, w->text.len + w->n * (size_t)(NUMBER_MAX + 2) + 2 + SPARE);
     int n = 0;
     if (!p)
         return TARE_ENOMEM;
     char *start = p;
-    *p++ = '{';
     for (uint32_t i = 0; i < w->n; i++) {
         struct field *f = &w->fields[i];
-        if (f->next_row < row)
-            advance(f, row);
-        if (f->next_row != row)
+        uint64_t bits;
+        if (!take_bits(f, row, &bits))
             continue;
-        if (n++)
-            *p++ = ',';
-        memcpy(p, f->parts[0].p, f->parts[0].n);
-        p += f->parts[0].n;
-        uint64_t bits = f->column->bits[f->at++];
+        n++;
+        *p++ = ','; /* the first becomes the brace */
+        p = put_key(p, f->parts[0]);
         if (f->column->kind == V_INT)
             p += number_format_i64(p, (int64_t)bits);
         else if (w->strict && (bits << 1) >= UINT64_C(0xffe) << 52) /* NaN, infinity */
             p += put_quoted(p, double_of_bits(bits));
         else
             p += number_format_double(p, double_of_bits(bits));
-        set_next_row(f);
     }
+    p += n == 0;
+    *start = '{';
     *p++ = '}';
     to->len += (size_t)(p - start);
     return n;
