@@ -61,23 +61,74 @@ int communicate_request(struct tare_run *run, uint32_t request, struct buf *answ
     return interface_sock_ask(run, &b, slot, answer, timeout_ms);
 }
 
-/* A request that nobody waits for the answer of. */
-static int send_with_callback(struct tare_run *run, struct slot *slot, const struct buf *b)
+/* A record in the making, and what becomes of it. */
+struct draft {
+    struct tare_run *run;
+    struct buf b;
+    struct message m;
+    bool is_request;
+    size_t record, request; /* where they begin */
+};
+
+static void draft_fini(struct draft *d)
 {
-    int rc = queue(run, b, slot->id, run->manager->setup.block_ms);
+    buf_fini(&d->b);
+}
+#define AUTO_DRAFT __attribute__((cleanup(draft_fini))) struct draft
+
+/* A record of kind `record`, or with RECORD_REQUEST a request of kind `request`; its fields are
+ * appended to d->b. */
+static void draft_begin(struct draft *d, struct tare_run *run, uint32_t record, uint32_t request)
+{
+    *d = (struct draft){.run = run, .is_request = request != 0};
+    message_open(&d->m, &d->b);
+    d->record = wire_buf_begin(&d->b, record);
+    if (request)
+        d->request = wire_buf_begin(&d->b, request);
+}
+
+static void draft_end(struct draft *d, const struct slot *slot)
+{
+    if (d->is_request)
+        wire_buf_end(&d->b, d->request);
+    wire_buf_end(&d->b, d->record);
+    message_close(&d->m, d->run->id, slot ? slot->id : NULL, d->is_request);
+}
+
+static int draft_publish(struct draft *d)
+{
+    draft_end(d, NULL);
+    return publish(d->run, &d->b);
+}
+
+/* Wait for the answer. */
+static int draft_ask(struct draft *d, struct buf *answer, int timeout_ms)
+{
+    struct slot *slot = router_slot(&d->run->manager->router, d->run, NULL);
+    if (!slot)
+        return out_of_memory();
+    draft_end(d, slot);
+    return interface_sock_ask(d->run, &d->b, slot, answer, timeout_ms);
+}
+
+/* Let `on_answer` be called in the courier's thread. */
+static int draft_send(struct draft *d, void (*on_answer)(struct slot *, struct str))
+{
+    struct slot *slot = router_slot(&d->run->manager->router, d->run, on_answer);
+    if (!slot)
+        return out_of_memory();
+    draft_end(d, slot);
+    int rc = queue(d->run, &d->b, slot->id, d->run->manager->setup.block_ms);
     if (rc)
-        router_free(&run->manager->router, slot);
+        router_free(&d->run->manager->router, slot);
     return rc;
 }
 
 int publish_header(struct tare_run *run)
 {
-    AUTO_BUF b = {0};
-    struct message m;
-    message_open(&m, &b);
-    message_put_empty(&b, RECORD_HEADER);
-    message_close(&m, run->id, NULL, false);
-    return publish(run, &b);
+    AUTO_DRAFT d;
+    draft_begin(&d, run, RECORD_HEADER, 0);
+    return draft_publish(&d);
 }
 
 static void say_text(const struct tare_run *run, int level, struct str text)
@@ -102,34 +153,20 @@ static void on_version(struct slot *slot, struct str response)
 
 int communicate_check_version(struct tare_run *run)
 {
-    AUTO_BUF b = {0};
-    struct message m;
-    struct slot *slot = router_slot(&run->manager->router, run, on_version);
-    if (!slot)
-        return out_of_memory();
-    message_open(&m, &b);
-    size_t request = wire_buf_begin(&b, RECORD_REQUEST);
-    size_t check = wire_buf_begin(&b, REQUEST_CHECK_VERSION);
-    message_put_z(&b, 1, TARE_VERSION);
-    wire_buf_end(&b, check);
-    wire_buf_end(&b, request);
-    message_close(&m, run->id, slot->id, true);
-    return send_with_callback(run, slot, &b);
+    AUTO_DRAFT d;
+    draft_begin(&d, run, RECORD_REQUEST, REQUEST_CHECK_VERSION);
+    message_put_z(&d.b, 1, TARE_VERSION);
+    return draft_send(&d, on_version);
 }
 
 int communicate_run(struct tare_run *run, const struct buf *record, struct buf *answer,
                     int timeout_ms)
 {
-    AUTO_BUF b = {0};
+    AUTO_DRAFT d;
     AUTO_BUF response = {0};
-    struct message m;
-    struct slot *slot = router_slot(&run->manager->router, run, NULL);
-    if (!slot)
-        return out_of_memory();
-    message_open(&m, &b);
-    wire_buf_bytes(&b, RECORD_RUN, buf_str(record));
-    message_close(&m, run->id, slot->id, false);
-    int rc = interface_sock_ask(run, &b, slot, &response, timeout_ms);
+    draft_begin(&d, run, RECORD_RUN, 0);
+    buf_put_str(&d.b, buf_str(record));
+    int rc = draft_ask(&d, &response, timeout_ms);
     if (rc)
         return rc;
     struct str result = message_get(message_get(buf_str(&response), RESP_RESULT), RESULT_RUN);
@@ -143,37 +180,19 @@ int communicate_run(struct tare_run *run, const struct buf *record, struct buf *
 
 int communicate_run_start(struct tare_run *run, const struct buf *record, int timeout_ms)
 {
-    AUTO_BUF b = {0};
-    struct message m;
-    struct slot *slot = router_slot(&run->manager->router, run, NULL);
-    if (!slot)
-        return out_of_memory();
-    message_open(&m, &b);
-    size_t request = wire_buf_begin(&b, RECORD_REQUEST);
-    size_t start = wire_buf_begin(&b, REQUEST_RUN_START);
-    wire_buf_bytes(&b, 1, buf_str(record));
-    wire_buf_end(&b, start);
-    wire_buf_end(&b, request);
-    message_close(&m, run->id, slot->id, true);
-    return interface_sock_ask(run, &b, slot, NULL, timeout_ms);
+    AUTO_DRAFT d;
+    draft_begin(&d, run, RECORD_REQUEST, REQUEST_RUN_START);
+    wire_buf_bytes(&d.b, 1, buf_str(record));
+    return draft_ask(&d, NULL, timeout_ms);
 }
 
 int communicate_attach(struct tare_run *run, struct buf *answer, int timeout_ms)
 {
-    AUTO_BUF b = {0};
+    AUTO_DRAFT d;
     AUTO_BUF response = {0};
-    struct message m;
-    struct slot *slot = router_slot(&run->manager->router, run, NULL);
-    if (!slot)
-        return out_of_memory();
-    message_open(&m, &b);
-    size_t request = wire_buf_begin(&b, RECORD_REQUEST);
-    size_t attach = wire_buf_begin(&b, REQUEST_ATTACH);
-    message_put_z(&b, 20, run->id);
-    wire_buf_end(&b, attach);
-    wire_buf_end(&b, request);
-    message_close(&m, run->id, slot->id, true);
-    int rc = interface_sock_ask(run, &b, slot, &response, timeout_ms);
+    draft_begin(&d, run, RECORD_REQUEST, REQUEST_ATTACH);
+    message_put_z(&d.b, 20, run->id);
+    int rc = draft_ask(&d, &response, timeout_ms);
     if (rc)
         return rc;
     struct str attached = response_of(buf_str(&response), RESPONSE_ATTACH);
@@ -182,25 +201,18 @@ int communicate_attach(struct tare_run *run, struct buf *answer, int timeout_ms)
 
 int communicate_exit(struct tare_run *run, int exit_code, int timeout_ms)
 {
-    AUTO_BUF b = {0};
-    struct message m;
-    struct slot *slot = router_slot(&run->manager->router, run, NULL);
-    if (!slot)
-        return out_of_memory();
-    message_open(&m, &b);
-    size_t exit_at = wire_buf_begin(&b, RECORD_EXIT);
+    AUTO_DRAFT d;
+    draft_begin(&d, run, RECORD_EXIT, 0);
     if (exit_code)
-        wire_buf_varint(&b, 1, (uint64_t)(int64_t)exit_code);
-    wire_buf_end(&b, exit_at);
-    message_close(&m, run->id, slot->id, false);
-    return interface_sock_ask(run, &b, slot, NULL, timeout_ms);
+        wire_buf_varint(&d.b, 1, (uint64_t)(int64_t)exit_code);
+    return draft_ask(&d, NULL, timeout_ms);
 }
 
 int publish_probe_system_info(struct tare_run *run)
 {
-    AUTO_BUF b = {0};
-    message_put_request(&b, REQUEST_PROBE_SYSTEM_INFO, run->id, NULL);
-    return publish(run, &b);
+    AUTO_DRAFT d;
+    draft_begin(&d, run, RECORD_REQUEST, REQUEST_PROBE_SYSTEM_INFO);
+    return draft_publish(&d);
 }
 
 void telemetry_put(const struct tare_run *run, struct buf *b, bool finish)
@@ -220,28 +232,20 @@ void telemetry_put(const struct tare_run *run, struct buf *b, bool finish)
 
 int publish_telemetry(struct tare_run *run, bool finish)
 {
-    AUTO_BUF b = {0};
-    struct message m;
-    message_open(&m, &b);
-    size_t at = wire_buf_begin(&b, RECORD_TELEMETRY);
-    telemetry_put(run, &b, finish);
-    wire_buf_end(&b, at);
-    message_close(&m, run->id, NULL, false);
-    return publish(run, &b);
+    AUTO_DRAFT d;
+    draft_begin(&d, run, RECORD_TELEMETRY, 0);
+    telemetry_put(run, &d.b, finish);
+    return draft_publish(&d);
 }
 
 int publish_remove(struct tare_run *run, uint32_t record, const char *key)
 {
-    AUTO_BUF b = {0};
-    struct message m;
-    message_open(&m, &b);
-    size_t at = wire_buf_begin(&b, record);
-    size_t item = wire_buf_begin(&b, REMOVE);
-    message_put_z(&b, ITEM_KEY, key);
-    wire_buf_end(&b, item);
-    wire_buf_end(&b, at);
-    message_close(&m, run->id, NULL, false);
-    return publish(run, &b);
+    AUTO_DRAFT d;
+    draft_begin(&d, run, record, 0);
+    size_t item = wire_buf_begin(&d.b, REMOVE);
+    message_put_z(&d.b, ITEM_KEY, key);
+    wire_buf_end(&d.b, item);
+    return draft_publish(&d);
 }
 
 /* Set the flags of MetricSummary for a list such as "min,max". False if it has another word. */
@@ -278,74 +282,56 @@ static void put_metric_options(struct buf *b, const struct tare_metric *metric)
 
 int publish_metric(struct tare_run *run, const struct tare_metric *metric)
 {
-    AUTO_BUF b = {0};
-    struct message m;
+    AUTO_DRAFT d;
     const char *star = strchr(metric->name, '*');
     const char *goal = metric->goal ? metric->goal : "";
+    draft_begin(&d, run, RECORD_METRIC, 0);
     if (star && star[1])
         return last_error_set(TARE_EINVAL, "define_metric: a '*' stands at the end only");
-    message_open(&m, &b);
-    size_t at = wire_buf_begin(&b, RECORD_METRIC);
-    message_put_z(&b, star ? 2 : 1, metric->name);
-    message_put_z(&b, 4, metric->step_metric);
-    put_metric_options(&b, metric);
-    if (metric->summary && !put_metric_summary(&b, metric->summary))
+    message_put_z(&d.b, star ? 2 : 1, metric->name);
+    message_put_z(&d.b, 4, metric->step_metric);
+    put_metric_options(&d.b, metric);
+    if (metric->summary && !put_metric_summary(&d.b, metric->summary))
         return last_error_set(TARE_EINVAL, "define_metric: summary '%s'", metric->summary);
     if (strcmp(goal, "minimize") == 0 || strcmp(goal, "maximize") == 0)
-        wire_buf_varint(&b, 8, goal[1] == 'i' ? 1 : 2);
+        wire_buf_varint(&d.b, 8, goal[1] == 'i' ? 1 : 2);
     else if (*goal)
         return last_error_set(TARE_EINVAL, "define_metric: goal '%s'", goal);
     if (metric->overwrite) {
-        size_t control = wire_buf_begin(&b, 9);
-        message_put_bool(&b, 1, true);
-        wire_buf_end(&b, control);
+        size_t control = wire_buf_begin(&d.b, 9);
+        message_put_bool(&d.b, 1, true);
+        wire_buf_end(&d.b, control);
     }
-    wire_buf_end(&b, at);
-    message_close(&m, run->id, NULL, false);
-    return publish(run, &b);
+    return draft_publish(&d);
 }
 
 int publish_alert(struct tare_run *run, const char *title, const char *text, const char *level,
                   int64_t wait_ms)
 {
-    AUTO_BUF b = {0};
-    struct message m;
-    message_open(&m, &b);
-    size_t at = wire_buf_begin(&b, RECORD_ALERT);
-    message_put_z(&b, 1, title);
-    message_put_z(&b, 2, text);
-    message_put_z(&b, 3, level);
-    wire_buf_varint(&b, 4, (uint64_t)wait_ms);
-    wire_buf_end(&b, at);
-    message_close(&m, run->id, NULL, false);
-    return publish(run, &b);
+    AUTO_DRAFT d;
+    draft_begin(&d, run, RECORD_ALERT, 0);
+    message_put_z(&d.b, 1, title);
+    message_put_z(&d.b, 2, text);
+    message_put_z(&d.b, 3, level);
+    wire_buf_varint(&d.b, 4, (uint64_t)wait_ms);
+    return draft_publish(&d);
 }
 
 int publish_output(struct tare_run *run, bool is_stderr, struct str text)
 {
-    AUTO_BUF b = {0};
-    struct message m;
-    message_open(&m, &b);
-    size_t at = wire_buf_begin(&b, RECORD_OUTPUT_RAW);
+    AUTO_DRAFT d;
+    draft_begin(&d, run, RECORD_OUTPUT_RAW, 0);
     if (!is_stderr)
-        wire_buf_varint(&b, 1, 1); /* STDOUT */
-    message_put_time(&b, 2, clock_wall_ns());
-    message_put_text(&b, 3, text);
-    wire_buf_end(&b, at);
-    message_close(&m, run->id, NULL, false);
-    return publish(run, &b);
+        wire_buf_varint(&d.b, 1, 1); /* STDOUT */
+    message_put_time(&d.b, 2, clock_wall_ns());
+    message_put_text(&d.b, 3, text);
+    return draft_publish(&d);
 }
 
-static int put_internal_messages(struct buf *b, const char *run_id, const char *slot)
+static void draft_internal_messages(struct draft *d, struct tare_run *run)
 {
-    struct message m;
-    message_open(&m, b);
-    size_t request = wire_buf_begin(b, RECORD_REQUEST);
-    size_t messages = wire_buf_begin(b, REQUEST_INTERNAL_MESSAGES);
-    message_put_bool(b, 1, true);
-    wire_buf_end(b, messages);
-    wire_buf_end(b, request);
-    return message_close(&m, run_id, slot, true);
+    draft_begin(d, run, RECORD_REQUEST, REQUEST_INTERNAL_MESSAGES);
+    message_put_bool(&d->b, 1, true); /* wait */
 }
 
 /* In the courier's thread. An empty answer comes when the run ends. */
@@ -361,22 +347,21 @@ static void on_internal_messages(struct slot *slot, struct str response)
             say_text(run, TARE_WARNING, f.bytes);
             n++;
         }
-    AUTO_BUF b = {0};
     struct slot *next = n ? router_slot(&run->manager->router, run, on_internal_messages) : NULL;
     if (!next)
         return;
-    if (put_internal_messages(&b, run->id, next->id) != 0)
+    AUTO_DRAFT d;
+    draft_internal_messages(&d, run);
+    draft_end(&d, next);
+    if (d.b.failed)
         router_free(&run->manager->router, next);
     else
-        courier_ask(run->manager, run, next, buf_str(&b));
+        courier_ask(run->manager, run, next, buf_str(&d.b));
 }
 
 int publish_internal_messages(struct tare_run *run)
 {
-    AUTO_BUF b = {0};
-    struct slot *slot = router_slot(&run->manager->router, run, on_internal_messages);
-    if (!slot)
-        return out_of_memory();
-    put_internal_messages(&b, run->id, slot->id);
-    return send_with_callback(run, slot, &b);
+    AUTO_DRAFT d;
+    draft_internal_messages(&d, run);
+    return draft_send(&d, on_internal_messages);
 }

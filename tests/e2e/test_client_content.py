@@ -12,6 +12,7 @@ import subprocess
 import time
 
 import pytest
+import wandb
 from client_support import BUILD, SERVICES, TARE, DRIVER, ROOT, drive, environment, run_file
 from fake_backend import FakeBackend
 from PIL import Image
@@ -110,7 +111,6 @@ def check_artifact(run, folder):
 
 def test_the_sdk_names_media_the_same(everything):
     """An artifact of the SDK with the same file has the same digest."""
-    wandb = pytest.importorskip("wandb")
     tmp_path, _, run = everything
     mine = wandb.Artifact("things", "dataset")
     mine.add_file(str(tmp_path / "in.txt"), name="data/file.txt")

@@ -2,7 +2,6 @@
 #include "tests/unit/unit.h"
 
 #include "record/record.h"
-#include "record/setting.h"
 
 /* A request that publishes a history row of two items and a console line with a NUL in it. */
 static void encode_sample(struct arena *a, struct buf *b)
@@ -129,23 +128,6 @@ static void test_a_list_grows_in_place_of_its_owner(void **state)
     arena_fini(&a);
 }
 
-static void test_absent_settings_have_the_value_asked_for(void **state)
-{
-    (void)state;
-    struct arena a;
-    arena_init(&a, 0);
-    Pb__Settings *s = record_new(&a, &pb__settings__descriptor);
-    assert_non_null(s);
-    assert_string_equal(setting_str(s->run_id, "none"), "none");
-    assert_true(setting_bool(s->_offline, true));
-    assert_int_equal(setting_int(s->x_stats_pid, -1), -1);
-    s->x_stats_sampling_interval =
-        record_new(&a, &google__protobuf__double_value__descriptor);
-    s->x_stats_sampling_interval->value = 2.5;
-    assert_true(setting_double(s->x_stats_sampling_interval, 0) == 2.5);
-    arena_fini(&a);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -154,7 +136,6 @@ int main(void)
         cmocka_unit_test(test_every_cut_of_a_message_is_malformed_or_whole),
         cmocka_unit_test(test_the_arena_limit_stops_a_bomb),
         cmocka_unit_test(test_a_list_grows_in_place_of_its_owner),
-        cmocka_unit_test(test_absent_settings_have_the_value_asked_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
