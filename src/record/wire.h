@@ -15,7 +15,10 @@
 #include <stdint.h>
 
 enum wire_type { WIRE_VARINT = 0, WIRE_FIXED64 = 1, WIRE_BYTES = 2, WIRE_FIXED32 = 5 };
-enum { WIRE_VARINT_MAX = 10 };
+enum {
+    WIRE_VARINT_MAX = 10, /* bytes of a number of 64 bits */
+    WIRE_TAG_MAX = 5,     /* of a tag or a length, numbers of 32 bits: no decoder takes more */
+};
 
 struct wire_field {
     uint32_t number;
@@ -59,7 +62,8 @@ static inline int wire_next(struct wire_reader *r, struct wire_field *f)
     if (r->p >= r->end)
         return 0;
     uint64_t tag;
-    if (!wire_get_varint(r, &tag) || tag >> 3 == 0 || tag >> 3 > 0x1fffffff)
+    const char *at = r->p;
+    if (!wire_get_varint(r, &tag) || r->p - at > WIRE_TAG_MAX || tag >> 3 == 0 || tag >> 3 > 0x1fffffff)
         return -1;
     f->number = (uint32_t)(tag >> 3);
     f->type = (enum wire_type)(tag & 7);
@@ -69,7 +73,9 @@ static inline int wire_next(struct wire_reader *r, struct wire_field *f)
     case WIRE_VARINT:
         return wire_get_varint(r, &f->value) ? 1 : -1;
     case WIRE_BYTES:
-        if (!wire_get_varint(r, &f->value) || f->value > (uint64_t)(r->end - r->p))
+        at = r->p;
+        if (!wire_get_varint(r, &f->value) || r->p - at > WIRE_TAG_MAX ||
+            f->value > (uint64_t)(r->end - r->p))
             return -1;
         f->bytes = str_make(r->p, (size_t)f->value);
         r->p += f->value;

@@ -7,6 +7,7 @@
 #include "record/wire.h"
 #include "service/stream/handler.h"
 #include "service/stream/stream_settings.h"
+#include "follows.h"
 
 #include <assert.h>
 
@@ -66,7 +67,7 @@ static void end_jobs(struct state *s, struct handler *h)
 static void one(struct state *s, struct handler *h, const struct wire_field *f, int64_t *now_ns)
 {
     struct reply_to to = {.wanted = f->bytes.n % 2, .mailbox_slot = "slot"};
-    if (f->number == 1 && f->type == WIRE_BYTES)
+    if (f->number == 1 && f->type == WIRE_BYTES && !follows_a_folder(f->bytes))
         handler_record(h, f->bytes, &to, *now_ns);
     else if (f->number == 2 && f->type == WIRE_VARINT)
         *now_ns += (int64_t)(f->value % 100000) * 1000000;

@@ -8,10 +8,9 @@
 #include "record/wire.h"
 #include "service/stream/handler.h"
 #include "service/stream/stream_settings.h"
+#include "follows.h"
 
 #include <stdlib.h>
-
-enum { RECORD_TBRECORD = 9 };
 
 static struct arena arena;
 
@@ -61,17 +60,6 @@ static void end_jobs(struct handler *h)
         struct handler_job *job = jobs[--n_jobs];
         job->done(job, h);
     }
-}
-
-/* Following a folder of event files is a job that makes the next one: not without its files
- * (fuzz_tfevents has those). */
-static bool follows_a_folder(struct str record)
-{
-    struct wire_field f;
-    for (struct wire_reader r = wire_open(record); wire_next(&r, &f) > 0;)
-        if (f.number == RECORD_TBRECORD)
-            return true;
-    return false;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

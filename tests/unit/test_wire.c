@@ -52,6 +52,7 @@ static void test_malformed_messages_are_refused(void **state)
         {"\x0a", 1}, {"\x0a\x05" "abc", 5}, {"\x09\x01\x02", 3}, {"\x0d\x01", 2}, {"\x0b", 1},
         {"\x00\x01", 2}, {"\x80", 1}, {"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", 11},
         {"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 11},
+        {"\x88\x80\x80\x80\x80\x00\x01", 7}, {"\x0a\x81\x80\x80\x80\x80\x00" "a", 8}, /* six bytes */
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct wire_reader r = wire_open(bad[i]);
