@@ -65,6 +65,20 @@
 #define FILESTREAM_STALL_NS INT64_C(60000000000)     /* without success, then the person is told */
 #define TELL_AGAIN_NS INT64_C(60000000000)           /* before a message of the same kind again */
 
+/* -- uploads: files ------------------------------------------------------------------------ */
+
+#define POOL_TRANSFERS 64                            /* at once, of all runs (the peer: 128 a run) */
+#define TRANSFER_SMALL_BYTES (64 * 1024)             /* read at once */
+#define TRANSFER_ANSWER_BYTES 1024                   /* of it is told */
+#define TRANSFER_STALL_MS 120000                     /* without a byte moving */
+#define FILES_BATCH 256                              /* URLs asked for at once */
+#define FILES_AHEAD 256                              /* transfers begun, then no more are asked for */
+#define FILES_GATHER_MS 5000                         /* as the peer: before URLs are asked for */
+#define FILES_NAME_BYTES 4096
+#define FILE_WATCH_MS 1000                           /* between looks at live files */
+#define FILE_CHANGES 3                               /* while it is sent: then it is sent again */
+#define FILE_URLS 2                                  /* more, if one is refused */
+
 /* -- ends --------------------------------------------------------------------------------- */
 
 #define IDLE_TIMEOUT_NS INT64_C(600000000000)       /* detached: without a client, as the peer */

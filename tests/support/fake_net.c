@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/err.h"
+#include "loop/worker.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -32,6 +33,8 @@ struct closing {
 static struct alarm *alarms;
 static struct closing *closings;
 static struct backend_headers *waiting_headers;
+static struct work *jobs[256];
+static int n_jobs;
 
 int __wrap_uv_timer_init(uv_loop_t *loop, uv_timer_t *t);
 int __wrap_uv_timer_start(uv_timer_t *t, uv_timer_cb cb, uint64_t ms, uint64_t repeat);
@@ -122,8 +125,35 @@ static struct http_request *take_request(int i)
     return r;
 }
 
+static struct graphql_call *take_call(int i)
+{
+    struct graphql_call *c = fake_net.calls[i];
+    fake_net.n_calls--;
+    memmove(fake_net.calls + i, fake_net.calls + i + 1, (size_t)(fake_net.n_calls - i) * sizeof c);
+    return c;
+}
+
+static bool run_work(void)
+{
+    if (n_jobs == 0)
+        return false;
+    struct work *w = jobs[0];
+    memmove(jobs, jobs + 1, (size_t)--n_jobs * sizeof w);
+    w->run(w);
+    w->busy = false;
+    w->done(w);
+    return true;
+}
+
 static bool run_cancelled(void)
 {
+    for (int i = 0; i < fake_net.n_calls; i++) {
+        if (fake_net.calls[i]->error == TARE_ECANCELLED) {
+            struct graphql_call *c = take_call(i);
+            c->done(c);
+            return true;
+        }
+    }
     for (int i = 0; i < fake_net.n_requests; i++) {
         if (fake_net.requests[i]->error == TARE_ECANCELLED) {
             struct http_request *r = take_request(i);
@@ -136,14 +166,14 @@ static bool run_cancelled(void)
 
 void fake_net_settle(void)
 {
-    for (int i = 0; run_close() || run_cancelled() || run_alarm(fake_net.mono_ns); i++)
+    for (int i = 0; run_close() || run_work() || run_cancelled() || run_alarm(fake_net.mono_ns); i++)
         assert_in_range(i, 0, 10000);
 }
 
 void fake_net_pass_ms(int64_t ms)
 {
     int64_t until = fake_net.mono_ns + ms * 1000000;
-    for (int i = 0; run_close() || run_cancelled() || run_alarm(until); i++)
+    for (int i = 0; run_close() || run_work() || run_cancelled() || run_alarm(until); i++)
         assert_in_range(i, 0, 1000000);
     fake_net.wall_ns += until - fake_net.mono_ns;
     fake_net.mono_ns = until;
@@ -162,6 +192,7 @@ void fake_net_end(void)
     assert_null(alarms);
     assert_null(closings);
     assert_int_equal(fake_net.n_requests, 0);
+    assert_int_equal(fake_net.n_calls, 0);
     clock_fake(NULL, NULL);
 }
 
@@ -288,4 +319,62 @@ void backend_feature(struct backend *b, const char *feature, void (*ready)(void 
 void backend_note_answer(struct backend *b, int status, struct str body)
 {
     fake_net.n_noted++;
+}
+
+/* ---- loop/worker.h ---- */
+
+void work_start(uv_loop_t *loop, struct work *w)
+{
+    assert_false(w->busy);
+    assert_in_range(n_jobs, 0, 255);
+    w->busy = true;
+    jobs[n_jobs++] = w;
+}
+
+/* ---- service/upload/graphql.h ---- */
+
+void graphql_send(struct backend *b, struct graphql_call *c)
+{
+    assert_in_range(fake_net.n_calls, 0, 15);
+    c->error = 0;
+    fake_net.calls[fake_net.n_calls++] = c;
+}
+
+void graphql_cancel(struct backend *b, struct graphql_call *c)
+{
+    c->error = TARE_ECANCELLED;
+}
+
+void graphql_call_fini(struct graphql_call *c)
+{
+    mem_free((char *)c->data.p);
+    c->data = (struct str){0};
+}
+
+struct graphql_call *fake_net_call(void)
+{
+    fake_net_settle();
+    if (fake_net.n_calls == 0)
+        fail_msg("no call is under way");
+    return fake_net.calls[0];
+}
+
+void fake_net_data(const char *data)
+{
+    fake_net_call();
+    struct graphql_call *c = take_call(0);
+    c->status = 200;
+    c->data = str_of(xmem_strdup(data));
+    c->done(c);
+    fake_net_settle();
+}
+
+void fake_net_refuse(int error, const char *why)
+{
+    fake_net_call();
+    struct graphql_call *c = take_call(0);
+    c->error = error;
+    snprintf(c->why, sizeof c->why, "%s", why);
+    c->done(c);
+    fake_net_settle();
 }

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/* One file, or part of one, on its way to a URL, until the server has taken it: opened when its turn
+ * comes (pool.h), sent with PUT, sent again after growing waits. Small files are read at once, others
+ * while they are sent; whether one has changed meanwhile is looked at afterwards. Files are touched
+ * on the worker threads only. Loop thread.
+ *
+ *   WAITING ─► OPENING ─► ASKING ─► SENDING ─► CLOSING ─► DONE
+ *      ▲                     │         │          │
+ *      └───────── RESTING ◄──┴─────────┴──────────┘  tried again
+ *
+ * (peer: core/internal/filetransfer) */
+#ifndef TARE_SERVICE_UPLOAD_TRANSFER_H
+#define TARE_SERVICE_UPLOAD_TRANSFER_H
+
+#include "base/buf.h"
+#include "base/digest.h"
+#include "base/str.h"
+#include "loop/http.h"
+#include "loop/worker.h"
+#include "service/upload/backend.h"
+#include "service/upload/pool.h"
+#include "service/upload/retry.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+/* What tells one state of a file from another. */
+struct file_stamp {
+    uint64_t size, inode;
+    int64_t mtime_ns, ctime_ns;
+};
+
+struct file_stamp file_stamp_of(const struct stat *st);
+static inline bool file_stamp_eq(const struct file_stamp *a, const struct file_stamp *b)
+{
+    return a->size == b->size && a->inode == b->inode && a->mtime_ns == b->mtime_ns &&
+           a->ctime_ns == b->ctime_ns;
+}
+
+enum transfer_state { TRANSFER_DONE, TRANSFER_WAITING, TRANSFER_OPENING, TRANSFER_ASKING, TRANSFER_SENDING,
+                      TRANSFER_CLOSING, TRANSFER_RESTING };
+
+struct transfer {
+    /* -- to fill; borrowed until `done` -- */
+    struct backend *backend;
+    uv_loop_t *loop;
+    const struct retry_policy *policy;
+    const char *path;          /* of the file; or NULL and: */
+    struct str body;
+    const char *url;
+    const char *headers;       /* "Name: value\n...", as http_request; NULL for none */
+    uint64_t part_at;          /* which part of the file; */
+    uint64_t part_bytes;       /* 0: the rest of it */
+    void (*moved)(struct transfer *t); /* `sent` or `total` has changed; may be NULL */
+    void (*done)(struct transfer *t);  /* exactly once, never inside transfer_start or _cancel */
+
+    /* -- the answer -- */
+    int error;                 /* 0: taken. TARE_EPROTO: refused, see `status`; a libuv code of the file */
+    int status;                /* of HTTP; 0 if none came */
+    char why[256];             /* of the last try that failed, for a person */
+    uint64_t sent, total;      /* bytes of this try */
+    struct file_stamp stamp;   /* of the file when it was opened */
+    bool has_changed;          /* the file is not what it was when it was opened */
+    int64_t began_ns;
+
+    /* -- its own -- */
+    enum transfer_state state;
+    bool cancelled, closing, was_closed;
+    int fd;
+    int work_error;
+    uint32_t n_failed;
+    struct buf small;          /* a small file */
+    struct backend_headers ask;
+    struct buf all_headers;
+    struct http_request http;  /* its answer's headers may be read in `done` */
+    struct work work;
+    struct pool_slot slot;
+    uv_timer_t timer;
+    void (*closed)(struct transfer *t);
+};
+
+/* First part filled, the rest zero. */
+void transfer_start(struct transfer *t);
+void transfer_cancel(struct transfer *t); /* `done` follows with TARE_ECANCELLED, unless it was on its way */
+/* After `done`, or before it: then it is cancelled and `done` is not called. `closed` frees. */
+void transfer_close(struct transfer *t, void (*closed)(struct transfer *t));
+
+/* Append the server's list of "Name:Value" (a JSON array of strings, or empty) as "Name: value\n";
+ * what is no header, or would be two, is left out. */
+void transfer_put_headers(struct buf *to, struct str json);
+
+#endif
