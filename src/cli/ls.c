@@ -61,12 +61,13 @@ static void put_json(struct buf *b, const struct run_place *p, const struct line
     json_put_string(b, str_of(l->name));
     buf_puts(b, ",\"project\":");
     json_put_string(b, str_of(l->project));
-    buf_printf(
-        b,
-        ",\"state\":\"%s\",\"exit_code\":%d,\"started\":%.3f,\"seconds\":%.3f,\"rows\":%" PRIu64
-        ",\"damaged_parts\":%" PRIu64 ",\"folder\":",
-        run_state_name(l->state), l->exit_code, (double)l->start_ns / 1e9, l->seconds, l->n_rows,
-        l->n_gaps);
+    buf_printf(b, ",\"state\":\"%s\"", run_state_name(l->state));
+    if (l->state == RUN_FINISHED || l->state == RUN_FAILED)
+        buf_printf(b, ",\"exit_code\":%d", l->exit_code);
+    buf_printf(b,
+               ",\"started\":%.3f,\"seconds\":%.3f,\"rows\":%" PRIu64 ",\"damaged_parts\":%" PRIu64
+               ",\"folder\":",
+               (double)l->start_ns / 1e9, l->seconds, l->n_rows, l->n_gaps);
     json_put_string(b, str_of(p->folder));
     buf_puts(b, "}\n");
 }

@@ -188,6 +188,7 @@ def test_what_is_missing_is_named(root, run_id, tmp_path):
 def test_ls_lists_runs(root, run_id, tmp_path):
     (line,) = [json.loads(x) for x in tare("ls", "--json", root).stdout.splitlines()]
     assert (line["id"], line["state"], line["rows"]) == (run_id, "finished", cli_runs.ROWS)
+    assert line["exit_code"] == 0
     assert (line["project"], line["name"]) == ("proj", "first try")
     text = tare("ls", cwd=root).stdout.splitlines()
     assert text[0].split()[0] == "ID" and text[1].split()[:2] == [run_id, "finished"]

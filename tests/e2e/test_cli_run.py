@@ -239,5 +239,7 @@ def test_runs_of_the_peers_service_are_seen_alive(tmp_path):
     p.wait()
     wait_for(lambda: the_run(tmp_path)["state"] != "running")
     os.utime(journal, (0, 0))
-    assert the_run(tmp_path)["state"] in ("crashed", "failed")
+    run = the_run(tmp_path)
+    assert run["state"] in ("crashed", "failed")
+    assert ("exit_code" in run) == (run["state"] == "failed")
     assert tare("tail", "--dir", tmp_path, timeout=20).returncode == 0
