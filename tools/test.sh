@@ -6,7 +6,7 @@
 #   asan   C tests under AddressSanitizer and UndefinedBehaviorSanitizer (gcc), and
 #          the service and the server built so for the end-to-end tests that attack them
 #   clang  the whole build with clang: warnings are errors there too
-#   tsan   the client library's tests under ThreadSanitizer
+#   tsan   the tests of what has threads (the client library, the workers) under ThreadSanitizer
 #   e2e    pytest with the unmodified wandb package
 #   fuzz   each fuzz target for FUZZ_SECONDS (60) on its corpus
 #
@@ -59,7 +59,7 @@ part_clang() {
 
 part_tsan() {
     configure build-tsan -Db_sanitize=thread -Db_lundef=false || return
-    meson test -C build-tsan --no-rebuild --print-errorlogs -q --suite client --timeout-multiplier 5
+    meson test -C build-tsan --no-rebuild --print-errorlogs -q --suite threads --timeout-multiplier 5
     count_meson build-tsan
 }
 
