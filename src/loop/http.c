@@ -44,6 +44,7 @@ struct http {
     struct http_request *waiting, *active, *ended; /* lists */
     int n_active;
     uv_idle_t deliver;
+    int n_holds;
     bool delivering, closing, gone;
     void (*closed)(void *ctx);
     void *closed_ctx;
@@ -167,7 +168,7 @@ static void load_done(struct work *w)
     struct http *h = of_load(w);
     h->loaded = true;
     if (h->uplink && !h->closing)
-        h->module = h->uplink->http_open(h->loop, on_ended, h);
+        h->module = h->uplink->http_open(h->loop, work_start, on_ended, h);
     if (!h->module)
         fail_waiting(h, TARE_EUNSUPPORTED, NO_MODULE);
     start_waiting(h);
@@ -282,7 +283,8 @@ static void on_module_closed(void *ctx)
 /* Nothing is left: go. */
 static void end_close(struct http *h)
 {
-    if (!h->closing || h->gone || h->delivering || h->load.busy || h->waiting || h->active || h->ended)
+    if (!h->closing || h->gone || h->delivering || h->load.busy || h->waiting || h->active ||
+        h->ended || h->n_holds > 0)
         return;
     h->gone = true;
     if (h->module)
@@ -301,4 +303,29 @@ void http_close(struct http *h, void (*closed)(void *ctx), void *ctx)
     DL_FOREACH_SAFE (h->active, r, next)
         h->uplink->http_cancel(h->module, r);
     end_close(h);
+}
+
+void http_hold(struct http *h)
+{
+    h->n_holds++;
+}
+
+void http_release(struct http *h)
+{
+    h->n_holds--;
+    end_close(h);
+}
+
+static bool has_route(const struct http_request *list, const struct http_route *route)
+{
+    const struct http_request *r;
+    DL_FOREACH (list, r)
+        if (r->route == route)
+            return true;
+    return false;
+}
+
+bool http_uses(const struct http *h, const struct http_route *route)
+{
+    return has_route(h->waiting, route) || has_route(h->active, route) || has_route(h->ended, route);
 }

@@ -66,8 +66,13 @@ struct http_request {
 
 /* One for a loop. Nothing is loaded yet. */
 struct http *http_new(uv_loop_t *loop);
-/* End all requests (their `done` says TARE_ECANCELLED), then call `closed` and free it. */
+/* End all requests (their `done` says TARE_ECANCELLED), wait for those who hold it, then call `closed`
+ * and free it. */
 void http_close(struct http *h, void (*closed)(void *ctx), void *ctx);
+void http_hold(struct http *h);
+void http_release(struct http *h);
+/* Is there a request with this route whose `done` has not been called? */
+bool http_uses(const struct http *h, const struct http_route *route);
 
 void http_request_init(struct http_request *r); /* all empty, descriptors -1 */
 void http_request_fini(struct http_request *r); /* frees what an answer left */

@@ -51,6 +51,20 @@
 
 #define RETRY_AFTER_MAX_MS 3600000                   /* of what a server may ask for */
 
+/* -- uploads: requests ----------------------------------------------------------------------- */
+
+#define GRAPHQL_ANSWER_BYTES (256 * 1024 * 1024)
+#define NOTED_ANSWERS 16                            /* kept for network_status */
+#define NOTED_ANSWER_BYTES 4096                     /* of each */
+#define TOKEN_EXPIRES_EARLY_NS INT64_C(300000000000) /* an access token is not used any more */
+#define TOKEN_FILE_BYTES (1024 * 1024)
+#define TOKEN_ANSWER_BYTES (1024 * 1024)
+#define TOKEN_RETRIES 3                             /* of an exchange, as the peer, */
+#define TOKEN_WAIT_MIN_MS 1000
+#define TOKEN_WAIT_MAX_MS 5000
+#define TOKEN_TRY_MS 10000
+#define BACKEND_CLOSE_LOOK_MS 2                     /* have its requests ended? */
+
 /* -- uploads: the file stream --------------------------------------------------------------- */
 
 #define FILESTREAM_INTERVAL_NS INT64_C(15000000000)  /* between requests, as the peer; settings */

@@ -25,6 +25,7 @@ struct uplink_http {
     CURLM *curl;
     uv_timer_t timer;
     uv_idle_t soon; /* a timer of 0 ms: one that is started again and again would starve the sockets */
+    void (*work_start)(uv_loop_t *loop, struct work *w);
     void (*ended)(void *ctx, struct http_request *r);
     void *ctx;
     struct http_work *works; /* list */
@@ -41,9 +42,9 @@ struct http_socket {
     curl_socket_t fd;
 };
 
-uv_loop_t *http_loop(struct uplink_http *m)
+void http_start_work(struct uplink_http *m, struct work *w)
 {
-    return m->loop;
+    m->work_start(m->loop, w);
 }
 
 static void handle_closed(struct uplink_http *m)
@@ -288,6 +289,7 @@ static void watch_stall(struct http_work *w)
 /* ---- public ---- */
 
 struct uplink_http *uplink_http_open(struct uv_loop_s *loop,
+                                     void (*start)(struct uv_loop_s *loop, struct work *w),
                                      void (*ended)(void *ctx, struct http_request *r), void *ctx)
 {
     struct sigaction pipe;
@@ -300,6 +302,7 @@ struct uplink_http *uplink_http_open(struct uv_loop_s *loop,
     if (sigaction(SIGPIPE, NULL, &pipe) == 0 && pipe.sa_handler == SIG_DFL)
         signal(SIGPIPE, SIG_IGN); /* TLS writes with write(2) */
     m->loop = loop;
+    m->work_start = start;
     m->ended = ended;
     m->ctx = ctx;
     curl_multi_setopt(m->curl, CURLMOPT_SOCKETFUNCTION, on_socket);

@@ -19,6 +19,7 @@
 struct uplink_http;
 
 struct uplink_http *uplink_http_open(struct uv_loop_s *loop,
+                                     void (*work_start)(struct uv_loop_s *loop, struct work *w),
                                      void (*ended)(void *ctx, struct http_request *r), void *ctx);
 void uplink_http_close(struct uplink_http *m, void (*closed)(void *ctx), void *ctx);
 void uplink_http_send(struct uplink_http *m, struct http_request *r);
@@ -73,6 +74,6 @@ void http_body_free(struct http_work *w);
 
 /* A block has come from the disk or gone there (http.c). */
 void http_block_done(struct http_work *w);
-uv_loop_t *http_loop(struct uplink_http *m);
+void http_start_work(struct uplink_http *m, struct work *w);
 
 #endif

@@ -69,7 +69,7 @@ static bool start_read(struct http_work *w)
     b->n = left < FILE_BLOCK_BYTES ? (size_t)left : FILE_BLOCK_BYTES;
     b->work.run = read_run;
     b->work.done = read_done;
-    work_start(http_loop(w->m), &b->work);
+    http_start_work(w->m, &b->work);
     return true;
 }
 
@@ -147,7 +147,7 @@ static void start_write(struct http_work *w)
     w->n_fill = 0;
     w->down.work.run = write_run;
     w->down.work.done = write_done;
-    work_start(http_loop(w->m), &w->down.work);
+    http_start_work(w->m, &w->down.work);
 }
 
 static size_t to_file(struct http_work *w, const char *from, size_t n)

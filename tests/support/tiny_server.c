@@ -105,6 +105,7 @@ static void keep(void *ctx, const char *p, size_t n)
     b->p = realloc(b->p, b->n + n + 1);
     memcpy(b->p + b->n, p, n);
     b->n += n;
+    b->p[b->n] = '\0';
 }
 
 static bool big(struct client *c, size_t n)
@@ -150,9 +151,21 @@ static bool hole(struct client *c)
 static const char gzipped_hello[] = "\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xcb\x48\xcd\xc9\xc9\x07"
                                     "\x00\x86\xa6\x10\x36\x05\x00\x00\x00";
 
+static bool custom(struct client *c, const char *path, const char *head, struct body *body, bool *ok)
+{
+    struct tiny_reply to = {.status = 200};
+    if (!c->server->reply || !c->server->reply(path, head, body->p ? body->p : "", &to))
+        return false;
+    *ok = answer(c, to.status, to.headers, to.body, strlen(to.body));
+    return true;
+}
+
 /* Answer the request for `path`; false: the connection is over. */
 static bool route(struct client *c, const char *path, const char *head, struct body *body)
 {
+    bool ok;
+    if (custom(c, path, head, body, &ok))
+        return ok;
     const char *arg = strchr(path, '?');
     size_t n = arg ? strtoull(arg + 1, NULL, 10) : 0;
     char text[4200];

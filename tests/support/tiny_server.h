@@ -9,16 +9,27 @@
  *   /hole             no answer, ever             /drip?N     N bytes, one each 20 ms
  *   /garbage          no HTTP                     /once       answers, then hangs up although it
  *                                                             promised to stay
- * The digest of a body sent to /sum comes back as decimal: see tiny_sum. */
+ * The digest of a body sent to /sum comes back as decimal: see tiny_sum. `reply`, if set, is asked
+ * first. */
 #ifndef TARE_TESTS_TINY_SERVER_H
 #define TARE_TESTS_TINY_SERVER_H
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+/* What to answer; called on a connection's thread. */
+struct tiny_reply {
+    int status;
+    char headers[512]; /* "Name: value\r\n" ... */
+    char body[4096];
+};
+
 struct tiny_server {
+    /* False: answer as above. `head` and `body` are NUL-terminated. */
+    bool (*reply)(const char *path, const char *head, const char *body, struct tiny_reply *to);
     int fd, port;
     pthread_t thread;
     atomic_int n_connections, n_open, n_requests;

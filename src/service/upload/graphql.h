@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* GraphQL requests to a backend, with the peer's retries: anything the network or the server did
  * wrong is tried again with growing waits (limits.h, settings x_graphql_*), what the server refuses
- * is not. Loop thread only. */
+ * is not; of UpsertBucket, conflicts (409) too. Loop thread only. */
 #ifndef TARE_SERVICE_UPLOAD_GRAPHQL_H
 #define TARE_SERVICE_UPLOAD_GRAPHQL_H
 
@@ -16,10 +16,10 @@
 /* Embedded by who asks. */
 struct graphql_call {
     /* -- to fill; borrowed until `done` -- */
-    const char *operation; /* name, "UpsertBucket" */
+    const char *operation; /* name, "UpsertBucket", or "" */
     const char *document;
     struct str variables;  /* a JSON object, or empty */
-    int64_t give_up_ns;    /* clock_mono_ns: no try is begun after it; 0 for the settings' bound */
+    int64_t give_up_ns;    /* clock_mono_ns: it ends then with TARE_ETIMEOUT; 0: as the settings say */
     void (*done)(struct graphql_call *c); /* exactly once, never inside graphql_send */
     /* told of each failed try that will be repeated; may be NULL */
     void (*on_retry)(struct graphql_call *c, const char *why);
@@ -29,8 +29,10 @@ struct graphql_call {
                       * TARE_EPERM (401, 403), TARE_ENOTFOUND (404), TARE_ECONFLICT (409),
                       * TARE_EPROTO (refused: see why), ... */
     int status;      /* of HTTP, 0 if none came */
-    char why[512];   /* for a person: the server's own words where it gave any */
-    struct str data; /* raw JSON of "data", valid until graphql_call_fini */
+    char why[512];   /* for a person: the server's own words where it gave any (with status 200 as
+                      * the peer shows them, "input: ..."); of TARE_ETIMEOUT the last try's, or "" */
+    struct str data; /* raw JSON of "data", even beside errors; valid until graphql_call_fini */
+    struct buf answer; /* all of what came */
 
     struct graphql_work *work; /* its own */
 };
