@@ -408,6 +408,41 @@ static void test_empty_pages_are_given_back(void **state)
     assert_int_equal(db_verify(f->db, &f->e), 0);
 }
 
+static void *trim_often(void *arg)
+{
+    struct fixture *f = arg;
+    struct err e = {0};
+    for (int i = 0; i < 50; i++)
+        assert_int_equal(db_trim(f->db, &e), 0);
+    return NULL;
+}
+
+static void test_memory_is_given_back_while_others_read_and_write(void **state)
+{
+    struct fixture *f = *state;
+    struct db_conn *readers[3];
+    pthread_t trimmer;
+    struct db_rows *rows;
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(db_read_begin(f->db, &readers[i], &f->e), 0);
+    assert_int_equal(db_query(readers[0], &f->e, &rows, "SELECT 1 UNION SELECT 2", DB_NONE), 0);
+    assert_int_equal(db_next(rows, &f->e), 1);
+    assert_int_equal(pthread_create(&trimmer, NULL, trim_often, f), 0);
+    for (int i = 0; i < 50; i++) {
+        char value[16];
+        snprintf(value, sizeof value, "%d", i);
+        assert_int_equal(put(f, "colour", value), 1);
+        assert_setting(f, "colour", value);
+    }
+    pthread_join(trimmer, NULL);
+    assert_int_equal(db_next(rows, &f->e), 1); /* a query that is running is left alone */
+    assert_int_equal(db_int(rows, 0), 2);
+    for (int i = 0; i < 3; i++)
+        db_read_end(readers[i]);
+    assert_int_equal(db_trim(f->db, &f->e), 0);
+    assert_setting(f, "colour", "49");
+}
+
 /* Writes settings k0, k1, ... and says on `fd` after each that it is durable. */
 static void write_until_killed(const char *path, int fd)
 {
@@ -490,6 +525,7 @@ int main(void)
         TEST(test_migrating_keeps_a_copy),
         TEST(test_a_copy_is_complete_and_sound),
         TEST(test_empty_pages_are_given_back),
+        TEST(test_memory_is_given_back_while_others_read_and_write),
         TEST(test_what_was_acknowledged_survives_a_kill),
         TEST(test_running_out_of_memory_is_an_error_not_a_crash),
     };

@@ -62,13 +62,18 @@ static int teardown(void **state)
     return rc;
 }
 
-static void start_again(struct fixture *f)
+static void empty_dir(struct fixture *f)
 {
     char command[200];
-    db_close(f->db);
-    f->db = NULL;
     snprintf(command, sizeof command, "rm -f %s/*", f->dir);
     assert_int_equal(system(command), 0);
+}
+
+static void start_again(struct fixture *f)
+{
+    db_close(f->db);
+    f->db = NULL;
+    empty_dir(f);
     open_db(f);
     assert_int_equal(db_write(f->db, make_run, NULL, &f->e), 0);
 }
@@ -190,6 +195,38 @@ static void test_what_was_acknowledged_before_a_fault_is_on_the_disk(void **stat
     }
 }
 
+/* What it leaves behind is no obstacle for the next one. */
+static void first_start_fails(struct fixture *f, int code)
+{
+    int fired = 1;
+    for (int nth = 1; fired; nth += nth < 40 ? 1 : 7) {
+        struct db_options options = {.url = f->path};
+        empty_dir(f);
+        fault_vfs = (struct fault_vfs){.countdown = nth, .repeat = 1, .code = code};
+        int rc = db_open(&options, &f->db, &f->e);
+        fired = fault_vfs.fired;
+        fault_vfs = (struct fault_vfs){0};
+        if (fired && rc == 0)
+            fail_msg("fault %d: the first start did not notice", nth);
+        if (rc) {
+            f->db = NULL;
+            open_db(f);
+        }
+        assert_int_equal(db_write(f->db, make_run, NULL, &f->e), 0);
+        assert_int_equal(db_verify(f->db, &f->e), 0);
+        db_close(f->db);
+        f->db = NULL;
+        if (!fired && code == SQLITE_IOERR_FSYNC)
+            assert_true(nth > 1); /* there was one: the file itself is waited for */
+    }
+}
+
+static void test_a_first_start_that_fails_is_done_again(void **state)
+{
+    first_start_fails(*state, SQLITE_IOERR_FSYNC);
+    first_start_fails(*state, SQLITE_FULL);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -200,6 +237,7 @@ int main(void)
         TEST(test_the_disk_is_full_for_a_while),
         TEST(test_syncing_fails),
         TEST(test_what_was_acknowledged_before_a_fault_is_on_the_disk),
+        TEST(test_a_first_start_that_fails_is_done_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
