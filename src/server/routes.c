@@ -7,7 +7,7 @@
 #include "server/server.h"
 #include "server/storage.h"
 
-enum { MIB = 1 << 20 };
+enum { KIB = 1 << 10, MIB = 1 << 20 };
 
 static void handle_health(struct http_request *r)
 {
@@ -41,7 +41,7 @@ const struct http_route server_routes[] = {
     {"GET", "/artifactsV2/{region}/{entity}/{project}/{collection}/{artifact}/{birth}/{digest}/{name}",
      .handle = storage_artifact_v2_handle},
     {"POST", "/files/{entity}/{project}/{run}/file_stream", .body = HTTP_KEPT, .max_body = 48 * MIB,
-     .handle = filestream_handle},
+     .quick_body = 16 * KIB, .handle = filestream_handle},
     {"GET", "/files/{entity}/{project}/{run}/{name...}", .cors = true, .handle = run_file_handle},
     {0},
 };

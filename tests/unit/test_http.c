@@ -11,6 +11,7 @@
 #include <libdeflate.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -164,10 +165,20 @@ static void reply_file(struct http_request *r)
     http_reply_fd(r, open(served_file, O_RDONLY), 10, "text/plain", "tag");
 }
 
+static sem_t stuck;
+
+static void wait_stuck(struct http_request *r)
+{
+    sem_wait(&stuck);
+    http_reply_str(r, 200, "text/plain", STR("free"));
+}
+
 static const struct http_route routes[] = {
     {"GET", "/open", .open = true, .quick = true, .handle = reply_late},
     {"GET", "/params/{x}", .handle = reply_params},
     {"POST", "/body", .body = HTTP_KEPT, .max_body = 100000, .handle = reply_body},
+    {"POST", "/small", .body = HTTP_KEPT, .max_body = 100000, .quick_body = 100, .handle = reply_body},
+    {"GET", "/stuck", .handle = wait_stuck},
     {"GET", "/late", .handle = reply_late},
     {"PUT", "/put/{x}", .body = HTTP_STREAMED, .max_body = 50 << 20, .begin = put_begin, .data = put_data,
      .handle = put_handle, .end = count_end},
@@ -298,6 +309,29 @@ static void test_bodies_are_kept_and_limited(void **state)
                "HTTP/1.1 415 ");
 }
 
+static void test_small_bodies_do_not_wait_for_a_worker(void **state)
+{
+    static const char ask_stuck[] = "GET /stuck HTTP/1.1\r\n" GOOD "\r\n";
+    struct http_options o = {.listen = "127.0.0.1:0", .routes = routes, .authorize = authorize, .max_workers = 1};
+    struct http_server *s;
+    struct http_stats stats = {0};
+    struct err e;
+    AUTO_BUF b = {0};
+    sem_init(&stuck, 0, 0);
+    assert_int_equal(http_open(&o, &s, &e), 0);
+    void *own = s;
+    int fd = dial(&own);
+    assert_int_equal(send(fd, ask_stuck, sizeof ask_stuck - 1, MSG_NOSIGNAL), sizeof ask_stuck - 1);
+    for (; stats.busy_workers < 1; usleep(1000))
+        http_get_stats(s, &stats);
+    assert_has(ask(&own, "POST /small HTTP/1.1\r\n" GOOD "Content-Length: 5\r\n\r\nhello", &b), "\r\n\r\nhello");
+    sem_post(&stuck);
+    assert_true(read(fd, buf_reserve(&b, 4096), 4096) > 0);
+    close(fd);
+    http_close(s, 2000);
+    sem_destroy(&stuck);
+}
+
 static void test_streams_are_not_kept(void **state)
 {
     AUTO_BUF b = {0}, q = {0};
@@ -393,6 +427,7 @@ int main(void)
         cmocka_unit_test(test_requests_are_answered),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_bodies_are_kept_and_limited),
+        cmocka_unit_test(test_small_bodies_do_not_wait_for_a_worker),
         cmocka_unit_test(test_streams_are_not_kept),
         cmocka_unit_test(test_a_client_that_goes_away_is_forgotten),
         cmocka_unit_test(test_ranges),

@@ -243,13 +243,19 @@ static void wait_for_reply(struct http_inner *q)
         MHD_resume_connection(q->conn);
 }
 
+static bool is_quick(const struct http_request *r)
+{
+    return r->route->quick || (r->route->quick_body && r->body.len <= r->route->quick_body &&
+                               !http_header(r, "Content-Encoding"));
+}
+
 /* True: the connection was suspended, nothing more may be done with it now. */
 static bool dispatch(struct http_inner *q)
 {
     struct http_request *r = &q->r;
     set_phase(q, CONN_ANSWER);
     q->dispatched = true;
-    if (r->route->quick) {
+    if (is_quick(r)) {
         unpack_and_handle(q);
         if (http_replied(r))
             return false;

@@ -37,6 +37,7 @@ struct http_route {
     size_t max_body;  /* bytes, kept bodies also after unpacking; more is 413 */
     bool open;        /* no key: health, and URLs that carry their own right */
     bool quick;       /* `handle` does not block: call it on the HTTP thread */
+    size_t quick_body; /* so is a kept body of up to so many bytes that came unpacked: a worker would cost more */
     bool secret_path; /* the path carries a right: keep it out of the access log */
     bool cors;        /* any page may GET this */
 
