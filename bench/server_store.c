@@ -140,7 +140,7 @@ static void *poster(void *arg)
         if (i >= n_bodies)
             return NULL;
         sem_wait(&in_flight);
-        int rc = filestream_post(db, 1 + i % n_runs, 0, buf_str(&bodies[i]), on_done, NULL, &e);
+        int rc = filestream_post(db, 1 + i % n_runs, 0, &bodies[i], on_done, NULL, &e);
         if (rc == TARE_EFULL) {
             fprintf(stderr, "full\n");
             exit(1);

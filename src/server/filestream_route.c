@@ -90,7 +90,7 @@ void filestream_handle(struct http_request *r)
     int64_t run = 0;
     int rc = find_run(r, &run, &e);
     if (!rc)
-        rc = filestream_post(s->db, run, writer_of(r), buf_str(&r->body), on_stored, r, &e);
+        rc = filestream_post(s->db, run, writer_of(r), &r->body, on_stored, r, &e);
     if (rc)
         reply_failure(r, rc, &e);
 }

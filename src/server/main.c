@@ -64,7 +64,7 @@ static int serve(struct server_options *o)
     signal(SIGPIPE, SIG_IGN);
     mallopt(M_ARENA_MAX, 4);           /* many threads, little memory */
     mallopt(M_MMAP_THRESHOLD, 1 << 20); /* what a large answer took goes back when it is sent, */
-    mallopt(M_TRIM_THRESHOLD, 16 << 20); /* the rest when the janitor finds the server quiet */
+    mallopt(M_TRIM_THRESHOLD, 512 << 10); /* and the ends of arenas, which malloc_trim leaves alone */
     diag_open(STDERR_FILENO, o->log_level);
     if (server_open(o, &s, &new_key, &e)) {
         fprintf(stderr, "tare server: %s\n", e.text);

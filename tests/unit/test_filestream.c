@@ -100,7 +100,10 @@ static void on_done(int rc, const struct filestream_answer *answer, const struct
 static int post_str(struct fixture *f, int64_t run, struct str body)
 {
     struct waiter w = {.lock = PTHREAD_MUTEX_INITIALIZER, .done = PTHREAD_COND_INITIALIZER};
-    int rc = filestream_post(f->db, run, 0, body, on_done, &w, &f->e);
+    struct buf copy = {0};
+    buf_put_str(&copy, body);
+    int rc = filestream_post(f->db, run, 0, &copy, on_done, &w, &f->e);
+    assert_null(copy.data); /* taken, whatever came of it */
     if (rc)
         return rc;
     pthread_mutex_lock(&w.lock);

@@ -22,7 +22,7 @@
 #include <unistd.h>
 
 enum {
-    HEADER_BYTES = 32 * 1024,    /* request line, headers and the buffer for reading, a connection */
+    HEADER_BYTES = 16 * 1024,    /* request line, headers and the buffer for reading, a connection */
     IDLE_TIMEOUT_S = 120,        /* nothing sent or received */
     HEADER_LIMIT_S = 150,        /* from one request to the end of the next one's headers */
     BODY_GRACE_S = 60,           /* then a body must come with at least … */

@@ -450,17 +450,20 @@ static void post_done(int rc, const struct err *e, void *arg)
     mem_free(p);
 }
 
-int filestream_post(struct db *db, int64_t run, int64_t writer, struct str body,
+int filestream_post(struct db *db, int64_t run, int64_t writer, struct buf *body,
                     filestream_done_fn done, void *arg, struct err *e)
 {
     struct post *p = mem_calloc(1, sizeof *p);
-    if (!p)
+    if (!p) {
+        buf_fini(body);
         return err_set(e, TARE_ENOMEM, "out of memory");
+    }
     p->run = run;
     p->writer = writer;
     p->done = done;
     p->arg = arg;
-    int rc = filestream_read(body, &p->fs, e);
+    int rc = filestream_read(buf_str(body), &p->fs, e);
+    buf_fini(body);
     if (!rc) {
         rc = db_submit(db, p->fs.n_bytes, post_job, post_done, p);
         if (!rc)

@@ -47,12 +47,13 @@ int filestream_store(struct db_conn *c, int64_t run, int64_t writer, const struc
 typedef void (*filestream_done_fn)(int rc, const struct filestream_answer *answer, const struct err *e,
                                    void *arg);
 
-/* Read `body` (borrowed for the call) and store it without waiting.
+/* Read `body` and store it without waiting. The body is freed in any case, as soon as it was read: a
+ * thousand of them wait for the disk together.
  * Expected: TARE_EFORMAT, TARE_ELIMIT: answer 400
  *           TARE_EFULL: too much is waiting, answer 429 with Retry-After: 1
  *           TARE_ENOMEM; `done` is called only if this returned 0, then also with
  *           TARE_ENOTFOUND: 404, TARE_ENOSPACE: 507, TARE_EIO: 503. Any thread. */
-int filestream_post(struct db *db, int64_t run, int64_t writer, struct str body,
+int filestream_post(struct db *db, int64_t run, int64_t writer, struct buf *body,
                     filestream_done_fn done, void *arg, struct err *e);
 
 /* Append the JSON that answers a post. */
