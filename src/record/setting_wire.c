@@ -1,6 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #include "record/setting_wire.h"
 
+bool setting_wire_has(struct str settings, uint32_t number)
+{
+    struct wire_reader r = wire_open(settings);
+    for (struct wire_field f; wire_next(&r, &f) > 0;)
+        if (f.number == number && f.type == WIRE_BYTES)
+            return true;
+    return false;
+}
+
 struct str setting_wire_text(struct str settings, uint32_t number)
 {
     return wire_find_bytes(wire_find_bytes(settings, number), 1);

@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 
+bool setting_wire_has(struct str settings, uint32_t number); /* whether it is there at all */
 struct str setting_wire_text(struct str settings, uint32_t number);
 bool setting_wire_bool(struct str settings, uint32_t number);
 int64_t setting_wire_int(struct str settings, uint32_t number);

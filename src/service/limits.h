@@ -41,6 +41,10 @@
 #define CURSOR_HURRY_MS 1000                        /* no such wait so long after someone asks */
 #define CURSOR_LOOK_MS 1000                         /* between looks at another's journal, as the peer */
 
+#define MEMORY_UNSENT_BYTES (64 * 1024 * 1024)      /* of a run that must leave no file; then its
+                                                       clients wait */
+#define UPSERT_DEBOUNCE_MS 5000                     /* changes of a run gather so long, as the peer */
+
 /* -- file descriptors --------------------------------------------------------------------- */
 
 #define SPARE_FDS 2                                 /* held back to tell a client there are none */
@@ -100,6 +104,8 @@
 #define SIGNAL_GRACE_MS 600000                      /* after a signal to the whole job, while the
                                                        program still logs */
 #define END_MS 120000                               /* for the last writes once the end has begun */
+#define ONLINE_END_MS 600000                        /* the same for uploads, if runs are finished, */
+#define ONLINE_PART_MS 10000                        /* and if they are left for `wandb sync` */
 #define DIAG_FLUSH_MS 200                           /* for the last lines of the debug log */
 
 #endif

@@ -16,6 +16,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/diag.h"
+#include "loop/http.h"
 #include "loop/worker.h"
 #include "service/intake/connection.h"
 #include "service/limits.h"
@@ -174,6 +175,11 @@ static void on_too_long(uv_timer_t *t)
     _exit(EXIT_ERROR);
 }
 
+static void on_http_closed(void *ctx)
+{
+    (void)ctx;
+}
+
 static void close_handles(struct service *s)
 {
     s->stage = GONE;
@@ -190,6 +196,8 @@ static void close_handles(struct service *s)
     uv_close((uv_handle_t *)&s->on_signal, NULL);
     turn_close(&s->turn);
     streams_fini(&s->streams);
+    if (s->http)
+        http_close(s->http, on_http_closed, s);
 }
 
 static void on_linger_over(uv_timer_t *t)
@@ -247,6 +255,13 @@ void service_connections_changed(struct service *s)
         close_handles(s);
 }
 
+struct http *service_http(struct service *s)
+{
+    if (!s->http)
+        s->http = http_new(&s->loop);
+    return s->http;
+}
+
 void service_end(struct service *s, const char *why, int exit_code, bool finish_streams,
                  int run_exit)
 {
@@ -268,7 +283,7 @@ static void on_end(struct turn_task *t)
     s->stage = FINISHING;
     uv_timer_stop(&s->idle_timer);
     uv_timer_stop(&s->orphan_timer);
-    uv_timer_start(&s->end_timer, on_too_long, END_MS, 0);
+    uv_timer_start(&s->end_timer, on_too_long, END_MS + (s->http ? ONLINE_END_MS : 0), 0);
     server_sock_accept_waiting(&s->sock);
     server_sock_close(&s->sock);
     DL_FOREACH_SAFE(s->connections, c, next)

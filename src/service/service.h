@@ -19,6 +19,7 @@
 #include <uv.h>
 
 struct connection;
+struct http;
 
 enum service_stage {
     SERVING,
@@ -34,6 +35,7 @@ struct service {
     struct mailbox mailbox;
     struct server_sock sock;
     struct streams streams;
+    struct http *http;       /* made for the first online run; NULL before */
     struct connection *connections; /* list */
     int n_connections;
     uint64_t last_connection_id;
@@ -77,5 +79,7 @@ void service_end(struct service *s, const char *why, int exit_code, bool finish_
 void service_connections_changed(struct service *s);
 void service_stream_made(struct service *s);
 void service_streams_changed(struct service *s);
+
+struct http *service_http(struct service *s);
 
 #endif

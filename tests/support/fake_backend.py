@@ -62,6 +62,7 @@ class FakeBackend:
         self.runs = {}
         self.operations = []
         self.unknown = []
+        self.refuse = None  # (operation, status, answer): it is not done
         self.lock = threading.Lock()
         handler = type("Handler", (Handler,), {"backend": self})
         self.server = Server(("127.0.0.1", 0), handler)
@@ -169,7 +170,11 @@ class Handler(BaseHTTPRequestHandler):
         stream = FILE_STREAM.match(self.path)
         with self.backend.lock:
             if self.path.startswith("/graphql"):
-                answer = {"data": self.backend.answer(json.loads(body))}
+                asked = json.loads(body)
+                refuse = self.backend.refuse
+                if refuse and refuse[0] == asked.get("operationName"):
+                    return self.reply(refuse[2], refuse[1])
+                answer = {"data": self.backend.answer(asked)}
             elif stream:
                 answer = self.backend.stream(stream[3], json.loads(body))
             else:

@@ -180,14 +180,27 @@ static void put_label(struct buf *to, const char *label)
     to->len -= blanks;
 }
 
+static void put_stem(struct buf *to, const char *label)
+{
+    buf_puts(to, "output");
+    if (*label) {
+        buf_putc(to, '_');
+        put_label(to, label);
+    }
+}
+
+void console_put_name(struct buf *to, const char *label)
+{
+    put_stem(to, label);
+    buf_puts(to, ".log");
+}
+
 static char *new_path(const struct console *c, int64_t now_ns)
 {
     AUTO_BUF name = {0};
-    buf_puts(&name, c->options.multipart ? "logs/output" : "output");
-    if (c->options.label[0]) {
-        buf_putc(&name, '_');
-        put_label(&name, c->options.label);
-    }
+    if (c->options.multipart)
+        buf_puts(&name, "logs/");
+    put_stem(&name, c->options.label);
     if (c->options.multipart) {
         time_t s = (time_t)(now_ns / 1000000000);
         struct tm tm;

@@ -54,6 +54,9 @@ void console_output(struct console *c, bool is_error, struct str text, int64_t n
 /* A line that the program gave to run.write_logs(): kept whole, as it is; newlines divide it. */
 void console_line(struct console *c, struct str text, int64_t now_ns);
 
+/* Append the name of the file that output goes to when it is not in parts: output.log. */
+void console_put_name(struct buf *to, const char *label);
+
 /* When there is something to write (wall ns); INT64_MAX for nothing, or while a write runs. */
 int64_t console_deadline(const struct console *c);
 

@@ -19,13 +19,22 @@ static const char *shown(const char *path)
     return path;
 }
 
-void footer_print(const struct stream_settings *s)
+static int put_where(char *to, size_t size, bool colours, const char *who, const char *url,
+                     const char *name)
+{
+    return snprintf(to, size, "%s: \n%s: \xf0\x9f\x9a\x80 View run %s%.500s%s at: %s%.2000s%s\n", who, who,
+                    colours ? "\033[33m" : "", name, colours ? "\033[0m" : "",
+                    colours ? "\033[34m" : "", url, colours ? "\033[0m" : "");
+}
+
+void footer_print(const struct stream_settings *s, const char *url, const char *name)
 {
     bool colours = isatty(1) && !getenv("NO_COLOR");
     const char *who = colours ? "\033[1;34mwandb\033[0m" : "wandb";
     const char *bold = colours ? "\033[1m" : "", *plain = colours ? "\033[0m" : "";
     char text[2 * PATH_MAX + 256];
-    int n = snprintf(text, sizeof text,
+    int n = url ? put_where(text, sizeof text, colours, who, url, name)
+                : snprintf(text, sizeof text,
                      "%s: \n%s: You can sync this run to the cloud by running:\n"
                      "%s: %swandb sync %s%s\n",
                      who, who, who, bold, s->sync_dir, plain);

@@ -6,7 +6,8 @@
 
 struct stream_settings;
 
-/* To standard output, which is the program's; coloured if that is a terminal. */
-void footer_print(const struct stream_settings *s);
+/* To standard output, which is the program's; coloured if that is a terminal. `url` is where the run
+ * is seen, NULL if it is not, or not all of it: then how to upload it is said. */
+void footer_print(const struct stream_settings *s, const char *url, const char *name);
 
 #endif

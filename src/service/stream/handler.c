@@ -45,6 +45,7 @@ struct handler *handler_new(const struct stream_settings *settings, const struct
     h->settings = settings;
     h->out = *out;
     h->summary_due_ns = INT64_MAX;
+    h->online = out->ask != NULL;
     handler_files_init(h, now_ns);
     summary_init(&h->summary, seed[0]);
     metrics_init(&h->metrics, seed[0]);
@@ -71,6 +72,7 @@ void handler_free(struct handler *h)
     metrics_fini(&h->metrics);
     summary_fini(&h->summary);
     buf_fini(&h->run);
+    buf_fini(&h->refusal);
     buf_fini(&h->bytes);
     mem_free(h);
 }

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct buf;
 struct handler;
 struct stream_settings; /* stream/stream_settings.h: what is kept of the Settings message */
 
@@ -27,6 +28,15 @@ struct reply_to {
 enum reply_when {
     REPLY_NOW,          /* as soon as the loop turns */
     REPLY_WHEN_WRITTEN, /* after everything appended so far is in the file and all work is done */
+    REPLY_WHEN_SENT,    /* to the exit: after the backend has everything, or it was given up */
+};
+
+/* What only the sender of an online run knows. */
+enum handler_ask {
+    ASK_STOP,       /* append the fields of a StopStatusResponse, */
+    ASK_NETWORK,    /* of a NetworkStatusResponse, */
+    ASK_OPERATIONS, /* of an OperationStats, */
+    ASK_PROGRESS,   /* of a PollExitResponse, but for `done` */
 };
 
 /* A job for the worker threads: `run` may block and touches only `job`; `done` is then called on
@@ -48,6 +58,8 @@ struct handler_out {
     void (*fail)(void *ctx, const struct reply_to *to, const char *message);
     /* Run a job on the worker threads. Jobs of one stream run one after another in this order. */
     void (*work)(void *ctx, struct handler_job *job);
+    /* Of an online run; NULL for offline ones. */
+    void (*ask)(void *ctx, enum handler_ask what, struct buf *to);
 };
 
 /* `settings` is borrowed and outlives the handler. NULL when out of memory. */
@@ -58,6 +70,13 @@ void handler_free(struct handler *h);
 /* One record as it stood in the frame: `record` is a serialized wandb_internal.Record, borrowed for
  * the call. `now_ns` is wall time. Returns 0, or TARE_EFORMAT if the bytes are no Record. */
 int handler_record(struct handler *h, struct str record, const struct reply_to *to, int64_t now_ns);
+
+/* Of an online run: the backend knows it (`run` is its RunRecord, `runtime_ms` that of its earlier
+ * parts), or has refused it (ErrorInfo's code and message). The run record is answered then. */
+void handler_run_known(struct handler *h, struct str run, int64_t runtime_ms, int64_t now_ns);
+void handler_run_refused(struct handler *h, int code, const char *message);
+/* Everything is with the backend, or it was given up: no messages will come any more. */
+void handler_sent(struct handler *h);
 
 /* When handler_tick wants to be called next (wall ns), INT64_MAX for never. Cheap: asked after
  * every batch of records. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Requests whose answer needs little: progress, status, and what only online runs can do. */
+/* Requests whose answer needs little: progress, status, and what only online runs can do. What the
+ * sender of an online run knows is asked of it. */
 #include "service/stream/handler_impl.h"
 
 #include "record/wire.h"
@@ -19,7 +20,6 @@ void rule_no_response(struct handler *h, const struct incoming *in)
 static const struct {
     uint32_t request, response;
 } own[] = {
-    {2, 20},  /* network_status: no response of a server to show */
     {5, 24},  /* login: no entity */
     {12, 29}, /* check_version: no message */
     {17, 18}, /* keepalive */
@@ -35,11 +35,38 @@ void rule_respond_own(struct handler *h, const struct incoming *in)
             handler_respond(h, in->to, own[i].response, STR(""), REPLY_NOW);
 }
 
-/* Nothing is uploaded offline: all counts are 0, and done means that the exit is in the file. */
+void rule_stop_status(struct handler *h, const struct incoming *in)
+{
+    enum { STOP_STATUS_RESPONSE = 19 };
+    AUTO_BUF body = {0};
+    if (h->online)
+        h->out.ask(h->out.ctx, ASK_STOP, &body);
+    handler_respond(h, in->to, h->online ? STOP_STATUS_RESPONSE : NO_RESPONSE, buf_str(&body),
+                    REPLY_NOW);
+}
+
+void rule_network_status(struct handler *h, const struct incoming *in)
+{
+    enum { NETWORK_STATUS_RESPONSE = 20 };
+    AUTO_BUF body = {0};
+    if (h->online)
+        h->out.ask(h->out.ctx, ASK_NETWORK, &body);
+    handler_respond(h, in->to, NETWORK_STATUS_RESPONSE, buf_str(&body), REPLY_NOW);
+}
+
+/* Online, done means that everything is with the backend. Offline nothing is uploaded: all counts
+ * are 0, and done means that the exit is in the file. */
 void rule_poll_exit(struct handler *h, const struct incoming *in)
 {
     enum { POLL_EXIT_RESPONSE = 26, DONE = 1, PUSHER_STATS = 3, FILE_COUNTS = 4, OPERATIONS = 5 };
     AUTO_BUF body = {0};
+    if (h->online) {
+        if (h->exited && h->sent)
+            wire_buf_varint(&body, DONE, 1);
+        h->out.ask(h->out.ctx, ASK_PROGRESS, &body);
+        handler_respond(h, in->to, POLL_EXIT_RESPONSE, buf_str(&body), REPLY_NOW);
+        return;
+    }
     if (h->exited)
         wire_buf_varint(&body, DONE, 1);
     wire_buf_bytes(&body, PUSHER_STATS, STR(""));
@@ -53,7 +80,10 @@ void rule_operations(struct handler *h, const struct incoming *in)
 {
     enum { OPERATIONS_RESPONSE = 74, STATS = 1 };
     AUTO_BUF body = {0};
-    wire_buf_bytes(&body, STATS, STR(""));
+    size_t stats = wire_buf_begin(&body, STATS);
+    if (h->online)
+        h->out.ask(h->out.ctx, ASK_OPERATIONS, &body);
+    wire_buf_end(&body, stats);
     handler_respond(h, in->to, OPERATIONS_RESPONSE, buf_str(&body), REPLY_NOW);
 }
 
@@ -61,6 +91,33 @@ void rule_download_artifact(struct handler *h, const struct incoming *in)
 {
     enum { DOWNLOAD_ARTIFACT_RESPONSE = 31, ERROR_MESSAGE = 1 };
     AUTO_BUF body = {0};
-    wire_buf_bytes(&body, ERROR_MESSAGE, STR("Artifacts cannot be downloaded in offline mode."));
+    wire_buf_bytes(&body, ERROR_MESSAGE,
+                   h->online ? STR("This service cannot download artifacts yet.")
+                             : STR("Artifacts cannot be downloaded in offline mode."));
     handler_respond(h, in->to, DOWNLOAD_ARTIFACT_RESPONSE, buf_str(&body), REPLY_NOW);
+}
+
+/* Offline the SDK sends a record instead, and the peer leaves the request unanswered. */
+static void refuse_online(struct handler *h, const struct incoming *in, uint32_t response,
+                          uint32_t error_message)
+{
+    AUTO_BUF body = {0};
+    if (!h->online) {
+        rule_no_response(h, in);
+        return;
+    }
+    wire_buf_bytes(&body, error_message, STR("This service cannot upload or link artifacts yet."));
+    handler_respond(h, in->to, response, buf_str(&body), REPLY_NOW);
+}
+
+void rule_log_artifact(struct handler *h, const struct incoming *in)
+{
+    enum { LOG_ARTIFACT_RESPONSE = 30, ERROR_MESSAGE = 2 };
+    refuse_online(h, in, LOG_ARTIFACT_RESPONSE, ERROR_MESSAGE);
+}
+
+void rule_link_artifact(struct handler *h, const struct incoming *in)
+{
+    enum { LINK_ARTIFACT_RESPONSE = 71, ERROR_MESSAGE = 1 };
+    refuse_online(h, in, LINK_ARTIFACT_RESPONSE, ERROR_MESSAGE);
 }

@@ -88,6 +88,9 @@ struct handler {
     /* run */
     struct buf run;           /* RunRecord of run_start, what attach answers */
     bool has_run, exited, closed;
+    bool online, sent;        /* sent: nothing more goes to the backend */
+    struct reply_to run_to;   /* who waits for the backend's word on the run */
+    struct buf refusal;       /* RunUpdateResult of a run that was refused; empty */
     bool clock_runs;          /* the runtime clock */
     struct buf exit_body;     /* RunExitRecord that waits for the files, */
     struct reply_to exit_to;  /* and who wants it answered */
@@ -175,5 +178,9 @@ RULE(rule_poll_exit);
 RULE(rule_operations);
 RULE(rule_download_artifact);
 RULE(rule_no_response);
+RULE(rule_stop_status);
+RULE(rule_network_status);
+RULE(rule_log_artifact);
+RULE(rule_link_artifact);
 
 #endif

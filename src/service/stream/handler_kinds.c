@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Every kind of Record and of Request in wandb 0.31, and what becomes of it offline.
+/* Every kind of Record and of Request in wandb 0.31, and what becomes of it.
  * tests/unit/test_handler_kinds.c compares the tables with the messages of proto/. */
 #include "service/stream/handler_impl.h"
 
@@ -34,8 +34,8 @@ const size_t handler_n_record_kinds = sizeof handler_record_kinds / sizeof handl
 
 /* No request is kept. */
 const struct handler_kind handler_request_kinds[] = {
-    {1, "stop_status", rule_respond_empty, A},
-    {2, "network_status", rule_respond_own, A},
+    {1, "stop_status", rule_stop_status, A},
+    {2, "network_status", rule_network_status, A},
     {3, "defer", rule_no_response, 0},
     {4, "get_summary", rule_get_summary, A},
     {5, "login", rule_respond_own, A},
@@ -47,7 +47,7 @@ const struct handler_kind handler_request_kinds[] = {
     {84, "history_step", rule_history_step, A},
     {11, "run_start", rule_run_start, A},
     {12, "check_version", rule_respond_own, A},
-    {13, "log_artifact", rule_no_response, 0}, /* offline the SDK sends the record instead */
+    {13, "log_artifact", rule_log_artifact, 0},
     {14, "download_artifact", rule_download_artifact, A},
     {17, "keepalive", rule_respond_own, A},
     {20, "run_status", rule_respond_empty, A},
@@ -66,7 +66,7 @@ const struct handler_kind handler_request_kinds[] = {
     {73, "job_info", rule_respond_own, A},
     {74, "get_system_metrics", rule_get_system_metrics, A},
     {77, "job_input", rule_no_response, 0},
-    {78, "link_artifact", rule_no_response, 0},
+    {78, "link_artifact", rule_link_artifact, 0},
     {81, "sync_finish", rule_no_response, 0},
     {82, "operations", rule_operations, A},
     {83, "probe_system_info", rule_probe_system_info, 0},

@@ -74,7 +74,8 @@ void rule_internal_messages(struct handler *h, const struct incoming *in)
             wait = f.value != 0;
     if (!in->to->wanted)
         return;
-    if (!wait || h->n_messages || h->messages_lost || h->exited || h->closed) {
+    bool no_more = h->closed || (h->exited && (!h->online || h->sent));
+    if (!wait || h->n_messages || h->messages_lost || no_more) {
         answer(h, in->to, REPLY_NOW);
         return;
     }

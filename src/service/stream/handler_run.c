@@ -28,6 +28,7 @@ enum {
     RUN_BRANCH_POINT = 23,
     BRANCH_RUN = 1,
     BRANCH_VALUE = 2,
+    UPDATE_RUN = 1, /* of RunUpdateResult */
 };
 
 /* What the journal says of who wrote it; the second is what the peer asks of a server. */
@@ -132,6 +133,17 @@ static void put_run(const struct incoming *in, struct buf *to)
     wire_buf_bytes(to, RUN_SUMMARY, STR(""));
 }
 
+/* `update` is a RunUpdateResult. */
+static void reply_run(struct handler *h, const struct reply_to *to, const struct buf *update)
+{
+    AUTO_BUF result = {0};
+    wire_buf_bytes(&result, RESULT_RUN, buf_str(update));
+    if (result.failed || update->failed)
+        handler_fail(h, to, "Out of memory.");
+    else if (to->wanted)
+        h->out.reply(h->out.ctx, to, buf_str(&result), REPLY_NOW);
+}
+
 void rule_run(struct handler *h, const struct incoming *in)
 {
     if (!h->has_run)
@@ -139,16 +151,42 @@ void rule_run(struct handler *h, const struct incoming *in)
     h->has_run = true;
     if (!in->to->wanted)
         return;
-    AUTO_BUF result = {0};
-    size_t outer = wire_buf_begin(&result, RESULT_RUN);
-    size_t run = wire_buf_begin(&result, 1);
-    put_run(in, &result);
-    wire_buf_end(&result, run);
-    wire_buf_end(&result, outer);
-    if (result.failed)
-        handler_fail(h, in->to, "Out of memory.");
-    else
-        h->out.reply(h->out.ctx, in->to, buf_str(&result), REPLY_NOW);
+    if (h->online && h->refusal.len) {
+        reply_run(h, in->to, &h->refusal);
+        return;
+    }
+    if (h->online) { /* the backend is asked when it is in the journal */
+        h->run_to = *in->to;
+        return;
+    }
+    AUTO_BUF update = {0};
+    size_t run = wire_buf_begin(&update, UPDATE_RUN);
+    put_run(in, &update);
+    wire_buf_end(&update, run);
+    reply_run(h, in->to, &update);
+}
+
+/* The clock counts from here, behind the run's earlier parts. */
+void handler_run_known(struct handler *h, struct str run, int64_t runtime_ms, int64_t now_ns)
+{
+    AUTO_BUF update = {0};
+    h->elapsed_ns = runtime_ms * 1000000;
+    h->started_ns = now_ns;
+    wire_buf_bytes(&update, UPDATE_RUN, run);
+    reply_run(h, &h->run_to, &update);
+    h->run_to = (struct reply_to){0};
+}
+
+void handler_run_refused(struct handler *h, int code, const char *message)
+{
+    enum { UPDATE_ERROR = 2, ERROR_MESSAGE = 1, ERROR_CODE = 2 };
+    size_t error = wire_buf_begin(&h->refusal, UPDATE_ERROR);
+    wire_buf_bytes(&h->refusal, ERROR_MESSAGE, str_of(message));
+    if (code)
+        wire_buf_varint(&h->refusal, ERROR_CODE, (uint64_t)code);
+    wire_buf_end(&h->refusal, error);
+    reply_run(h, &h->run_to, &h->refusal);
+    h->run_to = (struct reply_to){0};
 }
 
 void rule_run_start(struct handler *h, const struct incoming *in)
@@ -228,6 +266,15 @@ void handler_exit_now(struct handler *h, int64_t now_ns)
     AUTO_BUF result = {0};
     wire_buf_bytes(&result, RESULT_EXIT, STR(""));
     if (h->exit_to.wanted)
-        h->out.reply(h->out.ctx, &h->exit_to, buf_str(&result), REPLY_WHEN_WRITTEN);
-    handler_release_waiters(h, REPLY_WHEN_WRITTEN);
+        h->out.reply(h->out.ctx, &h->exit_to, buf_str(&result),
+                     h->online ? REPLY_WHEN_SENT : REPLY_WHEN_WRITTEN);
+    if (!h->online || h->sent)
+        handler_release_waiters(h, REPLY_WHEN_WRITTEN);
+}
+
+void handler_sent(struct handler *h)
+{
+    h->sent = true;
+    if (h->exited)
+        handler_release_waiters(h, REPLY_NOW);
 }

@@ -137,6 +137,16 @@ static int unpark(struct journal_stage *j)
     return 0;
 }
 
+/* Of a file in memory: what is neither recent nor still to be read. */
+static void forget_old(struct journal_stage *j)
+{
+    uint64_t old = j->writer.size > MEMORY_TAIL_BYTES ? j->writer.size - MEMORY_TAIL_BYTES : 0;
+    if (old > j->forget_to)
+        old = j->forget_to;
+    if (old)
+        platform_forget(j->writer.fd, old);
+}
+
 static void on_run(struct work *w)
 {
     struct journal_stage *j =
@@ -148,8 +158,8 @@ static void on_run(struct work *w)
         j->rc = unpark(j);
         if (j->rc == 0)
             j->rc = journal_writer_append(&j->writer, j->writing.data, j->writing.len, &j->kept);
-        if (j->settings->skip_journal && j->writer.size > MEMORY_TAIL_BYTES)
-            platform_forget(j->writer.fd, j->writer.size - MEMORY_TAIL_BYTES);
+        if (j->settings->skip_journal)
+            forget_old(j);
         break;
     case OP_PARK: park(j); break;
     case OP_CLOSE: j->rc = j->writer.fd < 0 ? 0 : journal_writer_close(&j->writer); break;
@@ -174,6 +184,7 @@ static void start_write(struct journal_stage *j)
         j->pending = empty;
         j->pending.len = 0;
     }
+    j->forget_to = j->keep_from;
     start(j, JS_WRITING, OP_WRITE);
 }
 
@@ -299,6 +310,7 @@ void journal_stage_open(struct journal_stage *j, uv_loop_t *loop,
                                 .diag_path = diag_path,
                                 .on_event = on_event,
                                 .writer.fd = -1,
+                                .keep_from = UINT64_MAX,
                                 .retry_ms = JOURNAL_RETRY_MS,
                                 .work = {.run = on_run, .done = on_done}};
     journal_encoder_init(&j->encoder, JOURNAL_HEADER_BYTES);

@@ -41,6 +41,8 @@ struct journal_stage {
     struct buf pending;             /* encoded, not given to a write yet */
     struct buf writing;             /* given to the write in flight, or refused */
     uint64_t written;               /* bytes in the file */
+    uint64_t keep_from;             /* of a file in memory: what lies before it may be forgotten */
+    uint64_t forget_to;             /* the same, the worker's */
     uint64_t dropped;               /* records lost because the disk refused for too long */
     char *path;                     /* the file; differs from the setting if that existed */
     enum journal_state state;

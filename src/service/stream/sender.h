@@ -39,7 +39,7 @@ struct sender_owner {
     void *ctx;
     /* The backend knows the run: `run` is its RunRecord as the client should see it (entity, project,
      * display name, resumed, starting step, config, summary ...). Once; or run_failed instead, with
-     * ErrorInfo.code of the peer (communication 1, authentication 2, usage 3). */
+     * ErrorInfo.code of the peer (communication 1, authentication 2, usage 3), the last call then. */
     void (*run_ready)(void *ctx, struct str run);
     void (*run_failed)(void *ctx, int error_code, const char *message);
     /* Everything in the journal up to `offset` is with the backend. */
@@ -77,6 +77,7 @@ uint64_t sender_offset(const struct sender *s); /* what lies before it is not re
 void sender_bound_finish(struct sender *s, int64_t give_up_ns);
 void sender_abort(struct sender *s);
 
+int64_t sender_runtime_ms(const struct sender *s); /* of the run's earlier parts, once it is known */
 bool sender_should_stop(const struct sender *s); /* stop_status */
 void sender_progress(const struct sender *s, struct files_progress *to);
 /* Append wandb_internal.OperationStats fields: what is under way, for `operations`, `sync_status`. */

@@ -18,6 +18,7 @@
 #include "service/service.h"
 #include "service/stream/footer.h"
 #include "service/stream/journal_stage.h"
+#include "service/stream/stream_online.h"
 #include "service/stream/stream_private.h"
 #include "service/stream/stream_settings.h"
 
@@ -76,6 +77,11 @@ static void on_reply(void *ctx, const struct reply_to *to, struct str result, en
         answer(s, to->connection_id, result);
         return;
     }
+    if (when == REPLY_WHEN_SENT && s->online) {
+        online_answer_exit(s->online, to->connection_id);
+        turn_add(&s->service->turn, &s->task);
+        return;
+    }
     struct late_reply *r = xmem_alloc(sizeof *r + result.n);
     *r = (struct late_reply){.serial = to->connection_id,
                              .offset = journal_stage_end(&s->journal),
@@ -91,6 +97,12 @@ static void on_fail(void *ctx, const struct reply_to *to, const char *message)
 {
     if (to->wanted)
         answer_error(ctx, to->connection_id, message);
+}
+
+static void on_ask(void *ctx, enum handler_ask what, struct buf *to)
+{
+    struct stream *s = ctx;
+    online_ask(s->online, what, to);
 }
 
 static void on_job_run(struct work *w)
@@ -196,6 +208,8 @@ static void on_opened(struct stream *s)
     }
     if (s->open_serial && mailbox_take(&s->service->mailbox, s->open_serial, &to))
         connection_respond(to.connection, to.request_id, 0, (struct str){0});
+    if (s->online)
+        online_journal_opened(s->online);
 }
 
 static void on_refused(struct stream *s)
@@ -240,8 +254,6 @@ static void on_journal(struct journal_stage *j, enum journal_event what)
     case JOURNAL_WRITTEN: break;
     case JOURNAL_CLOSED: s->journal_closed = true; break;
     }
-    if (s->waiters && !journal_stage_is_full(j))
-        wake_waiters(s);
     advance(s);
 }
 
@@ -311,7 +323,10 @@ static void close_stream(struct stream *s)
         connection_respond_error(to.connection, to.request_id, "No response.");
     wake_waiters(s);
     if (s->print_footer)
-        footer_print(&s->settings);
+        footer_print(&s->settings, s->online && online_is_complete(s->online) ? online_url(s->online) : NULL,
+                     s->online ? online_name(s->online) : NULL);
+    online_free(s->online);
+    s->online = NULL;
     turn_remove(&service->turn, &s->task);
     streams_closed(&service->streams, s);
     s->journal.retry.data = s;
@@ -324,8 +339,14 @@ static void close_stream(struct stream *s)
 static void advance(struct stream *s)
 {
     send_late_replies(s);
+    if (s->waiters && !stream_is_full(s))
+        wake_waiters(s);
+    if (s->online)
+        online_advance(s->online);
     if (s->state != STREAM_FINISHING || s->jobs)
         return;
+    if (s->online && !s->journal_closed && !online_is_over(s->online))
+        return; /* it reads the journal still */
     if (!s->journal_closed)
         journal_stage_close(&s->journal);
     else
@@ -348,7 +369,8 @@ struct stream *stream_new(struct service *service, struct str id, struct str set
     s->id_len = id.n;
     if (id.n)
         memcpy(s->id, id.p, id.n);
-    s->out = (struct handler_out){s, on_append, on_reply, on_fail, on_work};
+    s->out = (struct handler_out){s, on_append, on_reply, on_fail, on_work,
+                                  s->settings.offline ? NULL : on_ask};
     s->handler = handler_new(&s->settings, &s->out, clock_wall_ns());
     if (!s->handler) {
         err_set(e, TARE_ENOMEM, "out of memory for a stream");
@@ -356,6 +378,7 @@ struct stream *stream_new(struct service *service, struct str id, struct str set
         mem_free(s);
         return NULL;
     }
+    s->online = s->settings.offline ? NULL : online_new(s);
     s->task.run = on_turn;
     s->job_work.run = on_job_run;
     s->job_work.done = on_job_done;
@@ -384,7 +407,7 @@ int stream_record(struct stream *s, struct str record, const struct reply_to *to
 
 bool stream_is_full(const struct stream *s)
 {
-    return journal_stage_is_full(&s->journal);
+    return journal_stage_is_full(&s->journal) || (s->online && online_is_full(s->online));
 }
 
 void stream_add_waiter(struct stream *s, struct connection *c)
@@ -427,6 +450,8 @@ void stream_end(struct stream *s, bool give_exit, int exit_code)
                           clock_wall_ns());
         s->print_footer = !s->settings.silent;
     }
+    if (s->online)
+        online_bound(s->online, (give_exit ? ONLINE_END_MS : ONLINE_PART_MS) * INT64_C(1000000));
     stream_finish(s);
 }
 
@@ -449,6 +474,8 @@ void stream_cancelled(struct request_list *requests, uint64_t serial)
 {
     struct stream *s = (struct stream *)((char *)requests - offsetof(struct stream, requests));
     handler_cancel(s->handler, serial);
+    if (s->online)
+        online_cancelled(s->online, serial);
 }
 
 bool stream_park(struct stream *s)

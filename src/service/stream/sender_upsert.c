@@ -1,0 +1,466 @@
+/* SPDX-License-Identifier: MIT */
+/* When a run is told to its backend:
+ *
+ *   NONE ─ first run record ─► [ASKING resume, rewind] ─► [STARTING] ─► MAKING ─► READY
+ *              any of them may fail ─► REFUSED
+ *
+ * and, once READY, again UPSERT_DEBOUNCE_MS after something has changed, at most one request at a
+ * time, and at once when the run ends. (peer: core/internal/runupserter) */
+#include "service/stream/sender_impl.h"
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/diag.h"
+#include "base/json.h"
+#include "base/number.h"
+#include "base/os.h"
+#include "base/random.h"
+#include "record/record.h"
+#include "record/setting_wire.h"
+#include "record/wire.h"
+#include "service/limits.h"
+#include "service/stream/sender_queries.h"
+#include "service/watch/machine.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+enum { SET_INIT_TIMEOUT = 79, SET_RESUME = 102 };
+enum { RUN_CONFIG = 4, RUN_TELEMETRY = 19, ENVIRONMENT_WRITER_ID = 199 };
+enum { MAX_ENVIRONMENT_BYTES = 1 << 20, MAX_STATE_BYTES = 4096, COMMUNICATION = 1 };
+
+#define UPSERT_OF(call_) \
+    ((struct sender *)((char *)(call_) - offsetof(struct sender, upsert.call)))
+
+static void step(struct sender *s);
+
+static struct str settings_of(const struct sender *s)
+{
+    return s->o.settings;
+}
+
+/* -- what the backend is told ---------------------------------------------------------------------- */
+
+/* Several messages, one behind the other, are one message in which lists have grown and flags come
+ * twice; this makes it one again. */
+static void merge_telemetry(struct buf *merged, struct str more)
+{
+    struct arena a;
+    ProtobufCMessage *m;
+    arena_init(&a, 1 << 20);
+    buf_put_str(merged, more);
+    if (record_unpack(&pb__telemetry_record__descriptor, &a, merged->data, merged->len, &m, NULL) == 0) {
+        buf_clear(merged);
+        record_encode(merged, m);
+    }
+    arena_fini(&a);
+}
+
+static void put_environment(const struct upsert *u, struct buf *to)
+{
+    AUTO_BUF json = {0};
+    if (!u->environment.len || machine_put_json(&json, buf_str(&u->environment)))
+        return;
+    buf_putc(to, '{');
+    json_put_string(to, str_of(u->writer_id));
+    buf_putc(to, ':');
+    buf_put_str(to, buf_str(&json));
+    buf_putc(to, '}');
+}
+
+static void set_internal(struct upsert *u)
+{
+    AUTO_BUF metrics = {0}, environment = {0};
+    metrics_put_config(&u->metrics, &metrics);
+    put_environment(u, &environment);
+    config_set_internal(&u->config, buf_str(&u->telemetry), buf_str(&metrics),
+                        buf_str(&environment));
+}
+
+/* -- requests ---------------------------------------------------------------------------------------- */
+
+static void on_retry(struct graphql_call *call, const char *why)
+{
+    struct upsert *u = &UPSERT_OF(call)->upsert;
+    snprintf(u->retry_why, sizeof u->retry_why, "%s", why);
+}
+
+static void on_done(struct graphql_call *call);
+
+/* Send what is in u->variables. */
+static void call_backend(struct sender *s, const char *operation, const char *document)
+{
+    struct upsert *u = &s->upsert;
+    u->call = (struct graphql_call){
+        .operation = operation,
+        .document = document,
+        .variables = buf_str(&u->variables),
+        .give_up_ns = u->state == UPSERT_READY ? 0 : u->give_up_ns,
+        .done = on_done,
+        .on_retry = on_retry,
+    };
+    u->calling = true;
+    u->since_ns = clock_mono_ns();
+    u->retry_why[0] = '\0';
+    s->n_open++;
+    graphql_send(s->backend, &u->call);
+}
+
+static void send_upsert(struct sender *s, bool with_params, bool with_config)
+{
+    struct upsert *u = &s->upsert;
+    if (with_config)
+        set_internal(u);
+    buf_clear(&u->variables);
+    run_put_upsert(&u->params, with_params, with_config ? &u->config : NULL, &u->variables);
+    u->params_dirty = u->config_dirty = false;
+    call_backend(s, "UpsertBucket", UPSERT_BUCKET);
+}
+
+/* -- the run begins ------------------------------------------------------------------------------------ */
+
+static void refuse(struct sender *s, const struct run_error *e)
+{
+    s->upsert.state = UPSERT_REFUSED;
+    sender_run_refused(s, e);
+}
+
+/* Words of the peer's runupdateerror.go. */
+static void explain(const struct graphql_call *call, struct run_error *e)
+{
+    static const char hint[] = "Consider increasing the init_timeout setting:\n"
+                               "  wandb.init(settings=wandb.Settings(init_timeout=...))";
+    e->code = COMMUNICATION;
+    if (call->error == TARE_ETIMEOUT) {
+        snprintf(e->message, sizeof e->message, "Timed out %s%s\n%s",
+                 *call->why ? "while retrying: " : "initializing run", call->why, hint);
+    } else if (call->status >= 400) {
+        snprintf(e->message, sizeof e->message, "%s", *call->why ? call->why : "<no message>");
+    } else {
+        e->code = 0;
+        snprintf(e->message, sizeof e->message, "Error initializing run: %s", call->why);
+    }
+}
+
+/* {"starting_step":5,"starting_runtime":7000}: where the run's first start was, so that a journal
+ * that is synced again continues as it did. (peer: core/internal/runsyncstate) */
+static void run_start_state(struct work *w)
+{
+    struct upsert *u = (struct upsert *)((char *)w - offsetof(struct upsert, start_state));
+    AUTO_BUF text = {0};
+    int64_t step, runtime_ms;
+    u->state_rc = os_read_file(u->state_path, MAX_STATE_BYTES, &text);
+    if (u->state_rc && u->state_rc != -ENOENT)
+        return;
+    struct str json = buf_str(&text), a = json_at(json, "starting_step"),
+               b = json_at(json, "starting_runtime");
+    bool has_step = a.n && number_parse_i64(a.p, a.n, &step) == a.n;
+    bool has_runtime = b.n && number_parse_i64(b.p, b.n, &runtime_ms) == b.n;
+    u->state_step = has_step ? step : u->state_step;
+    u->state_runtime_ms = has_runtime ? runtime_ms : u->state_runtime_ms;
+    u->state_rc = 0;
+    if (has_step && has_runtime)
+        return;
+    char out[128];
+    int n = snprintf(out, sizeof out, "{\"starting_step\":%lld,\"starting_runtime\":%lld}",
+                     (long long)u->state_step, (long long)u->state_runtime_ms);
+    u->state_rc = os_write_file(u->state_path, out, (size_t)n, 0666);
+}
+
+static void make(struct sender *s)
+{
+    s->upsert.state = UPSERT_MAKING;
+    send_upsert(s, true, true);
+}
+
+static void on_start_state(struct work *w)
+{
+    struct sender *s =
+        (struct sender *)((char *)w - offsetof(struct sender, upsert.start_state));
+    struct upsert *u = &s->upsert;
+    if (u->state_rc)
+        diag_warn("%s: %s", u->state_path, err_text(u->state_rc));
+    u->params.starting_step = u->state_step;
+    u->params.runtime_ms = u->state_runtime_ms;
+    if (!s->freed && !s->error)
+        make(s);
+    sender_release(s);
+}
+
+static void find_start(struct sender *s)
+{
+    struct upsert *u = &s->upsert;
+    u->state = UPSERT_STARTING;
+    if (!s->journal_path) {
+        make(s);
+        return;
+    }
+    size_t n = strlen(s->journal_path) + sizeof ".syncstate";
+    mem_free(u->state_path);
+    u->state_path = xmem_alloc(n);
+    snprintf(u->state_path, n, "%s.syncstate", s->journal_path);
+    u->state_step = u->params.starting_step;
+    u->state_runtime_ms = u->params.runtime_ms;
+    u->start_state = (struct work){.run = run_start_state, .done = on_start_state};
+    s->n_open++;
+    work_start(s->o.loop, &u->start_state);
+}
+
+/* Does the run go on from somewhere? Then the backend is asked first. */
+static void begin(struct sender *s)
+{
+    struct upsert *u = &s->upsert;
+    struct run_branch b = run_branch_of(buf_str(&u->record));
+    struct run_error e = {0};
+    bool resume = u->params.resume || setting_wire_text(settings_of(s), SET_RESUME).n;
+    bool rewind = !resume && b.run.n && str_eqz(b.run, run_text(&u->params, RUN_TEXT_ID));
+    u->state = UPSERT_ASKING;
+    if (resume) {
+        run_put_resume_variables(&u->params, &u->variables);
+        call_backend(s, "RunResumeStatus", RUN_RESUME_STATUS);
+    } else if (rewind) {
+        if (run_rewind(&u->params, &b, &e)) {
+            refuse(s, &e);
+            return;
+        }
+        run_put_rewind_variables(&u->params, &b, &u->variables);
+        call_backend(s, "RewindRun", REWIND_RUN);
+    } else if (b.run.n && run_fork(&u->params, &b, &e)) {
+        refuse(s, &e);
+    } else {
+        find_start(s);
+    }
+}
+
+static void on_asked(struct sender *s, const struct graphql_call *call)
+{
+    struct upsert *u = &s->upsert;
+    struct run_error e = {.code = COMMUNICATION};
+    bool rewind = strcmp(call->operation, "RewindRun") == 0;
+    int rc = -1;
+    if (call->error == TARE_ETIMEOUT)
+        explain(call, &e);
+    else if (call->error && rewind)
+        snprintf(e.message, sizeof e.message, "failed to rewind run: %s", call->why);
+    else if (call->error)
+        snprintf(e.message, sizeof e.message, "Failed to get resume status for run %s: %s",
+                 run_text(&u->params, RUN_TEXT_ID), call->why);
+    else if (rewind)
+        rc = run_take_rewind(&u->params, &u->config, call->data, &e);
+    else
+        rc = run_take_resume(&u->params, &u->config, call->data,
+                             setting_wire_text(settings_of(s), SET_RESUME), &e);
+    if (rc)
+        refuse(s, &e);
+    else
+        find_start(s);
+}
+
+static void on_made(struct sender *s, const struct graphql_call *call)
+{
+    struct upsert *u = &s->upsert;
+    struct run_error e = {0};
+    if (call->error) {
+        explain(call, &e);
+        refuse(s, &e);
+        return;
+    }
+    run_take_upsert(&u->params, call->data);
+    u->state = UPSERT_READY;
+    sender_run_known(s);
+}
+
+static void on_done(struct graphql_call *call)
+{
+    struct sender *s = UPSERT_OF(call);
+    struct upsert *u = &s->upsert;
+    struct graphql_call ended = *call; /* the next one may take its place */
+    u->calling = false;
+    if (s->freed || s->error || ended.error == TARE_ECANCELLED)
+        ;
+    else if (u->state == UPSERT_ASKING)
+        on_asked(s, &ended);
+    else if (u->state == UPSERT_MAKING)
+        on_made(s, &ended);
+    else if (ended.error)
+        diag_warn("run %s: its changes did not reach the backend: %s",
+                  run_text(&u->params, RUN_TEXT_ID), ended.why);
+    graphql_call_fini(&ended);
+    if (!s->freed)
+        step(s);
+    sender_release(s);
+}
+
+/* -- the run changes ----------------------------------------------------------------------------------- */
+
+static void on_debounced(uv_timer_t *t)
+{
+    struct sender *s = t->data;
+    s->upsert.waiting = false;
+    step(s);
+}
+
+/* Whatever is due now. */
+static void step(struct sender *s)
+{
+    struct upsert *u = &s->upsert;
+    if (u->state != UPSERT_READY || u->calling || u->waiting)
+        return;
+    if (u->params_dirty || u->config_dirty)
+        send_upsert(s, u->params_dirty, u->config_dirty);
+    else if (u->finishing)
+        sender_end_on(s);
+}
+
+static void changed(struct sender *s)
+{
+    struct upsert *u = &s->upsert;
+    if (u->state != UPSERT_READY || u->waiting || u->finishing)
+        return;
+    u->waiting = true;
+    uv_timer_start(&u->debounce, on_debounced, UPSERT_DEBOUNCE_MS, 0);
+}
+
+void upsert_run(struct sender *s, struct str record)
+{
+    struct upsert *u = &s->upsert;
+    size_t n_bad;
+    run_update(&u->params, record, settings_of(s));
+    run_change(&u->params, &s->o.changes);
+    if (u->state != UPSERT_NONE) {
+        u->params_dirty = true;
+        changed(s);
+        return;
+    }
+    buf_put_str(&u->record, record);
+    config_apply(&u->config, wire_find_bytes(record, RUN_CONFIG), &n_bad);
+    merge_telemetry(&u->telemetry, wire_find_bytes(record, RUN_TELEMETRY));
+    set_internal(u);
+    double bound_s = setting_wire_double(settings_of(s), SET_INIT_TIMEOUT);
+    u->give_up_ns = bound_s > 0 ? clock_mono_ns() + (int64_t)(bound_s * 1e9) : 0;
+    begin(s);
+}
+
+void upsert_config(struct sender *s, struct str record)
+{
+    size_t n_bad;
+    if (config_apply(&s->upsert.config, record, &n_bad) || n_bad)
+        diag_warn("sender: %zu config values are no JSON", n_bad);
+    s->upsert.config_dirty = true;
+    changed(s);
+}
+
+void upsert_telemetry(struct sender *s, struct str record)
+{
+    merge_telemetry(&s->upsert.telemetry, record);
+    s->upsert.config_dirty = true;
+    changed(s);
+}
+
+void upsert_metric(struct sender *s, struct str record)
+{
+    enum { EXPANDED_FROM_GLOB = 10 };
+    if (wire_find_varint(record, EXPANDED_FROM_GLOB))
+        return;
+    metrics_apply(&s->upsert.metrics, &s->upsert.metric_slots, record);
+    s->upsert.config_dirty = true;
+    changed(s);
+}
+
+void upsert_environment(struct sender *s, struct str record)
+{
+    if (s->upsert.environment.len + record.n > MAX_ENVIRONMENT_BYTES)
+        return;
+    buf_put_str(&s->upsert.environment, record);
+    struct str writer = wire_find_bytes(record, ENVIRONMENT_WRITER_ID);
+    if (writer.n && writer.n < sizeof s->upsert.writer_id) {
+        memcpy(s->upsert.writer_id, writer.p, writer.n);
+        s->upsert.writer_id[writer.n] = '\0';
+        backend_set_writer(s->backend, s->upsert.writer_id);
+    }
+    s->upsert.config_dirty = true;
+    changed(s);
+}
+
+/* -- life ------------------------------------------------------------------------------------------------ */
+
+void upsert_init(struct sender *s)
+{
+    struct upsert *u = &s->upsert;
+    uint64_t seed;
+    random_bytes(&seed, sizeof seed);
+    config_init(&u->config, seed);
+    metrics_init(&u->metrics, seed);
+    summary_init(&u->metric_slots, seed);
+    machine_writer_id(u->writer_id, clock_wall_ns());
+    uv_timer_init(s->o.loop, &u->debounce);
+    u->debounce.data = s;
+    s->n_open++;
+}
+
+static void on_closed(uv_handle_t *h)
+{
+    sender_release(h->data);
+}
+
+void upsert_close(struct sender *s)
+{
+    upsert_abort(s);
+    uv_close((uv_handle_t *)&s->upsert.debounce, on_closed);
+}
+
+void upsert_fini(struct sender *s)
+{
+    struct upsert *u = &s->upsert;
+    buf_fini(&u->record);
+    run_params_fini(&u->params);
+    config_fini(&u->config);
+    metrics_fini(&u->metrics);
+    summary_fini(&u->metric_slots);
+    buf_fini(&u->telemetry);
+    buf_fini(&u->environment);
+    buf_fini(&u->variables);
+    mem_free(u->state_path);
+}
+
+void upsert_finish(struct sender *s)
+{
+    struct upsert *u = &s->upsert;
+    u->finishing = true;
+    u->waiting = false;
+    uv_timer_stop(&u->debounce);
+    step(s);
+}
+
+bool upsert_is_done(const struct sender *s)
+{
+    const struct upsert *u = &s->upsert;
+    return !u->calling && !u->waiting &&
+           (u->state != UPSERT_READY || s->error || !(u->params_dirty || u->config_dirty));
+}
+
+void upsert_abort(struct sender *s)
+{
+    struct upsert *u = &s->upsert;
+    u->params_dirty = u->config_dirty = false;
+    if (u->calling)
+        graphql_cancel(s->backend, &u->call);
+}
+
+int upsert_operations(const struct sender *s, struct buf *to)
+{
+    enum { OPERATIONS = 1, DESC = 1, RUNTIME_SECONDS = 2, ERROR_STATUS = 4 };
+    const struct upsert *u = &s->upsert;
+    char text[256] = "updating run metadata";
+    if (!u->calling)
+        return 0;
+    if (u->state != UPSERT_READY)
+        snprintf(text, sizeof text, "setting up run %s", run_text(&u->params, RUN_TEXT_ID));
+    size_t mark = wire_buf_begin(to, OPERATIONS);
+    wire_buf_bytes(to, DESC, str_of(text));
+    wire_buf_double(to, RUNTIME_SECONDS, (double)(clock_mono_ns() - u->since_ns) / 1e9);
+    if (*u->retry_why)
+        wire_buf_bytes(to, ERROR_STATUS, str_of(u->retry_why));
+    wire_buf_end(to, mark);
+    return 1;
+}

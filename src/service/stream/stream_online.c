@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: MIT */
+#include "service/stream/stream_online.h"
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/diag.h"
+#include "loop/http.h"
+#include "record/setting_wire.h"
+#include "record/wire.h"
+#include "service/intake/connection.h"
+#include "service/limits.h"
+#include "service/service.h"
+#include "service/stream/sender.h"
+#include "service/stream/stream_private.h"
+
+#include <stdio.h>
+
+enum { SET_APP_URL = 202, SET_FINISH_TIMEOUT = 206 };
+enum { RUN_ID = 1, RUN_ENTITY = 2, RUN_PROJECT = 3, RUN_DISPLAY_NAME = 8 };
+
+struct online {
+    struct stream *stream;
+    struct sender *sender; /* NULL before the journal is open, or where there can be none */
+    uint64_t exit_serial;  /* who waits for the end; 0 */
+    int64_t bound_ns;      /* when the end was bounded to; 0 */
+    char *url, *name;
+    bool over, complete, timed_out, failed;
+};
+
+/* -- what the sender says ---------------------------------------------------------------------------- */
+
+/* As Go's url.PathEscape. */
+static void put_escaped(struct buf *to, struct str part)
+{
+    for (size_t i = 0; i < part.n; i++) {
+        unsigned char c = (unsigned char)part.p[i];
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                     (c && strchr("-_.~$&+=:@", c));
+        if (plain)
+            buf_putc(to, (char)c);
+        else
+            buf_printf(to, "%%%02X", c);
+    }
+}
+
+static void note_where(struct online *o, struct str run)
+{
+    AUTO_BUF url = {0};
+    struct str app = setting_wire_text(o->stream->settings.raw, SET_APP_URL);
+    while (app.n && app.p[app.n - 1] == '/')
+        app.n--;
+    buf_put_str(&url, app);
+    buf_putc(&url, '/');
+    put_escaped(&url, wire_find_bytes(run, RUN_ENTITY));
+    buf_putc(&url, '/');
+    put_escaped(&url, wire_find_bytes(run, RUN_PROJECT));
+    buf_puts(&url, "/runs/");
+    put_escaped(&url, wire_find_bytes(run, RUN_ID));
+    struct str name = wire_find_bytes(run, RUN_DISPLAY_NAME);
+    o->url = xmem_strdup(buf_z(&url));
+    o->name = xmem_strndup(name.p ? name.p : "", name.n);
+}
+
+static void on_run_ready(void *ctx, struct str run)
+{
+    struct online *o = ctx;
+    note_where(o, run);
+    handler_run_known(o->stream->handler, run, sender_runtime_ms(o->sender), clock_wall_ns());
+    turn_add(&o->stream->service->turn, &o->stream->task);
+}
+
+static void answer_exit(struct online *o)
+{
+    enum { RESULT_EXIT = 18, TIMED_OUT = 1 };
+    struct asked to;
+    AUTO_BUF result = {0};
+    size_t mark = wire_buf_begin(&result, RESULT_EXIT);
+    if (o->timed_out)
+        wire_buf_varint(&result, TIMED_OUT, 1);
+    wire_buf_end(&result, mark);
+    if (mailbox_take(&o->stream->service->mailbox, o->exit_serial, &to))
+        connection_respond_result(to.connection, to.request_id, to.mailbox_slot, buf_str(&result));
+    o->exit_serial = 0;
+}
+
+/* How to bring what is left. */
+static void tell_of_sync(struct online *o)
+{
+    const struct stream_settings *s = &o->stream->settings;
+    char text[1024];
+    if (s->skip_journal)
+        return;
+    snprintf(text, sizeof text,
+             "Not everything reached the backend. To upload the rest later, run: wandb sync %.600s",
+             s->sync_dir);
+    handler_warn(o->stream->handler, text);
+}
+
+static void be_over(struct online *o, int error)
+{
+    if (o->over)
+        return;
+    o->over = true;
+    o->complete = error == 0;
+    o->timed_out = error == TARE_ETIMEOUT;
+    if (error && !o->failed)
+        tell_of_sync(o);
+    handler_sent(o->stream->handler);
+    if (o->exit_serial)
+        answer_exit(o);
+    turn_add(&o->stream->service->turn, &o->stream->task);
+}
+
+static void on_run_failed(void *ctx, int code, const char *message)
+{
+    struct online *o = ctx;
+    diag_warn("run %s: %s", o->stream->settings.run_id, message);
+    o->failed = true;
+    handler_run_refused(o->stream->handler, code, message);
+    be_over(o, TARE_EPROTO);
+}
+
+static void on_reached(void *ctx, uint64_t offset)
+{
+    struct online *o = ctx;
+    (void)offset;
+    turn_add(&o->stream->service->turn, &o->stream->task);
+}
+
+static void on_tell(void *ctx, bool error, const char *text)
+{
+    struct online *o = ctx;
+    (void)error;
+    handler_warn(o->stream->handler, text);
+}
+
+static void on_finished(void *ctx, int error)
+{
+    be_over(ctx, error);
+}
+
+static int on_writer_fd(void *ctx)
+{
+    struct online *o = ctx;
+    return o->stream->journal.writer.fd;
+}
+
+/* -- what the stream says ------------------------------------------------------------------------------ */
+
+struct online *online_new(struct stream *s)
+{
+    struct online *o = xmem_calloc(1, sizeof *o);
+    o->stream = s;
+    return o;
+}
+
+void online_free(struct online *o)
+{
+    if (!o)
+        return;
+    sender_free(o->sender);
+    mem_free(o->url);
+    mem_free(o->name);
+    mem_free(o);
+}
+
+void online_journal_opened(struct online *o)
+{
+    struct stream *s = o->stream;
+    struct err e = {0};
+    struct sender_owner owner = {o,       on_run_ready, on_run_failed, on_reached,
+                                 on_tell, on_finished,  on_writer_fd};
+    struct sender_options options = {
+        .loop = &s->service->loop,
+        .http = service_http(s->service),
+        .settings = s->settings.raw,
+        .files_dir = s->settings.files_dir,
+    };
+    o->sender = sender_new(&options, &owner, &e);
+    if (!o->sender) {
+        on_run_failed(o, 0, e.text);
+        return;
+    }
+    sender_follow(o->sender, s->settings.skip_journal ? NULL : s->journal.path);
+    sender_hurry(o->sender);
+}
+
+/* Everything that the stream will ever write is in the file, or never will be. */
+static bool is_all_written(const struct stream *s)
+{
+    const struct journal_stage *j = &s->journal;
+    return s->state == STREAM_FINISHING &&
+           (j->written == journal_stage_end(j) || (j->error && j->tries >= JOURNAL_END_TRIES));
+}
+
+/* The end of output.log and the like is written by jobs: the exit record waits for them. */
+void online_advance(struct online *o)
+{
+    struct stream *s = o->stream;
+    if (!o->sender || o->over || (s->exit_seen && s->jobs))
+        return;
+    s->journal.keep_from = sender_offset(o->sender);
+    if (s->late_replies || o->exit_serial || !o->url)
+        sender_hurry(o->sender);
+    sender_more(o->sender, s->journal.written, is_all_written(s));
+}
+
+void online_answer_exit(struct online *o, uint64_t serial)
+{
+    double timeout_s = setting_wire_double(o->stream->settings.raw, SET_FINISH_TIMEOUT);
+    o->exit_serial = serial;
+    if (o->over)
+        answer_exit(o);
+    else if (timeout_s > 0)
+        online_bound(o, (int64_t)(timeout_s * 1e9));
+}
+
+void online_cancelled(struct online *o, uint64_t serial)
+{
+    if (!serial || serial != o->exit_serial || o->over)
+        return;
+    o->exit_serial = 0;
+    sender_abort(o->sender);
+}
+
+void online_bound(struct online *o, int64_t within_ns)
+{
+    int64_t at_ns = clock_mono_ns() + within_ns;
+    if (!o->sender || o->over || (o->bound_ns && o->bound_ns <= at_ns))
+        return;
+    o->bound_ns = at_ns;
+    sender_bound_finish(o->sender, at_ns);
+}
+
+bool online_is_over(const struct online *o)
+{
+    return o->over;
+}
+
+bool online_is_full(const struct online *o)
+{
+    const struct journal_stage *j = &o->stream->journal;
+    return o->stream->settings.skip_journal && o->sender && !o->over &&
+           journal_stage_end(j) - sender_offset(o->sender) > MEMORY_UNSENT_BYTES;
+}
+
+/* -- what clients ask ----------------------------------------------------------------------------------- */
+
+static void put_progress(const struct online *o, struct buf *to)
+{
+    enum { PUSHER_STATS = 3, FILE_COUNTS = 4, OPERATIONS = 5 };
+    struct files_progress p;
+    sender_progress(o->sender, &p);
+    const uint64_t stats[] = {p.uploaded_bytes, p.total_bytes, p.deduped_bytes};
+    const uint64_t counts[] = {p.n_wandb, p.n_media, p.n_artifact, p.n_other};
+    size_t mark = wire_buf_begin(to, PUSHER_STATS);
+    for (uint32_t i = 0; i < 3; i++)
+        if (stats[i])
+            wire_buf_varint(to, i + 1, stats[i]);
+    wire_buf_end(to, mark);
+    mark = wire_buf_begin(to, FILE_COUNTS);
+    for (uint32_t i = 0; i < 4; i++)
+        if (counts[i])
+            wire_buf_varint(to, i + 1, counts[i]);
+    wire_buf_end(to, mark);
+    mark = wire_buf_begin(to, OPERATIONS);
+    sender_operations(o->sender, to);
+    wire_buf_end(to, mark);
+}
+
+void online_ask(struct online *o, enum handler_ask what, struct buf *to)
+{
+    enum { RUN_SHOULD_STOP = 1 };
+    if (!o->sender)
+        return;
+    switch (what) {
+    case ASK_STOP:
+        if (sender_should_stop(o->sender))
+            wire_buf_varint(to, RUN_SHOULD_STOP, 1);
+        break;
+    case ASK_NETWORK: sender_network(o->sender, to); break;
+    case ASK_OPERATIONS: sender_operations(o->sender, to); break;
+    case ASK_PROGRESS: put_progress(o, to); break;
+    }
+}
+
+const char *online_url(const struct online *o)
+{
+    return o->url;
+}
+
+const char *online_name(const struct online *o)
+{
+    return o->name;
+}
+
+bool online_is_complete(const struct online *o)
+{
+    return o->complete;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/* The online half of a stream: its sender, and what it means for the run's answers.
+ *
+ *   handler ─► journal ─► sender ─► backend
+ *      ▲                     │
+ *      └── the run is known ─┤   (the answer to the run record; where steps and clock go on)
+ *          all is there ─────┘   (the answer to the exit)
+ *
+ * A stream of an offline run has none: nothing of this is made or loaded. Loop thread only. */
+#ifndef TARE_SERVICE_STREAM_STREAM_ONLINE_H
+#define TARE_SERVICE_STREAM_STREAM_ONLINE_H
+
+#include "base/buf.h"
+#include "base/str.h"
+#include "service/stream/handler.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct online;
+struct stream;
+
+/* For a stream whose settings are not offline, when it is made. */
+struct online *online_new(struct stream *s);
+void online_free(struct online *o); /* cancels; NULL is fine */
+
+void online_journal_opened(struct online *o);
+/* More is written, a job is done, or no more records will come. */
+void online_advance(struct online *o);
+/* Whoever asked for the exit waits for the backend: answer then. */
+void online_answer_exit(struct online *o, uint64_t serial);
+/* A request was cancelled: an exit that is no longer waited for ends the uploads. */
+void online_cancelled(struct online *o, uint64_t serial);
+/* The service ends and waits no longer than so for what is left. */
+void online_bound(struct online *o, int64_t within_ns);
+/* Nothing will be sent any more. */
+bool online_is_over(const struct online *o);
+/* A journal in memory keeps what is not sent: too much of it waits. */
+bool online_is_full(const struct online *o);
+
+/* handler_out.ask */
+void online_ask(struct online *o, enum handler_ask what, struct buf *to);
+/* Where people look, and the run's name there; NULL if it never came that far. */
+const char *online_url(const struct online *o);
+const char *online_name(const struct online *o);
+bool online_is_complete(const struct online *o); /* everything is with the backend */
+
+#endif
