@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: MIT
+"""The same script through the peer's service and through ours sends the same to the backend.
+
+The scripts of ../scripts and of scripts/ run with the unmodified wandb package, online, against a
+backend that writes every request down: once with the wandb-core of the package, once with our
+binary. What reached the backend is compared: see traffic.py. All scripts of a side run in one
+process, but for those that end it or need it for themselves (`# alone`); a script that hangs
+costs its process, the rest go on in another.
+
+PARITY_OURS names another binary to compare (the peer's own proves the harness). What differs on
+purpose is in docs/parity.md.
+"""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import time
+
+import pytest
+
+import harness
+import traffic
+from recording_backend import RecordingBackend
+
+HERE = pathlib.Path(__file__).resolve().parent
+SCRIPTS = sorted(HERE.glob("scripts/[a-z]*.py")) + sorted(harness.SCRIPTS.glob("[a-z]*.py"))
+FEWEST_SCRIPTS = 80
+KEY = "l" * 40
+IDLE_S = 60  # no script takes longer
+# A program that dies or forks, or captures the process's own descriptors.
+ALONE = {"attach_child", "console_progress", "console_redirect", "exception", "exit_code",
+         "fork_child", "module_api", "settings_file", "quiet", "shared_mode"}
+FAILS = {"exception", "exit_in_finish", "resume"}  # with a traceback, on purpose
+OFFLINE_ONLY = {
+    "shared": "sets mode=offline itself; shared_mode is its online form",
+    "raw_records": "the peer crashes at a stats record without a time",
+    "tables": "artifacts", "artifacts": "artifacts", "artifact_large": "artifacts",
+}
+
+
+def alone(script):
+    return script.stem in ALONE or re.search(r"^# alone", script.read_text(), re.M)
+
+
+def environment(root, core, backend):
+    env = harness.environment(root, core)
+    env.update(
+        PARITY_BACKEND=backend.url, WANDB_MODE="online", WANDB_BASE_URL=backend.url,
+        WANDB_API_KEY=KEY, WANDB__DISABLE_STATS="true", NO_PROXY="127.0.0.1",
+        WANDB__FILE_STREAM_TRANSMIT_INTERVAL="0.2",
+        **{f"WANDB__{part}_RETRY_WAIT_{end}_SECONDS": wait
+           for part in ("FILE_STREAM", "GRAPHQL", "FILE_TRANSFER")
+           for end, wait in (("MIN", "1"), ("MAX", "1"))},
+    )
+    return env
+
+
+class Side:
+    """All chosen scripts through one service."""
+
+    def __init__(self, root, binary):
+        self.root, self.binary = root, binary
+        self.found = {}
+
+    def run(self, scripts):
+        (self.root / "home").mkdir(parents=True)
+        (self.root / "bin").mkdir()
+        core = self.root / "bin" / "wandb-core"
+        core.symlink_to(self.binary)
+        with RecordingBackend() as backend:
+            env = environment(self.root, core, backend)
+            together = [s for s in scripts if not alone(s)]
+            while together:
+                self.start(together, env)
+                over = [s for s in together if self.is_over(s)]
+                together = together[len(over) + 1:]  # one that is not over is what hung or died
+            for script in scripts:
+                if alone(script):
+                    self.start([script], env)
+            requests = list(backend.requests)
+        for script in scripts:
+            self.found[script.stem] = self.collect(script, requests)
+        if "PARITY_KEEP" in os.environ:
+            kept = pathlib.Path(os.environ["PARITY_KEEP"], self.root.name + ".json")
+            kept.write_text(json.dumps(self.found, indent=1, sort_keys=True))
+
+    def is_over(self, script):
+        return (self.root / script.stem / "exit").exists()
+
+    def start(self, scripts, env):
+        """Until all are over, or one has hung."""
+        driver = subprocess.Popen([sys.executable, HERE / "driver.py", self.root, *scripts],
+                                  env=env, cwd=self.root, start_new_session=True)
+        n_over, since = -1, time.monotonic()
+        while driver.poll() is None:
+            time.sleep(0.05)
+            now = sum(map(self.is_over, scripts))
+            if now != n_over:
+                n_over, since = now, time.monotonic()
+            if time.monotonic() - since > IDLE_S:
+                os.killpg(driver.pid, 9)
+        if len(scripts) == 1 and not self.is_over(scripts[0]) and driver.returncode >= 0:
+            (self.root / scripts[0].stem / "exit").write_text(str(driver.returncode))
+
+    def collect(self, script, requests):
+        folder = self.root / script.stem
+        printed = {}
+        for name in ("stdout", "stderr", "exit"):
+            path = folder / name
+            printed[name] = path.read_text(errors="replace") if path.exists() else "none"
+        if printed["exit"] == "none":
+            return {"hung": printed}
+        try:
+            return traffic.collect([r for r in requests if r.script == script.stem], folder,
+                                   printed)
+        except AssertionError as e:
+            return {"unsound": str(e), "printed": printed}
+
+
+@pytest.fixture(scope="module")
+def sides(request, tmp_path_factory):
+    chosen = {item.callspec.params["script"] for item in request.session.items
+              if item.module is request.module and hasattr(item, "callspec")}
+    chosen = [s for s in SCRIPTS if s in chosen and s.stem not in OFFLINE_ONLY]
+    found = []
+    for name, binary in (("theirs", harness.THEIRS), ("ours", harness.OURS)):
+        side = Side(tmp_path_factory.mktemp(name), binary)
+        side.run(chosen)
+        found.append(side.found)
+    return found
+
+
+def test_there_are_enough_scripts():
+    assert len(SCRIPTS) - len(OFFLINE_ONLY) >= FEWEST_SCRIPTS
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda p: p.stem)
+def test_same_traffic(script, sides):
+    if script.stem in OFFLINE_ONLY:
+        pytest.skip(OFFLINE_ONLY[script.stem])
+    theirs, ours = (side[script.stem] for side in sides)
+    for side, name in ((theirs, "wandb-core"), (ours, "tare")):
+        for trouble in ("hung", "unsound"):
+            assert trouble not in side, f"{name}: {json.dumps(side, indent=1)}"
+    assert theirs["runs"], theirs["printed"]
+    if script.stem not in FAILS:
+        assert "Traceback" not in theirs["printed"]["stderr"], theirs["printed"]["stderr"]
+    lines = harness.differences(theirs, ours)
+    if lines:
+        pytest.fail("\n".join(lines[:harness.MOST_LINES_SHOWN]), pytrace=False)
