@@ -97,6 +97,10 @@
 #define FILE_CHANGES 3                               /* while it is sent: then it is sent again */
 #define FILE_URLS 2                                  /* more, if one is refused */
 
+/* -- uploads: artifacts -------------------------------------------------------------------- */
+
+#define MANIFEST_FILE_BYTES (1024 * 1024 * 1024)     /* of JSON lines that a client leaves */
+
 /* -- ends --------------------------------------------------------------------------------- */
 
 #define IDLE_TIMEOUT_NS INT64_C(600000000000)       /* detached: without a client, as the peer */
