@@ -21,6 +21,12 @@ void *xmem_realloc(void *p, size_t size_bytes);
 char *xmem_strdup(const char *s);
 char *xmem_strndup(const char *s, size_t len);
 
+/* How many arenas threads share, from which size on an allocation is a mapping of its own, and how
+ * much may be free at the end of the heap. Call once, first. May do nothing. */
+void mem_tune(int n_arenas, size_t map_bytes, size_t trim_bytes);
+/* Give what is free back to the system, but for `keep_bytes`. May do nothing. */
+void mem_trim(size_t keep_bytes);
+
 /* Let the `countdown`-th mem_* call from now (1 = the next) and all `repeat - 1` after it fail.
  * 0 switches faults off. Tests only; not thread-safe. */
 void mem_fault_set(int countdown, int repeat);

@@ -20,6 +20,10 @@
 #include <unistd.h>
 #include <uv.h>
 
+#ifndef MSG_NOSIGNAL
+#define MSG_NOSIGNAL 0 /* macOS: `tare` ignores SIGPIPE anyhow */
+#endif
+
 enum { MAX_ARGS = 64, PORT_FILE_BYTES = 4096 };
 enum { SERVER_REQUEST_TEARDOWN = 7, TEARDOWN_EXIT_CODE = 1 };
 #define START_TIMEOUT_NS ((int64_t)30 * 1000000000)

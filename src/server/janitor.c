@@ -12,7 +12,6 @@
 #include "server/store/retention.h"
 #include "server/webhook/webhook.h"
 
-#include <malloc.h>
 #include <pthread.h>
 #include <time.h>
 
@@ -75,7 +74,7 @@ static int give_memory_back(struct server *s, struct err *e)
     s->quiet.trimmed = true;
     codec_pool_clear();
     int rc = db_trim(s->db, e);
-    malloc_trim(0);
+    mem_trim(0);
     return rc;
 }
 

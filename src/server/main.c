@@ -7,7 +7,6 @@
 #include "server/http/http.h"
 #include "server/lifecycle.h"
 
-#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -62,9 +61,9 @@ static int serve(struct server_options *o)
     sigaddset(&set, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &set, NULL); /* all threads to come inherit this */
     signal(SIGPIPE, SIG_IGN);
-    mallopt(M_ARENA_MAX, 4);           /* many threads, little memory */
-    mallopt(M_MMAP_THRESHOLD, 1 << 20); /* what a large answer took goes back when it is sent, */
-    mallopt(M_TRIM_THRESHOLD, 512 << 10); /* and the ends of arenas, which malloc_trim leaves alone */
+    /* Many threads, little memory: what a large answer took goes back when it is sent, and the ends
+     * of arenas, which mem_trim leaves alone. */
+    mem_tune(4, 1 << 20, 512 << 10);
     diag_open(STDERR_FILENO, o->log_level);
     if (server_open(o, &s, &new_key, &e)) {
         fprintf(stderr, "tare server: %s\n", e.text);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "service/main.h"
 
+#include "base/alloc.h"
 #include "base/diag.h"
 #include "service/limits.h"
-#include "service/platform.h"
 #include "service/service.h"
 
 #include <stdio.h>
@@ -64,7 +64,7 @@ int service_main(int argc, char **argv)
     case OPTIONS_INVALID: return EXIT_BAD_CALL;
     case OPTIONS_RUN: break;
     }
-    platform_tune_memory();
+    mem_tune(1, 8 << 20, 2 << 20); /* many small streams; a busy one reuses its buffers, not mapped anew */
     raise_descriptor_limit();
     if (service_open(&service, &o, &e)) {
         fprintf(stderr, "tare service: %s\n", e.text);

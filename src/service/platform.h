@@ -30,10 +30,4 @@ void platform_forget(int fd, uint64_t n);
 /* accept(2) with close-on-exec and non-blocking set. A descriptor or a negative errno value. */
 int platform_accept(int listener);
 
-/* Give memory that has been freed back to the system. */
-void platform_trim_memory(void);
-
-/* Set up the allocator for many small streams; call once, first. */
-void platform_tune_memory(void);
-
 #endif

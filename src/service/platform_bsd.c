@@ -78,11 +78,3 @@ int platform_accept(int listener)
     fcntl(fd, F_SETFL, O_NONBLOCK);
     return fd;
 }
-
-void platform_trim_memory(void)
-{
-}
-
-void platform_tune_memory(void)
-{
-}

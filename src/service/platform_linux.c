@@ -4,7 +4,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <malloc.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
@@ -87,16 +86,4 @@ int platform_accept(int listener)
         fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     while (fd < 0 && errno == EINTR);
     return fd < 0 ? -errno : fd;
-}
-
-void platform_trim_memory(void)
-{
-    malloc_trim(64 * 1024);
-}
-
-void platform_tune_memory(void)
-{
-    mallopt(M_ARENA_MAX, 1);
-    mallopt(M_MMAP_THRESHOLD, 8 * 1024 * 1024); /* buffers of a busy stream are reused, not mapped anew */
-    mallopt(M_TRIM_THRESHOLD, 2 * 1024 * 1024);
 }

@@ -241,7 +241,7 @@ void service_stream_made(struct service *s)
 void service_streams_changed(struct service *s)
 {
     if (s->streams.n_open == 0 && s->streams.n_closing == 0)
-        platform_trim_memory();
+        mem_trim(64 * 1024);
     if (s->stage == FINISHING && s->streams.n_open == 0 && s->streams.n_closing == 0)
         part(s);
     check_signalled(s);

@@ -13,7 +13,6 @@
 #include "server/store/db_engine.h"
 
 #include <assert.h>
-#include <malloc.h>
 #include <pthread.h>
 #include <string.h>
 
@@ -339,7 +338,7 @@ static int start(struct db *db, struct err *e)
     rc = db_migrate(db->writer, path, db->options.no_migrate, e);
     if (rc)
         return rc;
-    malloc_trim(0); /* what a migration took: the server is small when idle */
+    mem_trim(0); /* what a migration took: the server is small when idle */
     rc = pthread_create(&db->writer_thread, NULL, writer_main, db);
     if (rc)
         return err_set(e, -rc, "starting the writer: %s", err_text(-rc));
