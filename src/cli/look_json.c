@@ -71,6 +71,12 @@ static void put_lists(struct buf *b, const struct replay *r)
     buf_putc(b, ']');
 }
 
+static void put_count(struct buf *b, const char *name, uint64_t n)
+{
+    if (n)
+        buf_printf(b, ",\"%s\":%" PRIu64, name, n);
+}
+
 void look_print_json(const struct look *l)
 {
     const struct replay *r = &l->r;
@@ -89,6 +95,15 @@ void look_print_json(const struct look *l)
     put_member(&b, "git_remote", r->git_remote);
     put_member(&b, "git_commit", r->git_commit);
     put_member(&b, "sdk_version", r->producer);
+    put_member(&b, "os", r->os);
+    put_member(&b, "python", r->python);
+    put_member(&b, "program", r->program);
+    put_member(&b, "cpu", r->cpu);
+    put_member(&b, "gpu", r->gpu);
+    put_count(&b, "cpu_count", r->n_cores);
+    put_count(&b, "cpu_count_logical", r->n_cpus);
+    put_count(&b, "gpu_count", r->n_gpus);
+    put_count(&b, "memory_bytes", r->memory_bytes);
     put_member(&b, "state", run_state_name(l->state));
     if (r->exited)
         buf_printf(&b, ",\"exit_code\":%d", r->exit_code);

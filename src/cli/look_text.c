@@ -63,6 +63,21 @@ static void put_fact(struct printer *p, const char *name, const char *value)
     buf_putc(&p->out, '\n');
 }
 
+/* "Linux-x86_64, 64 CPUs, 2 GPUs (NVIDIA H100), 503.2 GiB" */
+static void put_machine(struct printer *p)
+{
+    const struct replay *r = &p->l->r;
+    AUTO_BUF b = {0};
+    buf_puts(&b, r->os ? r->os : "");
+    if (r->n_cpus)
+        buf_printf(&b, "%s%" PRIu32 " CPU%s", b.len ? ", " : "", r->n_cpus, r->n_cpus > 1 ? "s" : "");
+    if (r->n_gpus)
+        buf_printf(&b, ", %" PRIu32 " GPU%s (%s)", r->n_gpus, r->n_gpus > 1 ? "s" : "", r->gpu ? r->gpu : "?");
+    if (r->memory_bytes)
+        buf_printf(&b, ", %.1f GiB", (double)r->memory_bytes / (1 << 30));
+    put_fact(p, "machine", buf_z(&b));
+}
+
 static void put_head(struct printer *p)
 {
     const struct replay *r = &p->l->r;
@@ -93,6 +108,9 @@ static void put_head(struct printer *p)
     put_fact(p, "tags", r->tags);
     put_fact(p, "notes", r->notes);
     put_fact(p, "host", r->host);
+    put_machine(p);
+    put_fact(p, "program", r->program);
+    put_fact(p, "python", r->python);
     put_fact(p, "commit", r->git_commit);
     put_fact(p, "folder", p->l->place.folder);
 }

@@ -373,6 +373,27 @@ static void take_output(struct replay *r, ProtobufCBinaryData text, bool raw, bo
         r->on->on_output(r->ctx, str_make(text.data, text.len), raw, is_stderr, time_ns(when));
 }
 
+static void keep_count(uint32_t *to, uint32_t n)
+{
+    *to = n ? n : *to;
+}
+
+/* There are several: the program first, what the machine shows later. */
+static void take_environment(struct replay *r, const Pb__EnvironmentRecord *e)
+{
+    keep(&r->os, e->os);
+    keep(&r->python, e->python);
+    keep(&r->program, e->program);
+    keep(&r->gpu, e->gpu_type);
+    keep_count(&r->n_cores, e->cpu_count);
+    keep_count(&r->n_cpus, e->cpu_count_logical);
+    keep_count(&r->n_gpus, e->gpu_count);
+    if (e->cpu)
+        keep(&r->cpu, e->cpu->model);
+    if (e->memory && e->memory->total)
+        r->memory_bytes = e->memory->total;
+}
+
 static void take_exit(struct replay *r, const Pb__RunExitRecord *x)
 {
     r->exited = true;
@@ -415,6 +436,9 @@ static void take_decoded(struct replay *r, const Pb__Record *rec)
         break;
     case PB__RECORD__RECORD_TYPE_PREEMPTING:
         r->preempting = true;
+        break;
+    case PB__RECORD__RECORD_TYPE_ENVIRONMENT:
+        take_environment(r, rec->environment);
         break;
     case PB__RECORD__RECORD_TYPE_EXIT:
         take_exit(r, rec->exit);
@@ -514,7 +538,8 @@ void replay_fini(struct replay *r)
 {
     char *const texts[] = {r->run_id,     r->entity,     r->project, r->name,     r->group,
                            r->job_type,   r->notes,      r->host,    r->sweep_id, r->tags,
-                           r->git_remote, r->git_commit, r->producer};
+                           r->git_remote, r->git_commit, r->producer, r->os,      r->python,
+                           r->program,    r->cpu,        r->gpu};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         mem_free(texts[i]);
     for (size_t i = 0; i < r->n_files; i++)

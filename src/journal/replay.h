@@ -63,6 +63,11 @@ struct replay {
     int64_t start_ns; /* 0 if not told */
     bool has_run, resumed;
 
+    /* where (environment records); NULL and 0 where it was not told */
+    char *os, *python, *program, *cpu, *gpu; /* cpu and gpu: the models */
+    uint32_t n_cores, n_cpus, n_gpus;        /* physical, logical */
+    uint64_t memory_bytes;
+
     /* what */
     struct config config;
     struct summary summary;

@@ -5,7 +5,9 @@ import csv
 import io
 import json
 import math
+import os
 import pathlib
+import platform
 import shutil
 
 import cli_runs
@@ -124,6 +126,8 @@ def test_show_json_tells_the_run(journal, run_id):
     assert glob[0]["name"] == "val/*" and glob[0]["step_metric"] == "epoch"
     assert any(f["path"].startswith("media/table/conf") for f in got["files"])
     assert got["alerts"][0]["title"] == "title"
+    assert got["python"] == f"CPython {platform.python_version()}" and got["program"]
+    assert got["cpu_count_logical"] == os.cpu_count() and got["memory_bytes"] > 1 << 28
     assert got["damaged_parts"] == 0
 
 
@@ -131,7 +135,7 @@ def test_show_draws_the_run(journal):
     p = tare("show", journal)
     assert p.returncode == 0 and p.stderr == ""
     out = p.stdout
-    for part in ("first try  finished", "proj", "lr        0.001", "opt.name  adam", "acc.max",
+    for part in ("first try  finished", f"python    CPython {platform.python_version()}", " GiB\n", "proj", "lr        0.001", "opt.name  adam", "acc.max",
                  "Charts", "val/loss", " epoch ", "title: text of the alert", "line 100"):
         assert part in out, part
     assert any("\u2800" < c < "\u2900" for c in out)
