@@ -8,7 +8,9 @@
  * work after work and tells the loop when it finds no more, or after TELL_NS. Only when the first
  * of the queue has waited for HELP_MS, another runner helps, up to WORKERS of them; one that has
  * been at the same work for STUCK_NS is not counted any more. The loop's timer sees to that, and
- * collects what a runner had done before it got stuck. */
+ * collects what a runner had done before it got stuck. Where not even one thread can be made (a
+ * limit of a container), the timer does the works itself: a loop that waits for a disk is better
+ * than runs that are not kept. */
 #include "loop/worker.h"
 
 #include "base/alloc.h"
@@ -214,14 +216,25 @@ static void on_news(uv_async_t *h)
     collect(h->data);
 }
 
+static bool is_anyone_awake(void)
+{
+    for (int i = 0; i < pool.n_used; i++)
+        if (pool.runners[i].state == AWAKE)
+            return true;
+    return false;
+}
+
 static void on_look(uv_timer_t *t)
 {
+    static struct runner here;
     struct work_desk *d = t->data;
     uint64_t now_ns = uv_hrtime();
     uv_mutex_lock(&pool.mutex);
     struct work *first = pool.queue.first;
     if (first && now_ns - first->queued_ns >= HELP_MS * UINT64_C(1000000) && n_getting_on(now_ns) < WORKERS)
         add_runner();
+    if (first && !is_anyone_awake())
+        run_queue(&here);
     bool none_wait = !first && !d->done.first;
     uv_mutex_unlock(&pool.mutex);
     if (none_wait)

@@ -3,7 +3,20 @@
 
 #include "loop/worker.h"
 
+#include <dlfcn.h>
+#include <errno.h>
 #include <unistd.h>
+
+/* In the place of the library's: the system may refuse threads. */
+static bool no_threads;
+
+int pthread_create(pthread_t *id, const pthread_attr_t *attr, void *(*run)(void *), void *arg)
+{
+    static int (*real)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+    if (!real)
+        *(void **)&real = dlsym(RTLD_NEXT, "pthread_create");
+    return no_threads ? EAGAIN : real(id, attr, run, arg);
+}
 
 static uv_loop_t loop;
 
@@ -155,9 +168,26 @@ static void test_each_loop_gets_its_own_back(void **state)
     }
 }
 
+/* First of all tests: no runner is there yet. */
+static void test_without_a_thread_the_loop_does_the_work(void **state)
+{
+    struct hanging works[10];
+    int n_done = 0;
+    no_threads = true;
+    for (int i = 0; i < 10; i++) {
+        works[i] = make(NULL, &n_done);
+        work_start(&loop, &works[i].work);
+        assert_int_equal(n_done, 0);
+    }
+    uv_run(&loop, UV_RUN_DEFAULT);
+    assert_int_equal(n_done, 10);
+    no_threads = false;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_without_a_thread_the_loop_does_the_work, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_work_comes_back_to_the_loop, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_hangs_keeps_up_nothing_else, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_was_done_before_a_hang_is_told, set_up, tear_down),
