@@ -60,7 +60,9 @@ r = wandb.Api().run("local/demo/first")
 keep = lambda row: {k: v for k, v in row.items() if not k.startswith("_") or k == "_step"}
 print(json.dumps(dict(scan=[keep(x) for x in r.scan_history()], loss=[x["loss"] for x in r.scan_history(keys=["loss"])],
      sampled=[x["loss"] for x in r.history(keys=["loss"], pandas=False)], all=len(r.history(pandas=False)),
-     beta=[x["loss"] for x in r.beta_scan_history(keys=["loss"])])))
+     beta=[x["loss"] for x in r.beta_scan_history(keys=["loss"])],
+     dotted=r.history(keys=["nested.x"], pandas=False), scanned=list(r.scan_history(keys=["nested.x"])),
+     whole=[x["nested"] for x in r.history(keys=["nested"], pandas=False)])))
 """)
     want = [1.0 / (i + 1) for i in range(5)]
     assert len(rows["scan"]) == 6
@@ -71,6 +73,8 @@ print(json.dumps(dict(scan=[keep(x) for x in r.scan_history()], loss=[x["loss"] 
     assert rows["scan"][5] == {"_step": 5, "sparse": 7}
     assert rows["loss"] == want and rows["sampled"] == want and rows["all"] == 6
     assert rows["beta"] == want
+    assert rows["dotted"] == rows["scanned"] == [{"_step": i, "nested.x": i} for i in range(5)]
+    assert rows["whole"] == [{"x": i} for i in range(5)]
 
 
 def test_summary_and_files(logged):

@@ -181,7 +181,7 @@ static char *lines_round_trip(const char *const *lines, uint32_t n, bool strict)
         const struct segment_key *key = &keys.keys[i];
         struct str block = str_make(s.groups[key->group].data + key->offset, key->length);
         assert_int_equal(codec_get_column(k, block, s.n_lines, &columns[i]), 0);
-        fields[i] = (struct row_field){key->path, &columns[i]};
+        fields[i] = (struct row_field){.path = key->path, .column = &columns[i]};
     }
     struct row_writer *w = row_writer_new(fields, keys.n, strict);
     AUTO_BUF out = {0};

@@ -246,7 +246,7 @@ static void test_keys_choose_rows_that_have_all_of_them(void **state)
     put_texts(f, 0, lines, 4);
     struct str a_and_c[] = {STR("_step"), STR("a"), STR("b.c"), STR("_step")};
     assert_string_equal(scan(f, (struct history_query){.run = 1, .keys = a_and_c, .n_keys = 4}),
-                        "{\"_step\":0,\"a\":1,\"b\":{\"c\":1}}\n{\"_step\":3,\"a\":\"x\",\"b\":{\"c\":7}}\n");
+                        "{\"_step\":0,\"a\":1,\"b.c\":1}\n{\"_step\":3,\"a\":\"x\",\"b.c\":7}\n");
     struct str b[] = {STR("b")};
     assert_string_equal(scan(f, (struct history_query){.run = 1, .keys = b, .n_keys = 1, .strict = true}),
                         "{\"b\":{\"c\":1,\"d\":\"NaN\"}}\n{\"b\":{\"d\":5}}\n{\"b\":{\"c\":7}}\n");

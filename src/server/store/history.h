@@ -74,7 +74,8 @@ int history_merge_due(struct db *db, struct err *e);
 struct history_query {
     int64_t run;
     enum history_stream stream;
-    const struct str *keys; /* dotted names; a name of an object gives all of it */
+    const struct str *keys; /* dotted names, which stand in the rows as they are here: {"a.b":1}; the name of
+                               an object gives all of it: {"a":{"b":1}} */
     uint32_t n_keys;        /* 0: all keys. Otherwise only rows that have every key */
     int64_t min_step;       /* inclusive */
     int64_t max_step;       /* exclusive; INT64_MAX for all */

@@ -54,15 +54,14 @@ static bool all_in_range(const struct scan *s)
     return s->hc.min_step >= s->q->min_step && s->hc.max_step < s->q->max_step;
 }
 
-/* Which of the query's keys `path` serves: a bit set would limit them, so the first and a count. */
-static bool is_asked_for(const struct history_query *q, struct str path)
+/* Does one of the query's keys ask for `path`? *name is it: {NULL} when all are wanted. */
+static bool is_asked_for(const struct history_query *q, struct str path, struct str *name)
 {
-    if (!q->n_keys)
-        return true;
-    for (uint32_t i = 0; i < q->n_keys; i++)
+    *name = (struct str){0};
+    for (uint32_t i = 0; i < q->n_keys && !name->p; i++)
         if (path_matches(path, q->keys[i]))
-            return true;
-    return false;
+            *name = q->keys[i];
+    return !q->n_keys || name->p;
 }
 
 static int reserve_fields(struct scan *s, uint32_t n)
@@ -86,12 +85,14 @@ static int load_fields(struct scan *s, struct err *e)
     s->n_fields = 0;
     for (uint32_t i = 0; i < s->hc.keys.n; i++) {
         const struct segment_key *key = &s->hc.keys.keys[i];
-        if (!is_asked_for(s->q, key->path))
+        struct str name;
+        if (!is_asked_for(s->q, key->path, &name))
             continue;
         if (reserve_fields(s, s->n_fields + 1) != 0)
             return err_set(e, TARE_ENOMEM, "out of memory");
         uint32_t at = s->n_fields++;
         s->fields[at].path = key->path;
+        s->fields[at].name = name;
         int rc = history_cursor_column(&s->hc, key, &s->columns[at], e);
         if (rc)
             return rc;

@@ -49,18 +49,26 @@ static void set_next_row(struct field *f)
     f->next_row = f->at < f->column->n ? column_row(f->column, f->at) : UINT32_MAX;
 }
 
+static void add_part(struct row_writer *w, struct field *f, struct str key)
+{
+    size_t at = w->text.len;
+    json_put_string(&w->text, key);
+    buf_putc(&w->text, ':');
+    f->parts[f->n_parts++] = (struct str){(const char *)at, w->text.len - at};
+}
+
 /* Render the parts; they are offsets until the text stands still. */
-static void add_field(struct row_writer *w, struct field *f, struct str path)
+static void add_field(struct row_writer *w, struct field *f, struct str path, struct str name)
 {
     AUTO_BUF scratch = {0};
     struct str key;
     f->n_parts = 0;
-    while (f->n_parts < MAX_PARTS && path_next_key(&path, &scratch, &key)) {
-        size_t at = w->text.len;
-        json_put_string(&w->text, key);
-        buf_putc(&w->text, ':');
-        f->parts[f->n_parts++] = (struct str){(const char *)at, w->text.len - at};
+    if (name.p) {
+        add_part(w, f, name);
+        path = path_below(path, name);
     }
+    while (f->n_parts < MAX_PARTS && path_next_key(&path, &scratch, &key))
+        add_part(w, f, key);
 }
 
 struct row_writer *row_writer_new(const struct row_field *fields, uint32_t n, bool strict)
@@ -80,7 +88,7 @@ struct row_writer *row_writer_new(const struct row_field *fields, uint32_t n, bo
     for (uint32_t i = 0; i < n; i++) {
         w->fields[i].column = sorted[i].column;
         set_next_row(&w->fields[i]);
-        add_field(w, &w->fields[i], sorted[i].path);
+        add_field(w, &w->fields[i], sorted[i].path, sorted[i].name);
         const struct column *c = sorted[i].column;
         w->plain &= w->fields[i].n_parts == 1 && !c->kinds && (c->kind == V_INT || c->kind == V_DOUBLE);
     }

@@ -415,18 +415,29 @@ int rowset_put_path(const struct rowset *rs, uint32_t i, struct buf *to)
     return to->failed ? TARE_ENOMEM : 0;
 }
 
-int path_matches(struct str path, struct str name)
+/* How many bytes of `path` say `name`; SIZE_MAX if it says something else. */
+static size_t said_by(struct str path, struct str name)
 {
     size_t i = 0, k = 0;
     while (i < path.n && k < name.n) {
         if (path.p[i] == '\\' && i + 1 < path.n)
             i++;
         if (path.p[i++] != name.p[k++])
-            return 0;
+            return SIZE_MAX;
     }
-    if (k < name.n)
-        return 0;
-    return i == path.n ? 1 : path.p[i] == '.' ? 2 : 0;
+    return k == name.n ? i : SIZE_MAX;
+}
+
+int path_matches(struct str path, struct str name)
+{
+    size_t n = said_by(path, name);
+    return n == path.n ? 1 : n < path.n && path.p[n] == '.' ? 2 : 0;
+}
+
+struct str path_below(struct str path, struct str name)
+{
+    size_t n = said_by(path, name);
+    return n < path.n ? str_make(path.p + n + 1, path.n - n - 1) : (struct str){0};
 }
 
 int path_put_plain(struct buf *to, struct str path)

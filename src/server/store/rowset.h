@@ -64,6 +64,9 @@ bool path_next_key(struct str *path, struct buf *scratch, struct str *key);
  * 2 if the value lies below it ("a" for a.b), so that it is a part of what is asked for. */
 int path_matches(struct str path, struct str name);
 
+/* What of `path` lies below `name`, which it matches; {NULL} if that is all of it. */
+struct str path_below(struct str path, struct str name);
+
 /* Append the path as users write it, without escapes. */
 int path_put_plain(struct buf *to, struct str path);
 
@@ -71,6 +74,7 @@ int path_put_plain(struct buf *to, struct str path);
 
 struct row_field {
     struct str path;
+    struct str name; /* as it was asked for: stands in the line instead of the path's beginning; {NULL}: not */
     const struct column *column;
 };
 
