@@ -55,7 +55,6 @@ static int find_run(struct http_request *r, int64_t *run, struct err *e)
 {
     struct server *s = r->app;
     struct arena arena;
-    struct project_row p;
     struct run_row row;
     struct db_conn *c;
     int rc = db_read_begin(s->db, &c, e);
@@ -63,9 +62,7 @@ static int find_run(struct http_request *r, int64_t *run, struct err *e)
         return rc;
     arena_init(&arena, ARENA_BYTES);
     const struct accessor a = {c, &r->user, &arena, e};
-    rc = access_project(&a, r->params[0], r->params[1], ACCESS_WRITE, &p);
-    if (!rc)
-        rc = access_run(&a, &p, r->params[2], 0, &row);
+    rc = access_route_run(&a, r, ACCESS_WRITE, &row);
     if (!rc)
         *run = row.id;
     db_read_end(c);

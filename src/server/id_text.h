@@ -13,6 +13,8 @@ enum { ID_TEXT = 64 };
 
 /* Kinds are string literals such as "Run" or "Artifact", at most 24 characters. */
 void id_make(char to[ID_TEXT], const char *kind, int64_t id);
+/* What an id's text says, NUL-terminated, as far as it is such a text; {NULL, 0}: no base64, or too long. */
+struct str id_plain(struct str text, char *to, size_t size);
 bool id_parse(struct str text, const char *kind, int64_t *id); /* false: no id of this kind */
 
 #endif

@@ -14,7 +14,6 @@ static int find_run_file(struct http_request *r, char blob[BLOB_NAME], struct er
 {
     struct server *s = r->app;
     struct arena arena;
-    struct project_row p;
     struct run_row run;
     struct db_conn *c;
     int rc = db_read_begin(s->db, &c, e);
@@ -23,9 +22,7 @@ static int find_run_file(struct http_request *r, char blob[BLOB_NAME], struct er
     arena_init(&arena, ARENA_BYTES);
     const struct accessor a = {c, &r->user, &arena, e};
     struct db_rows *rows = NULL;
-    rc = access_project(&a, r->params[0], r->params[1], ACCESS_READ, &p);
-    if (!rc)
-        rc = access_run(&a, &p, r->params[2], 0, &run);
+    rc = access_route_run(&a, r, ACCESS_READ, &run);
     if (!rc)
         rc = db_first(c, e, &rows, "SELECT blob FROM files WHERE run_id = $1 AND name = $2 AND blob IS NOT NULL",
                       DB_ARGS(db_i(run.id), db_s(r->params[3])));

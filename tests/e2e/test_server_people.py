@@ -86,8 +86,9 @@ print(json.dumps(wandb.Api().create_custom_chart(entity="local", name="mine", di
 
 
 def test_operations_that_are_missing_say_so(server):
-    for text, name in (("mutation{createRunQueue(input:{}){success}}", "createRunQueue"),
-                       ("mutation M($x: Y!){pushToRunQueue(input:{a:1}){runQueueItemId}}", "pushToRunQueue"),
-                       ("query{viewer{projects{edges{node{triggers{...F}}}}}} fragment F on Trigger{id}", "projects")):
+    for text, name in (("mutation{enqueueSweepRun(input:{}){success}}", "enqueueSweepRun"),
+                       ("mutation M($x: Y!){enqueueSweepRun(input:{a:1}){runQueueItemId}}", "enqueueSweepRun"),
+                       ('query{entity(name:"local"){artifactMemberships{edges{node{...F}}}}} fragment F on X{id}',
+                        "artifactMemberships")):
         got = server.graphql(text, {"x": 1})
         assert got["errors"][0]["message"] == f"{name} is not supported by this server"

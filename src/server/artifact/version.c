@@ -116,7 +116,8 @@ static int add_tags(struct db_conn *c, int64_t artifact, const struct str *tags,
 }
 
 /* A version that stands already and will do: the committed one with the same digest, or the pending
- * one that other members of a distributed save are filling. *id = 0 if there is none. */
+ * one that other members of a distributed save are filling, or that this client has made before under the
+ * same id of its own (a request sent again). *id = 0 if there is none. */
 static int find_existing(struct db_conn *c, const struct artifact_spec *spec, struct artifact_made *made,
                          struct err *e)
 {
@@ -127,6 +128,11 @@ static int find_existing(struct db_conn *c, const struct artifact_spec *spec, st
                         "SELECT id FROM artifacts WHERE sequence_id = $1 AND distributed_id = $2 "
                         "AND state = 'PENDING'",
                         DB_ARGS(db_i(made->sequence_id), db_s(spec->distributed_id)));
+    else if (spec->client_id.n)
+        rc = db_get_int(c, e, &made->id,
+                        "SELECT id FROM artifacts WHERE sequence_id = $1 AND client_id = $2 AND digest = $3 "
+                        "AND state = 'PENDING'",
+                        DB_ARGS(db_i(made->sequence_id), db_s(spec->client_id), db_s(spec->digest)));
     if (rc == 0 && spec->dedup && !spec->distributed_id.n) {
         rc = db_get_int(c, e, &made->id,
                         "SELECT id FROM artifacts WHERE sequence_id = $1 AND digest = $2 "

@@ -26,6 +26,13 @@ static enum role higher(enum role x, enum role y)
     return x > y ? x : y;
 }
 
+int access_route_run(const struct accessor *a, const struct http_request *r, enum access need, struct run_row *out)
+{
+    struct project_row *p = arena_calloc(a->arena, sizeof *p);
+    int rc = p ? access_project(a, r->params[0], r->params[1], need, p) : TARE_ENOMEM;
+    return rc ? rc : access_run(a, p, r->params[2], 0, out);
+}
+
 int access_status(int rc)
 {
     switch (rc) {
@@ -38,6 +45,7 @@ int access_status(int rc)
     case TARE_EUNSUPPORTED:
         return 400;
     case TARE_EEXIST:
+    case TARE_ECONFLICT:
         return 400; /* 409 would be retried */
     case TARE_ELIMIT:
         return 422;

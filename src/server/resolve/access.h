@@ -50,6 +50,9 @@ int access_run_id(const struct accessor *a, int64_t id, enum access need, unsign
 /* A run by number without any check: for rows that a list of a readable project brought up. */
 int access_run_row(const struct accessor *a, int64_t id, unsigned columns, struct run_row *out);
 
+/* The run that a route /files/{entity}/{project}/{run}/… names. */
+int access_route_run(const struct accessor *a, const struct http_request *r, enum access need, struct run_row *out);
+
 /* HTTP status for a negative code of these functions: 404, 403, 500 … */
 int access_status(int rc);
 

@@ -15,17 +15,8 @@ void resolve_Query_artifact(struct gql_call *c, const void *obj)
     struct accessor a;
     struct version_row v;
     int64_t id;
-    if (!gql_arg_id(c, "id", "Artifact", &id)) {
-        gql_null(c);
-        return;
-    }
-    if (!accessor_of(c, &e, &a))
-        return;
-    int rc = load_version(&a, id, ACCESS_READ, &v);
-    if (rc)
-        null_or_fail(c, rc, &e);
-    else
-        gql_object(c, TYPE_Artifact, &v);
+    if (gql_arg_id(c, "id", "Artifact", &id) && accessor_of(c, &e, &a))
+        answer_found(c, load_version(&a, id, ACCESS_READ, &v), &e, TYPE_Artifact, &v);
 }
 
 static void answer_named(struct gql_call *c, const struct project_row *p, int type)
@@ -33,13 +24,8 @@ static void answer_named(struct gql_call *c, const struct project_row *p, int ty
     struct err e;
     struct accessor a;
     struct version_row v;
-    if (!accessor_of(c, &e, &a))
-        return;
-    int rc = load_version_named(&a, p, gql_arg_str(c, "name"), &v);
-    if (rc)
-        null_or_fail(c, rc, &e);
-    else
-        gql_object(c, type, &v);
+    if (accessor_of(c, &e, &a))
+        answer_found(c, load_version_named(&a, p, gql_arg_str(c, "name"), &v), &e, type, &v);
 }
 
 void resolve_Project_artifact(struct gql_call *c, const void *obj)
@@ -78,33 +64,26 @@ FIELD_ID(ClientIDMapping, serverID, version_row, "Artifact", id)
 
 /* ---- of a run ---- */
 
+/* A version in its own sequence, unless that is in a project that the asker does not see. */
+static int take_with_sequence(const struct accessor *a, struct db_rows *rows, const void *of, void *to)
+{
+    struct version_row *v = to;
+    struct collection_row *s = arena_calloc(a->arena, sizeof *s);
+    int rc = version_take(a, rows, v);
+    if (rc == 0)
+        rc = s ? load_collection(a, v->sequence_id, ACCESS_READ, s) : TARE_ENOMEM;
+    v->collection = v->sequence = s;
+    return rc;
+}
+
+static const struct list_shape of_run_list = {TYPE_VersionedArtifactConnection, TYPE_VersionedArtifactEdge,
+                                              TYPE_Artifact, sizeof(struct version_row), take_with_sequence};
+
 static void answer_of_run(struct gql_call *c, const struct run_row *r, const char *where)
 {
-    AUTO_ROWS struct db_rows *rows = NULL;
-    struct err e;
-    struct accessor a;
     char sql[VERSION_SQL];
-    AUTO_BUF all = {0};
-    if (!accessor_of(c, &e, &a))
-        return;
     version_sql(sql, where);
-    int rc = db_query(a.db, &e, &rows, sql, DB_ARGS(db_i(r->id)));
-    while (rc >= 0 && (rc = db_next(rows, &e)) == 1) {
-        struct version_row v;
-        rc = version_take(&a, rows, &v);
-        struct collection_row *s = arena_calloc(a.arena, sizeof *s);
-        if (rc == 0)
-            rc = s ? load_collection(&a, v.sequence_id, ACCESS_READ, s) : TARE_ENOMEM;
-        v.collection = v.sequence = s;
-        if (rc == 0)
-            rc = buf_append(&all, &v, sizeof v);
-        rc = rc == TARE_ENOTFOUND ? 0 : rc; /* in a project that the asker does not see */
-    }
-    if (rc < 0)
-        fail_with(c, rc, &e);
-    else
-        answer_page(c, TYPE_VersionedArtifactConnection, TYPE_VersionedArtifactEdge, TYPE_Artifact, all.data,
-                    all.len / sizeof(struct version_row), sizeof(struct version_row));
+    answer_list(c, &of_run_list, r, sql, DB_ARGS(db_i(r->id)));
 }
 
 void resolve_Run_outputArtifacts(struct gql_call *c, const void *obj)
@@ -244,65 +223,66 @@ void resolve_Artifact_createdBy(struct gql_call *c, const void *obj)
         null_or_fail(c, rc, &e);
 }
 
+static int take_user(const struct accessor *a, struct db_rows *rows, const void *of, void *to)
+{
+    return access_run_id(a, db_int(rows, 0), ACCESS_READ, 0, to);
+}
+
+static const struct list_shape user_list = {TYPE_ArtifactUserConnection, TYPE_ArtifactUserEdge, TYPE_Run,
+                                            sizeof(struct run_row), take_user};
+
 void resolve_Artifact_usedBy(struct gql_call *c, const void *obj)
 {
-    AUTO_ROWS struct db_rows *rows = NULL;
-    struct err e;
-    struct accessor a;
-    AUTO_BUF all = {0};
-    if (!accessor_of(c, &e, &a))
-        return;
-    int rc = db_query(a.db, &e, &rows, "SELECT run_id FROM artifact_uses WHERE artifact_id = $1 ORDER BY created_at, run_id",
-                      DB_ARGS(db_i(((const struct version_row *)obj)->id)));
-    while (rc >= 0 && (rc = db_next(rows, &e)) == 1) {
-        struct run_row r;
-        rc = access_run_id(&a, db_int(rows, 0), ACCESS_READ, 0, &r);
-        if (rc == 0)
-            rc = buf_append(&all, &r, sizeof r);
-        rc = rc == TARE_ENOTFOUND ? 0 : rc;
+    answer_list(c, &user_list, obj, "SELECT run_id FROM artifact_uses WHERE artifact_id = $1 ORDER BY created_at, run_id",
+                DB_ARGS(db_i(((const struct version_row *)obj)->id)));
+}
+
+/* Give each membership its collection. Those whose project the asker does not see are dropped; how many are
+ * left. One project is looked up once. */
+static size_t join_collections(const struct accessor *a, struct version_row *v, size_t n, struct collection_row *s,
+                               size_t n_collections)
+{
+    size_t kept = 0;
+    for (size_t k = 0; k < n_collections; k++) {
+        for (size_t i = 0; i < k && !s[k].project; i++)
+            if (s[i].project_id == s[k].project_id)
+                s[k].project = s[i].project;
+        struct project_row *p = s[k].project ? NULL : arena_calloc(a->arena, sizeof *p);
+        if (p && access_project_id(a, s[k].project_id, ACCESS_READ, p) == 0)
+            s[k].project = p;
     }
-    if (rc < 0)
-        fail_with(c, rc, &e);
-    else
-        answer_page(c, TYPE_ArtifactUserConnection, TYPE_ArtifactUserEdge, TYPE_Run, all.data,
-                    all.len / sizeof(struct run_row), sizeof(struct run_row));
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < n_collections; k++)
+            if (s[k].project && s[k].id == v[i].collection_id) {
+                v[kept] = v[i];
+                v[kept++].collection = &s[k];
+                break;
+            }
+    return kept;
 }
 
 /* Every collection that it is in, the source included. */
 void resolve_Artifact_artifactMemberships(struct gql_call *c, const void *obj)
 {
-    AUTO_ROWS struct db_rows *rows = NULL;
     struct err e;
     struct accessor a;
     char sql[VERSION_SQL];
     AUTO_BUF all = {0};
+    AUTO_BUF in = {0};
+    int64_t id = ((const struct version_row *)obj)->id;
     if (!accessor_of(c, &e, &a))
         return;
-    AUTO_ROWS struct db_rows *in = NULL;
-    int rc = db_query(a.db, &e, &in, "SELECT collection_id FROM artifact_memberships WHERE artifact_id = $1 ORDER BY id",
-                      DB_ARGS(db_i(((const struct version_row *)obj)->id)));
-    version_sql(sql, "a.id = $1 AND m.collection_id = $2");
-    while (rc >= 0 && (rc = db_next(in, &e)) == 1) {
-        struct collection_row *s = arena_calloc(a.arena, sizeof *s);
-        rc = s ? load_collection(&a, db_int(in, 0), ACCESS_READ, s) : TARE_ENOMEM;
-        if (rc == TARE_ENOTFOUND) {
-            rc = 0;
-            continue;
-        }
-        struct version_row v;
-        if (rc == 0)
-            rc = db_first(a.db, &e, &rows, sql, DB_ARGS(db_i(((const struct version_row *)obj)->id), db_i(s->id)));
-        if (rc == 1 && (rc = version_take(&a, rows, &v)) == 0) {
-            v.collection = s;
-            rc = buf_append(&all, &v, sizeof v);
-        }
-        db_rows_end(rows);
-        rows = NULL;
-    }
-    if (rc < 0)
+    version_sql(sql, "a.id = $1 AND m.id IS NOT NULL ORDER BY m.id");
+    int rc = collect_rows(&a, &all, &membership_list, NULL, sql, DB_ARGS(db_i(id)));
+    if (rc == 0)
+        rc = collect_rows(&a, &in, &collection_list, NULL,
+                          COLLECTION_SQL "s.id IN (SELECT collection_id FROM artifact_memberships WHERE artifact_id = $1)",
+                          DB_ARGS(db_i(id)));
+    if (rc < 0) {
         fail_with(c, rc, &e);
-    else
-        answer_page(c, TYPE_ArtifactCollectionMembershipConnection, TYPE_ArtifactCollectionMembershipEdge,
-                    TYPE_ArtifactCollectionMembership, all.data, all.len / sizeof(struct version_row),
-                    sizeof(struct version_row));
+        return;
+    }
+    size_t n = join_collections(&a, (struct version_row *)(void *)all.data, all.len / sizeof(struct version_row),
+                                (struct collection_row *)(void *)in.data, in.len / sizeof(struct collection_row));
+    answer_rows(c, &membership_list, all.data, n);
 }

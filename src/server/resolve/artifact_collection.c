@@ -14,11 +14,15 @@ struct type_row {
 
 #define TYPE_SQL "SELECT id, name, description, created_at FROM artifact_types WHERE project_id = $1 "
 
-static struct type_row take_type(const struct accessor *a, struct db_rows *rows, const struct project_row *p)
+static int take_type(const struct accessor *a, struct db_rows *rows, const void *of, void *to)
 {
-    return (struct type_row){.id = db_int(rows, 0), .name = access_keep(a, db_str(rows, 1)),
-                             .description = access_keep(a, db_str(rows, 2)), .created_us = db_int(rows, 3), .project = p};
+    *(struct type_row *)to = (struct type_row){.id = db_int(rows, 0), .name = access_keep(a, db_str(rows, 1)),
+                             .description = access_keep(a, db_str(rows, 2)), .created_us = db_int(rows, 3), .project = of};
+    return 0;
 }
+
+static const struct list_shape type_list = {TYPE_ArtifactTypeConnection, TYPE_ArtifactTypeEdge, TYPE_ArtifactType,
+                                            sizeof(struct type_row), take_type};
 
 void answer_type(struct gql_call *c, const struct project_row *p, struct str name);
 
@@ -30,14 +34,9 @@ void answer_type(struct gql_call *c, const struct project_row *p, struct str nam
     if (!p || !accessor_of(c, &e, &a))
         return;
     int rc = db_first(a.db, &e, &rows, TYPE_SQL "AND name = $2", DB_ARGS(db_i(p->id), db_s(name)));
-    if (rc < 0) {
-        fail_with(c, rc, &e);
-    } else if (rc == 1) {
-        struct type_row t = take_type(&a, rows, p);
-        gql_object(c, TYPE_ArtifactType, &t);
-    } else {
-        gql_null(c);
-    }
+    struct type_row t;
+    rc = rc == 1 ? take_type(&a, rows, p, &t) : rc < 0 ? rc : TARE_ENOTFOUND;
+    answer_found(c, rc, &e, TYPE_ArtifactType, &t);
 }
 
 void resolve_Project_artifactType(struct gql_call *c, const void *obj)
@@ -47,22 +46,7 @@ void resolve_Project_artifactType(struct gql_call *c, const void *obj)
 
 void resolve_Project_artifactTypes(struct gql_call *c, const void *obj)
 {
-    AUTO_ROWS struct db_rows *rows = NULL;
-    struct err e;
-    struct accessor a;
-    AUTO_BUF all = {0};
-    if (!accessor_of(c, &e, &a))
-        return;
-    int rc = db_query(a.db, &e, &rows, TYPE_SQL "ORDER BY name", DB_ARGS(db_i(((const struct project_row *)obj)->id)));
-    while (rc >= 0 && (rc = db_next(rows, &e)) == 1) {
-        struct type_row t = take_type(&a, rows, obj);
-        rc = buf_append(&all, &t, sizeof t);
-    }
-    if (rc < 0)
-        fail_with(c, rc, &e);
-    else
-        answer_page(c, TYPE_ArtifactTypeConnection, TYPE_ArtifactTypeEdge, TYPE_ArtifactType, all.data,
-                    all.len / sizeof(struct type_row), sizeof(struct type_row));
+    answer_list(c, &type_list, obj, TYPE_SQL "ORDER BY name", DB_ARGS(db_i(((const struct project_row *)obj)->id)));
 }
 
 FIELD_ID(ArtifactType, id, type_row, "ArtifactType", id)
@@ -118,22 +102,15 @@ void resolve_Query_artifactCollection(struct gql_call *c, const void *obj)
 
 static void answer_collections(struct gql_call *c, const struct project_row *p, int64_t type)
 {
-    AUTO_ROWS struct db_rows *rows = NULL;
     struct err e;
     struct accessor a;
     AUTO_BUF all = {0};
     if (!accessor_of(c, &e, &a))
         return;
-    int rc = db_query(a.db, &e, &rows,
-                      "SELECT name FROM artifact_collections WHERE project_id = $1 AND state <> 'DELETED' "
-                      "AND ($2 = 0 OR type_id = $2) ORDER BY id",
-                      DB_ARGS(db_i(p->id), db_i(type)));
-    while (rc >= 0 && (rc = db_next(rows, &e)) == 1) {
-        struct collection_row s;
-        rc = load_collection_named(&a, p, db_str(rows, 0), (struct str){0}, &s);
-        if (rc == 0)
-            rc = buf_append(&all, &s, sizeof s);
-    }
+    int rc = collect_rows(&a, &all, &collection_list, p,
+                          COLLECTION_SQL "s.project_id = $1 AND s.state <> 'DELETED' AND ($2 = 0 OR s.type_id = $2) "
+                                         "ORDER BY s.id",
+                          DB_ARGS(db_i(p->id), db_i(type)));
     if (rc < 0) {
         fail_with(c, rc, &e);
         return;
@@ -141,8 +118,7 @@ static void answer_collections(struct gql_call *c, const struct project_row *p, 
     int64_t n = filter_and_order(c, &a, all.data, all.len / sizeof(struct collection_row),
                                  sizeof(struct collection_row), collection_filter_get, "-created_at,-id");
     if (n >= 0)
-        answer_page(c, TYPE_ArtifactCollectionConnection, TYPE_ArtifactCollectionEdge, -1, all.data, (size_t)n,
-                    sizeof(struct collection_row));
+        answer_rows(c, &collection_list, all.data, (size_t)n);
 }
 
 void resolve_Project_artifactCollections(struct gql_call *c, const void *obj)
@@ -171,75 +147,51 @@ FIELD_TIME(collection, updatedAt, collection_row, updated_us)
 FIELD_(collection, project, gql_object(c, TYPE_Project, ROW_(collection_row)->project))
 FIELD_(collection, defaultArtifactType, answer_type(c, ROW_(collection_row)->project, ROW_(collection_row)->type))
 
+static int take_tag(const struct accessor *a, struct db_rows *rows, const void *of, void *to)
+{
+    *(struct str *)to = access_keep(a, db_str(rows, 0));
+    return 0;
+}
+
+static const struct list_shape tag_list = {TYPE_TagConnection, TYPE_TagEdge, TYPE_Tag, sizeof(struct str), take_tag};
+
 void resolve_collection_tags(struct gql_call *c, const void *obj)
 {
-    AUTO_ROWS struct db_rows *rows = NULL;
-    struct err e;
-    struct accessor a;
-    AUTO_BUF all = {0};
-    if (!accessor_of(c, &e, &a))
-        return;
-    int rc = db_query(a.db, &e, &rows, "SELECT name FROM artifact_collection_tags WHERE collection_id = $1 ORDER BY name",
-                      DB_ARGS(db_i(((const struct collection_row *)obj)->id)));
-    while (rc >= 0 && (rc = db_next(rows, &e)) == 1) {
-        struct str name = access_keep(&a, db_str(rows, 0));
-        rc = buf_append(&all, &name, sizeof name);
-    }
-    if (rc < 0)
-        fail_with(c, rc, &e);
-    else
-        answer_page(c, TYPE_TagConnection, TYPE_TagEdge, TYPE_Tag, all.data, all.len / sizeof(struct str),
-                    sizeof(struct str));
+    answer_list(c, &tag_list, obj, "SELECT name FROM artifact_collection_tags WHERE collection_id = $1 ORDER BY name",
+                DB_ARGS(db_i(((const struct collection_row *)obj)->id)));
 }
 
 /* ---- versions in it ---- */
 
-/* All its versions, after `filters` and `order`; the number, or -1. */
-static int64_t load_versions(struct gql_call *c, struct accessor *a, const struct collection_row *s, struct buf *all)
+/* All its versions, after `filters` and `order`. */
+static void answer_versions(struct gql_call *c, const struct collection_row *s, const struct list_shape *shape)
 {
-    AUTO_ROWS struct db_rows *rows = NULL;
+    struct err e;
+    struct accessor a;
     char sql[VERSION_SQL];
+    AUTO_BUF all = {0};
+    if (!accessor_of(c, &e, &a))
+        return;
     version_sql(sql, "m.collection_id = $1 AND a.state = 'COMMITTED' ORDER BY m.version_index DESC");
-    int rc = db_query(a->db, a->e, &rows, sql, DB_ARGS(db_i(s->id)));
-    while (rc >= 0 && (rc = db_next(rows, a->e)) == 1) {
-        struct version_row v;
-        rc = version_take(a, rows, &v);
-        v.collection = (struct collection_row *)(uintptr_t)s;
-        if (rc == 0)
-            rc = buf_append(all, &v, sizeof v);
-    }
+    int rc = collect_rows(&a, &all, shape, s, sql, DB_ARGS(db_i(s->id)));
     if (rc < 0) {
-        fail_with(c, rc, a->e);
-        return -1;
+        fail_with(c, rc, &e);
+        return;
     }
-    return filter_and_order(c, a, all->data, all->len / sizeof(struct version_row), sizeof(struct version_row),
-                            version_filter_get, "-versionIndex");
+    int64_t n = filter_and_order(c, &a, all.data, all.len / shape->stride, shape->stride, version_filter_get,
+                                 "-versionIndex");
+    if (n >= 0)
+        answer_rows(c, shape, all.data, (size_t)n);
 }
 
 void resolve_collection_artifacts(struct gql_call *c, const void *obj)
 {
-    struct err e;
-    struct accessor a;
-    AUTO_BUF all = {0};
-    if (!accessor_of(c, &e, &a))
-        return;
-    int64_t n = load_versions(c, &a, obj, &all);
-    if (n >= 0)
-        answer_page(c, TYPE_VersionedArtifactConnection, TYPE_VersionedArtifactEdge, TYPE_Artifact, all.data,
-                    (size_t)n, sizeof(struct version_row));
+    answer_versions(c, obj, &version_list);
 }
 
 void resolve_collection_artifactMemberships(struct gql_call *c, const void *obj)
 {
-    struct err e;
-    struct accessor a;
-    AUTO_BUF all = {0};
-    if (!accessor_of(c, &e, &a))
-        return;
-    int64_t n = load_versions(c, &a, obj, &all);
-    if (n >= 0)
-        answer_page(c, TYPE_ArtifactCollectionMembershipConnection, TYPE_ArtifactCollectionMembershipEdge,
-                    TYPE_ArtifactCollectionMembership, all.data, (size_t)n, sizeof(struct version_row));
+    answer_versions(c, obj, &membership_list);
 }
 
 static void answer_version_of(struct gql_call *c, const void *obj, struct str alias, int type)
@@ -248,13 +200,8 @@ static void answer_version_of(struct gql_call *c, const void *obj, struct str al
     struct accessor a;
     struct version_row v;
     struct collection_row s = *(const struct collection_row *)obj;
-    if (!accessor_of(c, &e, &a))
-        return;
-    int rc = load_version_in(&a, &s, alias, &v);
-    if (rc)
-        null_or_fail(c, rc, &e);
-    else
-        gql_object(c, type, &v);
+    if (accessor_of(c, &e, &a))
+        answer_found(c, load_version_in(&a, &s, alias, &v), &e, type, &v);
 }
 
 void resolve_collection_artifactMembership(struct gql_call *c, const void *obj)
@@ -353,23 +300,17 @@ void resolve_Artifact_aliases(struct gql_call *c, const void *obj)
         fail_with(c, rc, &e);
 }
 
+static int take_alias(const struct accessor *a, struct db_rows *rows, const void *of, void *to)
+{
+    *(struct alias_row *)to = (struct alias_row){db_int(rows, 0), access_keep(a, db_str(rows, 1)), of};
+    return 0;
+}
+
+static const struct list_shape alias_list = {TYPE_ArtifactAliasConnection, TYPE_ArtifactAliasEdge, TYPE_ArtifactAlias,
+                                             sizeof(struct alias_row), take_alias};
+
 void resolve_collection_aliases(struct gql_call *c, const void *obj)
 {
-    AUTO_ROWS struct db_rows *rows = NULL;
-    struct err e;
-    struct accessor a;
-    AUTO_BUF all = {0};
-    if (!accessor_of(c, &e, &a))
-        return;
-    int rc = db_query(a.db, &e, &rows, "SELECT id, alias FROM artifact_aliases WHERE collection_id = $1 ORDER BY id",
-                      DB_ARGS(db_i(((const struct collection_row *)obj)->id)));
-    while (rc >= 0 && (rc = db_next(rows, &e)) == 1) {
-        struct alias_row alias = {db_int(rows, 0), access_keep(&a, db_str(rows, 1)), obj};
-        rc = buf_append(&all, &alias, sizeof alias);
-    }
-    if (rc < 0)
-        fail_with(c, rc, &e);
-    else
-        answer_page(c, TYPE_ArtifactAliasConnection, TYPE_ArtifactAliasEdge, TYPE_ArtifactAlias, all.data,
-                    all.len / sizeof(struct alias_row), sizeof(struct alias_row));
+    answer_list(c, &alias_list, obj, "SELECT id, alias FROM artifact_aliases WHERE collection_id = $1 ORDER BY id",
+                DB_ARGS(db_i(((const struct collection_row *)obj)->id)));
 }

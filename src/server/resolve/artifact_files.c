@@ -9,6 +9,7 @@
 
 #include <openssl/evp.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 enum { MAX_SPECS = 100000, MAX_PARTS = 10000 };
 
@@ -28,12 +29,34 @@ static void take_file(const struct accessor *a, struct db_rows *rows, int64_t ar
         f->url = STR("");
 }
 
-static bool is_named(const struct gql_value *names, struct str name)
+/* The names that are asked for, in order; of strings, or of objects with a name. */
+struct name_set {
+    struct str *names;
+    size_t n;
+};
+
+static int by_name(const void *a, const void *b)
 {
-    const struct gql_value *v = names->first;
-    while (v && !str_eq(v->kind == GQL_STRING ? v->s : gql_in_str(v, "name"), name))
-        v = v->next;
-    return v != NULL;
+    return str_cmp(*(const struct str *)a, *(const struct str *)b);
+}
+
+static bool take_names(struct gql_call *c, const struct gql_value *list, struct name_set *to)
+{
+    *to = (struct name_set){0};
+    if (!list || !list->n)
+        return true;
+    to->names = arena_alloc(gql_arena(c), sizeof *to->names * list->n);
+    for (const struct gql_value *v = list->first; to->names && v; v = v->next)
+        to->names[to->n++] = v->kind == GQL_STRING ? v->s : gql_in_str(v, "name");
+    if (to->n)
+        qsort(to->names, to->n, sizeof *to->names, by_name);
+    return to->names != NULL;
+}
+
+/* No names: all are wanted. */
+static bool is_named(const struct name_set *set, struct str name)
+{
+    return !set->n || bsearch(&name, set->names, set->n, sizeof name, by_name);
 }
 
 static void answer_files(struct gql_call *c, const struct version_row *v, const struct gql_value *names)
@@ -46,14 +69,15 @@ static void answer_files(struct gql_call *c, const struct version_row *v, const 
     struct connection page = {TYPE_FileEdge, TYPE_File, .stride = sizeof(struct file_row)};
     page.offset = page_offset(c, "after");
     size_t size = (size_t)page_size(c, "first", 50, 100000);
-    if (!accessor_of(c, &e, &a))
+    struct name_set wanted;
+    if (!take_names(c, names, &wanted) || !accessor_of(c, &e, &a))
         return;
     int rc = db_query(a.db, &e, &rows,
                       "SELECT name, digest, size_bytes, blob, ref, mimetype, created_at FROM artifact_files "
                       "WHERE artifact_id = $1 ORDER BY name",
                       DB_ARGS(db_i(v->id)));
     for (; rc >= 0 && (rc = db_next(rows, &e)) == 1; position++) {
-        if (names && names->n && !is_named(names, db_str(rows, 0)))
+        if (!is_named(&wanted, db_str(rows, 0)))
             continue;
         if (total++ < page.offset || page.n == size)
             continue;

@@ -10,19 +10,19 @@
 
 /* ---- collections ---- */
 
-#define COLLECTION_SQL                                                                                   \
-    "SELECT s.id, s.type_id, s.name, s.kind, s.description, s.state, t.name, s.digest_algorithm, s.ttl_s, " \
-    "s.created_at, s.updated_at, s.project_id FROM artifact_collections s "                               \
-    "JOIN artifact_types t ON t.id = s.type_id WHERE "
-
-static void take_collection(const struct accessor *a, struct db_rows *rows, struct collection_row *out)
+static int take_collection(const struct accessor *a, struct db_rows *rows, const void *of, void *to)
 {
+    struct collection_row *out = to;
     *out = (struct collection_row){
         .id = db_int(rows, 0), .type_id = db_int(rows, 1), .name = access_keep(a, db_str(rows, 2)),
         .kind = access_keep(a, db_str(rows, 3)), .description = access_keep(a, db_str(rows, 4)), .state = access_keep(a, db_str(rows, 5)),
         .type = access_keep(a, db_str(rows, 6)), .digest_algorithm = access_keep(a, db_str(rows, 7)), .ttl_s = db_int(rows, 8),
-        .created_us = db_int(rows, 9), .updated_us = db_int(rows, 10)};
+        .created_us = db_int(rows, 9), .updated_us = db_int(rows, 10), .project_id = db_int(rows, 11), .project = of};
+    return 0;
 }
+
+const struct list_shape collection_list = {TYPE_ArtifactCollectionConnection, TYPE_ArtifactCollectionEdge, -1,
+                                           sizeof(struct collection_row), take_collection};
 
 int load_collection(const struct accessor *a, int64_t id, enum access need, struct collection_row *out)
 {
@@ -31,9 +31,8 @@ int load_collection(const struct accessor *a, int64_t id, enum access need, stru
     int rc = db_first(a->db, a->e, &rows, COLLECTION_SQL "s.id = $1", DB_ARGS(db_i(id)));
     if (rc <= 0 || !p)
         return rc < 0 ? rc : err_set(a->e, TARE_ENOTFOUND, "there is no such artifact collection");
-    take_collection(a, rows, out);
-    out->project = p;
-    rc = access_project_id(a, db_int(rows, 11), need, p);
+    take_collection(a, rows, p, out);
+    rc = access_project_id(a, out->project_id, need, p);
     return rc == TARE_ENOTFOUND ? err_set(a->e, rc, "there is no such artifact collection") : rc;
 }
 
@@ -47,9 +46,7 @@ int load_collection_named(const struct accessor *a, const struct project_row *p,
                       DB_ARGS(db_i(p->id), db_s(name), db_s(type)));
     if (rc <= 0)
         return rc < 0 ? rc : err_set(a->e, TARE_ENOTFOUND, "there is no artifact collection '%.*s'", STR_ARG(name));
-    take_collection(a, rows, out);
-    out->project = p;
-    return 0;
+    return take_collection(a, rows, p, out);
 }
 
 void answer_collection(struct gql_call *c, const struct collection_row *row)
@@ -64,7 +61,7 @@ void version_sql(char to[VERSION_SQL], const char *where)
     int n = snprintf(to, VERSION_SQL,
                      "SELECT a.id, m.id, m.version_index, a.version_index, a.state, a.digest, a.digest_algorithm, "
                      "t.name, a.description, a.metadata, a.git_commit, a.size_bytes, a.file_count, a.ttl_s, "
-                     "a.history_step, a.run_id, a.user_id, a.sequence_id, a.created_at, a.updated_at, m.created_at "
+                     "a.history_step, a.run_id, a.user_id, a.sequence_id, a.created_at, a.updated_at, m.created_at, m.collection_id "
                      "FROM artifacts a JOIN artifact_types t ON t.id = a.type_id "
                      "LEFT JOIN artifact_memberships m ON m.artifact_id = a.id WHERE %s",
                      where);
@@ -76,7 +73,8 @@ int version_take(const struct accessor *a, struct db_rows *rows, struct version_
     struct str *const texts[] = {&out->state, &out->digest, &out->digest_algorithm, &out->type,
                                  &out->description, &out->metadata, &out->commit};
     int64_t *const numbers[] = {&out->size_bytes, &out->file_count, &out->ttl_s, &out->history_step, &out->run_id,
-                                &out->user_id, &out->sequence_id, &out->created_us, &out->updated_us, &out->member_us};
+                                &out->user_id, &out->sequence_id, &out->created_us, &out->updated_us, &out->member_us,
+                                &out->collection_id};
     *out = (struct version_row){.id = db_int(rows, 0), .membership_id = db_int(rows, 1)};
     out->version_index = db_is_null(rows, 2) ? -1 : db_int(rows, 2);
     out->own_index = db_is_null(rows, 3) ? -1 : db_int(rows, 3);
@@ -90,6 +88,20 @@ int version_take(const struct accessor *a, struct db_rows *rows, struct version_
         *numbers[i] = db_is_null(rows, col) && numbers[i] == &out->history_step ? -1 : db_int(rows, col);
     return 0;
 }
+
+static int take_version(const struct accessor *a, struct db_rows *rows, const void *of, void *to)
+{
+    struct version_row *v = to;
+    int rc = version_take(a, rows, v);
+    v->collection = (struct collection_row *)(uintptr_t)of;
+    return rc;
+}
+
+const struct list_shape version_list = {TYPE_VersionedArtifactConnection, TYPE_VersionedArtifactEdge, TYPE_Artifact,
+                                        sizeof(struct version_row), take_version};
+const struct list_shape membership_list = {TYPE_ArtifactCollectionMembershipConnection,
+                                           TYPE_ArtifactCollectionMembershipEdge, TYPE_ArtifactCollectionMembership,
+                                           sizeof(struct version_row), take_version};
 
 /* The one version that `where` finds. */
 static int load_where(const struct accessor *a, const char *where, const struct db_value *args, int n,
@@ -134,11 +146,11 @@ int version_sequence(const struct accessor *a, struct version_row *v)
     int rc = db_first(a->db, a->e, &rows, COLLECTION_SQL "s.id = $1", DB_ARGS(db_i(v->sequence_id)));
     if (rc <= 0)
         return rc < 0 ? rc : TARE_ENOTFOUND;
-    take_collection(a, rows, s);
+    take_collection(a, rows, NULL, s);
     struct project_row *p = arena_calloc(a->arena, sizeof *p);
     if (!p)
         return TARE_ENOMEM;
-    rc = access_project_id(a, db_int(rows, 11), ACCESS_READ, p);
+    rc = access_project_id(a, s->project_id, ACCESS_READ, p);
     s->project = rc == 0 ? p : v->collection->project;
     v->sequence = s;
     return 0;
@@ -326,17 +338,4 @@ int64_t filter_and_order(struct gql_call *c, const struct accessor *a, void *row
         return -1;
     }
     return (int64_t)kept;
-}
-
-void answer_page(struct gql_call *c, int connection_type, int edge_type, int node_type, const void *rows,
-                 size_t n, size_t stride)
-{
-    struct connection page = {edge_type, node_type, .stride = stride, .total = (int64_t)n};
-    page.offset = page_offset(c, "after");
-    size_t from = (size_t)page.offset < n ? (size_t)page.offset : n;
-    int64_t size = page_size(c, "first", 50, 100000);
-    page.n = n - from < (size_t)size ? n - from : (size_t)size;
-    page.nodes = (const char *)rows + from * stride;
-    page.has_next = from + page.n < n;
-    gql_object(c, connection_type, &page);
 }

@@ -8,7 +8,7 @@
 #include "server/resolve/fields.h"
 
 struct collection_row {
-    int64_t id, type_id;
+    int64_t id, type_id, project_id;
     struct str name, kind, description, state, type, digest_algorithm; /* kind: sequence, portfolio */
     int64_t ttl_s, created_us, updated_us;
     const struct project_row *project;
@@ -22,7 +22,7 @@ struct version_row {
     int64_t own_index;         /* in its sequence; -1: not committed */
     struct str state, digest, digest_algorithm, type, description, metadata, commit;
     int64_t size_bytes, file_count, ttl_s, history_step; /* step -1: none */
-    int64_t run_id, user_id, sequence_id, created_us, updated_us, member_us;
+    int64_t run_id, user_id, sequence_id, created_us, updated_us, member_us, collection_id;
     struct collection_row *collection;
     struct collection_row *sequence; /* loaded by version_sequence */
 };
@@ -32,6 +32,14 @@ struct version_row {
 int load_collection(const struct accessor *a, int64_t id, enum access need, struct collection_row *out);
 int load_collection_named(const struct accessor *a, const struct project_row *p, struct str name,
                           struct str type, struct collection_row *out);
+
+/* The SELECT of collections, to be ended by a condition on s (artifact_collections) and t (their type). Rows of
+ * collection_list get the project they are a list of, if any. */
+#define COLLECTION_SQL                                                                                      \
+    "SELECT s.id, s.type_id, s.name, s.kind, s.description, s.state, t.name, s.digest_algorithm, s.ttl_s, " \
+    "s.created_at, s.updated_at, s.project_id FROM artifact_collections s "                                 \
+    "JOIN artifact_types t ON t.id = s.type_id WHERE "
+extern const struct list_shape collection_list;
 
 /* A version by number, seen in its own sequence; the asker needs the right on the sequence's project. */
 int load_version(const struct accessor *a, int64_t artifact_id, enum access need, struct version_row *out);
@@ -47,6 +55,8 @@ int load_version_in(const struct accessor *a, struct collection_row *in, struct 
 enum { VERSION_SQL = 2048 };
 void version_sql(char to[VERSION_SQL], const char *where);
 int version_take(const struct accessor *a, struct db_rows *rows, struct version_row *out);
+/* Rows of it; `of` is the collection (struct collection_row) that they are members of, or NULL. */
+extern const struct list_shape version_list, membership_list;
 
 /* The sequence of a version, loaded at the first call. */
 int version_sequence(const struct accessor *a, struct version_row *v);
@@ -63,10 +73,6 @@ int version_filter_get(void *ctx, struct str key, struct filter_value *out);
  * number that is left, or -1 (the field has failed). */
 int64_t filter_and_order(struct gql_call *c, const struct accessor *a, void *rows, size_t n, size_t stride,
                          filter_get_fn get, const char *fallback_order);
-
-/* Emit a page (arguments first, after) of rows in memory as a connection of these types. */
-void answer_page(struct gql_call *c, int connection_type, int edge_type, int node_type, const void *rows,
-                 size_t n, size_t stride);
 
 /* Emit a collection as its concrete type. */
 void answer_collection(struct gql_call *c, const struct collection_row *row);

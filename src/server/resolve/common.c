@@ -33,6 +33,73 @@ void null_or_fail(struct gql_call *c, int rc, const struct err *e)
         fail_with(c, rc, e);
 }
 
+void answer_found(struct gql_call *c, int rc, const struct err *e, int type, const void *obj)
+{
+    if (rc)
+        null_or_fail(c, rc, e);
+    else
+        gql_object(c, type, obj);
+}
+
+bool write_job(struct gql_call *c, db_job_fn job, void *arg)
+{
+    struct err e = {0};
+    int rc = request_write(request_of(c), job, arg, &e);
+    if (rc < 0)
+        fail_with(c, rc, &e);
+    return rc >= 0;
+}
+
+int collect_rows(const struct accessor *a, struct buf *all, const struct list_shape *shape, const void *of,
+                 const char *sql, const struct db_value *args, int n)
+{
+    AUTO_ROWS struct db_rows *rows = NULL;
+    int rc = db_query(a->db, a->e, &rows, sql, args, n);
+    while (rc >= 0 && (rc = db_next(rows, a->e)) == 1) {
+        char *to = buf_reserve(all, shape->stride);
+        if (!to)
+            return err_set(a->e, TARE_ENOMEM, "out of memory");
+        memset(to, 0, shape->stride);
+        rc = shape->take(a, rows, of, to);
+        all->len += rc >= 0 ? shape->stride : 0;
+        rc = rc == TARE_ENOTFOUND ? 0 : rc;
+    }
+    return rc < 0 ? rc : 0;
+}
+
+void answer_list(struct gql_call *c, const struct list_shape *shape, const void *of, const char *sql,
+                 const struct db_value *args, int n)
+{
+    struct err e;
+    struct accessor a;
+    AUTO_BUF all = {0};
+    if (!accessor_of(c, &e, &a))
+        return;
+    int rc = collect_rows(&a, &all, shape, of, sql, args, n);
+    if (rc < 0)
+        fail_with(c, rc, &e);
+    else
+        answer_rows(c, shape, all.data, all.len / shape->stride);
+}
+
+void answer_page(struct gql_call *c, int connection_type, int edge_type, int node_type, const void *rows,
+                 size_t n, size_t stride)
+{
+    struct connection page = {edge_type, node_type, .stride = stride, .total = (int64_t)n};
+    page.offset = page_offset(c, "after");
+    size_t from = (size_t)page.offset < n ? (size_t)page.offset : n;
+    int64_t size = page_size(c, "first", 50, 100000);
+    page.n = n - from < (size_t)size ? n - from : (size_t)size;
+    page.nodes = (const char *)rows + from * stride;
+    page.has_next = from + page.n < n;
+    gql_object(c, connection_type, &page);
+}
+
+void answer_rows(struct gql_call *c, const struct list_shape *shape, const void *rows, size_t n)
+{
+    answer_page(c, shape->connection_type, shape->edge_type, shape->node_type, rows, n, shape->stride);
+}
+
 const char *zstr(struct gql_call *c, struct str s)
 {
     return s.p ? arena_strndup(gql_arena(c), s.p, s.n) : NULL;

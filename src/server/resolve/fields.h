@@ -73,6 +73,35 @@ void fail_with(struct gql_call *c, int rc, const struct err *e);
 /* For queries: what is not found is null, anything else fails. */
 void null_or_fail(struct gql_call *c, int rc, const struct err *e);
 
+/* The object if `rc` is 0; null or a failure as above if not. */
+void answer_found(struct gql_call *c, int rc, const struct err *e, int type, const void *obj);
+
+/* A mutation's job, with `arg`. False: the field has failed, and says so. */
+bool write_job(struct gql_call *c, db_job_fn job, void *arg);
+
+/* A list's rows: read by a query, shown as a connection. `take` makes a row of what the query gives, for the
+ * object `of` whose list it is; TARE_ENOTFOUND from it leaves the row out: the asker may not see it. */
+struct list_shape {
+    int connection_type, edge_type, node_type;
+    size_t stride; /* of a row, in bytes */
+    int (*take)(const struct accessor *a, struct db_rows *rows, const void *of, void *to);
+};
+
+/* Append all rows to `all`. 0, or the first failure. */
+int collect_rows(const struct accessor *a, struct buf *all, const struct list_shape *shape, const void *of,
+                 const char *sql, const struct db_value *args, int n);
+
+/* Answer the field with the page of the rows that its arguments `first` and `after` ask for. */
+void answer_list(struct gql_call *c, const struct list_shape *shape, const void *of, const char *sql,
+                 const struct db_value *args, int n);
+
+/* Emit a page (arguments first, after) of rows in memory as a connection of these types. */
+void answer_page(struct gql_call *c, int connection_type, int edge_type, int node_type, const void *rows,
+                 size_t n, size_t stride);
+
+/* The same of rows that were collected before, from a list of this shape. */
+void answer_rows(struct gql_call *c, const struct list_shape *shape, const void *rows, size_t n);
+
 /* A borrowed string as a NUL-terminated one in the request's arena; NULL for {NULL, 0}. */
 const char *zstr(struct gql_call *c, struct str s);
 

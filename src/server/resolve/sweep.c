@@ -77,13 +77,8 @@ void resolve_Project_sweep(struct gql_call *c, const void *obj)
     struct err e;
     struct accessor a;
     struct sweep_row s;
-    if (!accessor_of(c, &e, &a))
-        return;
-    int rc = load_sweep_named(&a, obj, gql_arg_str(c, "sweepName"), &s);
-    if (rc)
-        null_or_fail(c, rc, &e);
-    else
-        gql_object(c, TYPE_Sweep, &s);
+    if (accessor_of(c, &e, &a))
+        answer_found(c, load_sweep_named(&a, obj, gql_arg_str(c, "sweepName"), &s), &e, TYPE_Sweep, &s);
 }
 
 static int sweep_filter_get(void *ctx, struct str key, struct filter_value *out)
@@ -112,22 +107,26 @@ static int sweep_filter_get(void *ctx, struct str key, struct filter_value *out)
     return 0;
 }
 
+static int take_in_project(const struct accessor *a, struct db_rows *rows, const void *of, void *to)
+{
+    take_sweep(a, rows, to);
+    ((struct sweep_row *)to)->project = of;
+    return 0;
+}
+
+static const struct list_shape sweep_list = {TYPE_SweepConnection, TYPE_SweepEdge, TYPE_Sweep, sizeof(struct sweep_row),
+                                             take_in_project};
+
 void resolve_Project_sweeps(struct gql_call *c, const void *obj)
 {
     const struct project_row *p = obj;
-    AUTO_ROWS struct db_rows *rows = NULL;
     struct err e;
     struct accessor a;
     AUTO_BUF all = {0};
     if (!accessor_of(c, &e, &a))
         return;
-    int rc = db_query(a.db, &e, &rows, SWEEP_SQL "project_id = $1 ORDER BY created_at DESC, id DESC", DB_ARGS(db_i(p->id)));
-    while (rc >= 0 && (rc = db_next(rows, &e)) == 1) {
-        struct sweep_row s;
-        take_sweep(&a, rows, &s);
-        s.project = p;
-        rc = buf_append(&all, &s, sizeof s);
-    }
+    int rc = collect_rows(&a, &all, &sweep_list, p, SWEEP_SQL "project_id = $1 ORDER BY created_at DESC, id DESC",
+                          DB_ARGS(db_i(p->id)));
     if (rc < 0) {
         fail_with(c, rc, &e);
         return;
@@ -135,7 +134,7 @@ void resolve_Project_sweeps(struct gql_call *c, const void *obj)
     int64_t n = filter_and_order(c, &a, all.data, all.len / sizeof(struct sweep_row), sizeof(struct sweep_row),
                                  sweep_filter_get, "-created_at");
     if (n >= 0)
-        answer_page(c, TYPE_SweepConnection, TYPE_SweepEdge, TYPE_Sweep, all.data, (size_t)n, sizeof(struct sweep_row));
+        answer_rows(c, &sweep_list, all.data, (size_t)n);
 }
 
 static void answer_count(struct gql_call *c, const char *sql, int64_t id)
@@ -230,13 +229,17 @@ void resolve_Sweep_priorRuns(struct gql_call *c, const void *obj)
 
 #define AGENT_SQL "SELECT id, sweep_id, total_runs, created_at, heartbeat_at, name, host, state FROM agents WHERE "
 
-static struct agent_row take_agent(const struct accessor *a, struct db_rows *rows, const struct sweep_row *s)
+static int take_agent(const struct accessor *a, struct db_rows *rows, const void *of, void *to)
 {
-    return (struct agent_row){.id = db_int(rows, 0), .sweep_id = db_int(rows, 1), .total_runs = db_int(rows, 2),
+    *(struct agent_row *)to = (struct agent_row){.id = db_int(rows, 0), .sweep_id = db_int(rows, 1), .total_runs = db_int(rows, 2),
                               .created_us = db_int(rows, 3), .heartbeat_us = db_int(rows, 4),
                               .name = access_keep(a, db_str(rows, 5)), .host = access_keep(a, db_str(rows, 6)),
-                              .state = access_keep(a, db_str(rows, 7)), .sweep = s};
+                              .state = access_keep(a, db_str(rows, 7)), .sweep = of};
+    return 0;
 }
+
+static const struct list_shape agent_list = {TYPE_AgentConnection, TYPE_AgentEdge, TYPE_Agent, sizeof(struct agent_row),
+                                             take_agent};
 
 int load_agent(const struct accessor *a, int64_t id, enum access need, struct agent_row *out)
 {
@@ -245,7 +248,7 @@ int load_agent(const struct accessor *a, int64_t id, enum access need, struct ag
     int rc = db_first(a->db, a->e, &rows, AGENT_SQL "id = $1", DB_ARGS(db_i(id)));
     if (rc <= 0 || !s)
         return rc < 0 ? rc : err_set(a->e, TARE_ENOTFOUND, "there is no such agent");
-    *out = take_agent(a, rows, s);
+    take_agent(a, rows, s, out);
     return load_sweep(a, out->sweep_id, need, s);
 }
 
@@ -264,35 +267,15 @@ void resolve_Sweep_agent(struct gql_call *c, const void *obj)
         id = -1;
     int rc = db_first(a.db, &e, &rows, AGENT_SQL "sweep_id = $1 AND (id = $2 OR name = $3)",
                       DB_ARGS(db_i(s->id), db_i(id), db_s(name)));
-    if (rc < 0) {
-        fail_with(c, rc, &e);
-    } else if (rc == 1) {
-        struct agent_row agent = take_agent(&a, rows, s);
-        gql_object(c, TYPE_Agent, &agent);
-    } else {
-        gql_null(c);
-    }
+    struct agent_row agent;
+    rc = rc == 1 ? take_agent(&a, rows, s, &agent) : rc < 0 ? rc : TARE_ENOTFOUND;
+    answer_found(c, rc, &e, TYPE_Agent, &agent);
 }
 
 void resolve_Sweep_agents(struct gql_call *c, const void *obj)
 {
-    const struct sweep_row *s = obj;
-    AUTO_ROWS struct db_rows *rows = NULL;
-    struct err e;
-    struct accessor a;
-    AUTO_BUF all = {0};
-    if (!accessor_of(c, &e, &a))
-        return;
-    int rc = db_query(a.db, &e, &rows, AGENT_SQL "sweep_id = $1 ORDER BY id", DB_ARGS(db_i(s->id)));
-    while (rc >= 0 && (rc = db_next(rows, &e)) == 1) {
-        struct agent_row agent = take_agent(&a, rows, s);
-        rc = buf_append(&all, &agent, sizeof agent);
-    }
-    if (rc < 0)
-        fail_with(c, rc, &e);
-    else
-        answer_page(c, TYPE_AgentConnection, TYPE_AgentEdge, TYPE_Agent, all.data,
-                    all.len / sizeof(struct agent_row), sizeof(struct agent_row));
+    answer_list(c, &agent_list, obj, AGENT_SQL "sweep_id = $1 ORDER BY id",
+                DB_ARGS(db_i(((const struct sweep_row *)obj)->id)));
 }
 
 /* An agent that was not heard of for a minute (it speaks every five seconds) is gone. */
