@@ -199,7 +199,7 @@ class Service:
     """A service that is a child of this process, or of `parent_code`'s if that is given."""
 
     def __init__(self, workdir, *args: str, fds: int = 0, file_bytes: int = 0, env=None,
-                 pid: int | None = None, parent=None) -> None:
+                 pid: int | None = None, parent=None, stdout=None) -> None:
         self.workdir = pathlib.Path(workdir)
         self.port_file = self.workdir / f"port-{time.monotonic_ns()}.txt"
         full_env = {**os.environ, "WANDB_CACHE_DIR": str(self.workdir / "cache"), **(env or {})}
@@ -218,8 +218,8 @@ class Service:
         self.proc = subprocess.Popen(
             [TARE, "--no-observability", "--port-filename", str(self.port_file),
              "--pid", str(os.getpid() if pid is None else pid), *args],
-            cwd=workdir, env=full_env, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
-            start_new_session=True, preexec_fn=limit if fds or file_bytes else None)
+            cwd=workdir, env=full_env, stdin=subprocess.DEVNULL, stdout=self.log if stdout is None else stdout,
+            stderr=self.log, start_new_session=True, preexec_fn=limit if fds or file_bytes else None)
         self.pid = self.proc.pid
         self.unix, self.tcp = "", 0
         self._wait_for_port_file()

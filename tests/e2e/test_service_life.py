@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """How the service starts, and every way it ends."""
 
+import contextlib
 import fcntl
 import os
 import pathlib
@@ -190,6 +191,26 @@ def test_teardown_finishes_every_run(tmp_path):
         assert s.output().count("wandb sync") == 1  # the others are silent
         assert str(runs[0].dir) in s.output()
     assert leftovers(s.pid) == []
+
+
+def test_an_output_that_nobody_reads_holds_up_no_end(tmp_path):
+    """Standard output is a pipe, and full, as under a pager: the footers are left out."""
+    r, w = os.pipe()
+    os.set_blocking(w, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(w, b"x" * 4096)
+    os.set_blocking(w, True)
+    with Service(tmp_path, stdout=w) as s:
+        c, runs = s.connect(), [Run(tmp_path, f"r{i}", silent=False) for i in range(20)]
+        for run in runs:
+            start_run(c, run)
+        c.send(teardown(7))
+        assert s.wait() == 0
+        for run in runs:
+            assert records(run.file)[-1].exit.exit_code == 7
+    os.close(r)
+    os.close(w)
 
 
 def test_a_run_that_has_exited_keeps_its_exit_code(tmp_path):

@@ -323,7 +323,8 @@ static void close_stream(struct stream *s)
         connection_respond_error(to.connection, to.request_id, "No response.");
     wake_waiters(s);
     if (s->print_footer)
-        footer_print(&s->settings, s->online && online_is_complete(s->online) ? online_url(s->online) : NULL,
+        footer_print(&service->loop, &s->settings,
+                     s->online && online_is_complete(s->online) ? online_url(s->online) : NULL,
                      s->online ? online_name(s->online) : NULL);
     online_free(s->online);
     s->online = NULL;
