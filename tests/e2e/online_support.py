@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The unmodified wandb package with a service of ours (or the peer's), against a backend."""
 
+import json
 import os
 import pathlib
 import subprocess
@@ -22,8 +23,10 @@ def clean_env(folder, url, core=TARE, **more):
         HOME=str(folder), WANDB_DIR=str(folder), WANDB_CONFIG_DIR=f"{folder}/config",
         WANDB_CACHE_DIR=f"{folder}/cache", WANDB_DATA_DIR=f"{folder}/data",
         WANDB_BASE_URL=url, WANDB_API_KEY="x" * 40, WANDB_ERROR_REPORTING="false",
-        PARITY_CORE=str(core), PYTHONPATH=SITE, NO_PROXY="127.0.0.1", **more)
-    return env
+        NO_PROXY="127.0.0.1")
+    if core:  # else the peer's own
+        env.update(PARITY_CORE=str(core), PYTHONPATH=SITE)
+    return {**env, **more}
 
 
 def run_script(folder, url, script, core=TARE, timeout=120, **more):
@@ -33,3 +36,28 @@ def run_script(folder, url, script, core=TARE, timeout=120, **more):
     path.write_text(textwrap.dedent(script))
     return subprocess.run([sys.executable, str(path)], env=clean_env(folder, url, core, **more), cwd=folder,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout)
+
+
+READER = """
+import json, sys, wandb
+runs = {}
+for run in wandb.Api().runs(sys.argv[1], per_page=50, order="+created_at"):
+    config = {k: v["value"] for k, v in json.loads(run.json_config).items() if k != "_wandb"}
+    history = list(run.scan_history())
+    for row in history:
+        row.pop("_runtime", None), row.pop("_timestamp", None)
+    runs[run.id] = dict(
+        name=run.name, state=run.state, tags=run.tags, notes=run.notes, config=config, history=history,
+        summary={k: v for k, v in run.summary_metrics.items() if k[0] != "_"},
+        files={f.name: f.size for f in run.files()},
+        console=[line.content for line in run.console_logs()])
+print(json.dumps(runs, default=dict))
+"""
+
+
+def read_runs(folder, server, project):
+    """What a `tare server` has of a project, by the SDK's own Api."""
+    env = clean_env(folder, server.url, core=None, WANDB_SILENT="true", WANDB_API_KEY=server.key)
+    p = subprocess.run([sys.executable, "-c", READER, project], env=env, cwd=folder, check=True, text=True,
+                       stdout=subprocess.PIPE, timeout=120)
+    return json.loads(p.stdout.strip().splitlines()[-1])

@@ -16,7 +16,7 @@
 
 enum { TEXT_BYTES = 4096 }; /* which a pipe takes whole, or not at all */
 
-struct footer {
+struct printing {
     struct work work;
     size_t n;
     char text[TEXT_BYTES];
@@ -26,7 +26,7 @@ struct footer {
 static void on_print(struct work *w)
 {
     static atomic_bool is_stuck; /* do not wait again for each run */
-    struct footer *f = (struct footer *)w;
+    struct printing *f = (struct printing *)w;
     struct pollfd out = {.fd = 1, .events = POLLOUT};
     if (poll(&out, 1, is_stuck ? 0 : FOOTER_MS) <= 0)
         is_stuck = true;
@@ -49,30 +49,39 @@ static const char *shown(const char *path)
     return path;
 }
 
-static int put_where(char *to, size_t size, bool colours, const char *who, const char *url,
-                     const char *name)
+struct colours {
+    const char *who, *bold, *name, *url, *plain;
+};
+
+static int put_where(char *to, size_t size, const struct colours *c, const struct footer *f)
 {
-    return snprintf(to, size, "%s: \n%s: \xf0\x9f\x9a\x80 View run %s%.500s%s at: %s%.2000s%s\n", who, who,
-                    colours ? "\033[33m" : "", name, colours ? "\033[0m" : "",
-                    colours ? "\033[34m" : "", url, colours ? "\033[0m" : "");
+    return snprintf(to, size, "%s: \xf0\x9f\x9a\x80 View run %s%.300s%s at: %s%.1000s%s\n", c->who, c->name,
+                    f->name, c->plain, c->url, f->url, c->plain);
 }
 
-void footer_print(uv_loop_t *loop, const struct stream_settings *s, const char *url, const char *name)
+static int put_sync(char *to, size_t size, const struct colours *c, const struct stream_settings *s)
 {
-    bool colours = isatty(1) && !getenv("NO_COLOR");
-    const char *who = colours ? "\033[1;34mwandb\033[0m" : "wandb";
-    const char *bold = colours ? "\033[1m" : "", *plain = colours ? "\033[0m" : "";
-    struct footer *f = xmem_calloc(1, sizeof *f);
-    size_t size = sizeof f->text;
-    int n = url ? put_where(f->text, size, colours, who, url, name)
-                : snprintf(f->text, size,
-                           "%s: \n%s: You can sync this run to the cloud by running:\n"
-                           "%s: %swandb sync %s%s\n",
-                           who, who, who, bold, s->sync_dir, plain);
-    if (*s->log_dir && n > 0 && (size_t)n < size)
-        snprintf(f->text + n, size - (size_t)n, "%s: Find logs at: %s\n", who, shown(s->log_dir));
-    f->n = strlen(f->text);
-    f->work.run = on_print;
-    f->work.done = on_printed;
-    work_start(loop, &f->work);
+    return snprintf(to, size,
+                    "%s: You can sync this run to the cloud by running:\n"
+                    "%s: %swandb sync %.1500s%s\n",
+                    c->who, c->who, c->bold, s->sync_dir, c->plain);
+}
+
+void footer_print(uv_loop_t *loop, const struct stream_settings *s, const struct footer *f)
+{
+    static const struct colours colours = {"\033[1;34mwandb\033[0m", "\033[1m", "\033[33m", "\033[34m", "\033[0m"};
+    static const struct colours none = {"wandb", "", "", "", ""};
+    const struct colours *c = isatty(1) && !getenv("NO_COLOR") ? &colours : &none;
+    struct printing *p = xmem_calloc(1, sizeof *p);
+    p->n = (size_t)snprintf(p->text, sizeof p->text, "%s: \n", c->who);
+    if (f->url)
+        p->n += (size_t)put_where(p->text + p->n, sizeof p->text - p->n, c, f);
+    if (f->sync)
+        p->n += (size_t)put_sync(p->text + p->n, sizeof p->text - p->n, c, s);
+    if (*s->log_dir)
+        p->n += (size_t)snprintf(p->text + p->n, sizeof p->text - p->n, "%s: Find logs at: %.1000s\n",
+                                 c->who, shown(s->log_dir));
+    p->work.run = on_print;
+    p->work.done = on_printed;
+    work_start(loop, &p->work);
 }

@@ -4,14 +4,19 @@
 #ifndef TARE_SERVICE_STREAM_FOOTER_H
 #define TARE_SERVICE_STREAM_FOOTER_H
 
+#include <stdbool.h>
 #include <uv.h>
 
 struct stream_settings;
 
-/* To standard output, which is the program's; coloured if that is a terminal. `url` is where the run
- * is seen, NULL if it is not, or not all of it: then how to upload it is said. Printed
- * by a worker, which gives up after FOOTER_MS. */
-void footer_print(uv_loop_t *loop, const struct stream_settings *s, const char *url,
-                  const char *name);
+/* Where the run can be found; a NULL `url` means that it cannot. */
+struct footer {
+    const char *url, *name; /* its page at the backend */
+    bool sync;              /* say how to upload it */
+};
+
+/* To standard output, which is the program's; coloured if that is a terminal. Printed by a worker,
+ * which gives up after FOOTER_MS. */
+void footer_print(uv_loop_t *loop, const struct stream_settings *s, const struct footer *f);
 
 #endif

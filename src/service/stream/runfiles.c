@@ -45,7 +45,9 @@ enum {
     RECORD_STATS = 7,
     RECORD_ENVIRONMENT = 26,
     ITEM_PATH = 1,
+    ITEM_POLICY = 2,
     ITEM_TYPE = 3,
+    POLICY_END = 1,
     TYPE_WANDB = 1,
     RAW_TYPE = 1,
     RAW_STDOUT = 1,
@@ -430,11 +432,29 @@ static void console_job_done(struct handler_job *base, struct handler *h)
     mem_free(job);
 }
 
+/* Of an online run that has its output in parts: each is uploaded at the end. (An offline one names
+ * no part: the peer's sync makes its own.) */
+static void name_part(struct runfiles *r, const struct console_write *w)
+{
+    size_t n = strlen(r->settings->files_dir);
+    AUTO_BUF record = {0};
+    if (r->settings->offline || !w->is_first || !flag(r, SET_CONSOLE_MULTIPART) ||
+        strncmp(w->path, r->settings->files_dir, n) != 0 || w->path[n] != '/')
+        return;
+    size_t mark = wire_buf_begin(&record, 1);
+    wire_buf_bytes(&record, ITEM_PATH, str_of(w->path + n + 1));
+    wire_buf_varint(&record, ITEM_POLICY, POLICY_END);
+    wire_buf_varint(&record, ITEM_TYPE, TYPE_WANDB);
+    wire_buf_end(&record, mark);
+    r->owner.keep(r->owner.ctx, RECORD_FILES, buf_str(&record));
+}
+
 static void write_console(struct runfiles *r, int64_t now_ns)
 {
     struct console_write *w = console_take_write(r->console, now_ns, r->finished);
     if (!w)
         return;
+    name_part(r, w);
     struct console_job *job = xmem_calloc(1, sizeof *job);
     job->base.run = console_job_run;
     job->base.done = console_job_done;

@@ -405,6 +405,11 @@ uint64_t sender_offset(const struct sender *s)
 
 /* -- how it goes --------------------------------------------------------------------------------------- */
 
+const char *sender_display_name(const struct sender *s)
+{
+    return run_text(&s->upsert.params, RUN_TEXT_DISPLAY_NAME);
+}
+
 int64_t sender_runtime_ms(const struct sender *s)
 {
     return s->upsert.params.runtime_ms;

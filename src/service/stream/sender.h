@@ -77,6 +77,7 @@ uint64_t sender_offset(const struct sender *s); /* what lies before it is not re
 void sender_bound_finish(struct sender *s, int64_t give_up_ns);
 void sender_abort(struct sender *s);
 
+const char *sender_display_name(const struct sender *s); /* "" before the run is known */
 int64_t sender_runtime_ms(const struct sender *s); /* of the run's earlier parts, once it is known */
 bool sender_should_stop(const struct sender *s); /* stop_status */
 void sender_progress(const struct sender *s, struct files_progress *to);

@@ -310,6 +310,14 @@ static void on_timer_closed(uv_handle_t *h)
         stream_free(s);
 }
 
+static void print_footer(const struct stream *s)
+{
+    struct footer f = {.sync = true};
+    if (s->online)
+        online_put_footer(s->online, &f);
+    footer_print(&s->service->loop, &s->settings, &f);
+}
+
 /* Everything is written, or will never be. */
 static void close_stream(struct stream *s)
 {
@@ -323,9 +331,7 @@ static void close_stream(struct stream *s)
         connection_respond_error(to.connection, to.request_id, "No response.");
     wake_waiters(s);
     if (s->print_footer)
-        footer_print(&service->loop, &s->settings,
-                     s->online && online_is_complete(s->online) ? online_url(s->online) : NULL,
-                     s->online ? online_name(s->online) : NULL);
+        print_footer(s);
     online_free(s->online);
     s->online = NULL;
     turn_remove(&service->turn, &s->task);

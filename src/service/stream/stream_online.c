@@ -10,20 +10,21 @@
 #include "service/intake/connection.h"
 #include "service/limits.h"
 #include "service/service.h"
+#include "service/stream/footer.h"
 #include "service/stream/sender.h"
 #include "service/stream/stream_private.h"
 
 #include <stdio.h>
 
 enum { SET_APP_URL = 202, SET_FINISH_TIMEOUT = 206 };
-enum { RUN_ID = 1, RUN_ENTITY = 2, RUN_PROJECT = 3, RUN_DISPLAY_NAME = 8 };
+enum { RUN_ID = 1, RUN_ENTITY = 2, RUN_PROJECT = 3 };
 
 struct online {
     struct stream *stream;
     struct sender *sender; /* NULL before the journal is open, or where there can be none */
     uint64_t exit_serial;  /* who waits for the end; 0 */
     int64_t bound_ns;      /* when the end was bounded to; 0 */
-    char *url, *name;
+    char *url; /* the run's page, once it has one */
     bool over, complete, timed_out, failed;
 };
 
@@ -56,9 +57,7 @@ static void note_where(struct online *o, struct str run)
     put_escaped(&url, wire_find_bytes(run, RUN_PROJECT));
     buf_puts(&url, "/runs/");
     put_escaped(&url, wire_find_bytes(run, RUN_ID));
-    struct str name = wire_find_bytes(run, RUN_DISPLAY_NAME);
     o->url = xmem_strdup(buf_z(&url));
-    o->name = xmem_strndup(name.p ? name.p : "", name.n);
 }
 
 static void on_run_ready(void *ctx, struct str run)
@@ -160,7 +159,6 @@ void online_free(struct online *o)
         return;
     sender_free(o->sender);
     mem_free(o->url);
-    mem_free(o->name);
     mem_free(o);
 }
 
@@ -284,17 +282,9 @@ void online_ask(struct online *o, enum handler_ask what, struct buf *to)
     }
 }
 
-const char *online_url(const struct online *o)
+void online_put_footer(const struct online *o, struct footer *f)
 {
-    return o->url;
-}
-
-const char *online_name(const struct online *o)
-{
-    return o->name;
-}
-
-bool online_is_complete(const struct online *o)
-{
-    return o->complete;
+    f->sync = !o->complete && !o->failed && !o->stream->settings.skip_journal;
+    f->url = o->complete ? o->url : NULL;
+    f->name = o->sender ? sender_display_name(o->sender) : "";
 }

@@ -40,9 +40,7 @@ bool online_is_full(const struct online *o);
 
 /* handler_out.ask */
 void online_ask(struct online *o, enum handler_ask what, struct buf *to);
-/* Where people look, and the run's name there; NULL if it never came that far. */
-const char *online_url(const struct online *o);
-const char *online_name(const struct online *o);
-bool online_is_complete(const struct online *o); /* everything is with the backend */
+struct footer;
+void online_put_footer(const struct online *o, struct footer *f); /* borrowed from `o` */
 
 #endif
