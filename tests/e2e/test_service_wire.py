@@ -44,7 +44,7 @@ def test_answer_to_exit_means_written(service, tmp_path):
 def test_every_kind_of_request_is_routed(service, tmp_path):
     c, run = service.connect(), Run(tmp_path, "r1")
     start_run(c, run)
-    unsupported = ["init_sync", "sync", "sync_status", "api_init_request", "api_request",
+    unsupported = ["init_sync", "sync", "sync_status",
                    "sweep_scheduler_init", "sweep_scheduler_next_task", "sweep_scheduler_stop"]
     for kind in unsupported:
         req = spb.ServerRequest()
@@ -58,6 +58,12 @@ def test_every_kind_of_request_is_routed(service, tmp_path):
     req.authenticate._info.stream_id = "x"
     answer = c.ask(req).authenticate_response
     assert answer.error_status and answer._info.stream_id == "x"
+    req = spb.ServerRequest()
+    req.api_init_request.settings.base_url.value = "nowhere"
+    assert "nowhere" in c.ask(req).error_response.message
+    req = spb.ServerRequest()
+    req.api_request.api_id = "none"
+    assert c.ask(req).api_response.api_error_response.message == "WandbAPI is not initialized"
     for kind in ("cancel", "api_cleanup_request"):  # answered by nothing
         req = spb.ServerRequest()
         getattr(req, kind).SetInParent()
@@ -68,7 +74,7 @@ def test_every_kind_of_request_is_routed(service, tmp_path):
     req.record_communicate.CopyFrom(run.request("get_summary").record_publish)
     assert c.ask(req).HasField("result_communicate")
     assert c.must(run.finish()).WhichOneof("server_response_type") == "inform_finish_response"
-    tested = len(unsupported) + len(["detach", "authenticate", "cancel", "cleanup", "attach",
+    tested = len(unsupported) + len(["detach", "authenticate", "api_init", "api", "cancel", "cleanup", "attach",
                                      "communicate", "finish", "init", "publish"])
     kinds = spb.ServerRequest.DESCRIPTOR.oneofs_by_name["server_request_type"].fields
     assert tested == len(kinds) - 1  # and teardown, in test_service_life

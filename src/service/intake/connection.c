@@ -343,6 +343,7 @@ void connection_close(struct connection *c)
     diag_debug("connection %llu closed", (unsigned long long)c->id);
     while (mailbox_take_any(&s->mailbox, &c->requests, &nobody))
         continue;
+    apis_fini(&c->apis);
     if (c->waits_for)
         stream_remove_waiter(c->waits_for, c);
     turn_remove(&s->turn, &c->task);

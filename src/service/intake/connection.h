@@ -11,6 +11,7 @@
 #include "loop/out_queue.h"
 #include "loop/turn.h"
 #include "record/frame_in.h"
+#include "service/api/api.h"
 #include "service/stream/mailbox.h"
 
 #include <stdbool.h>
@@ -34,6 +35,7 @@ struct connection {
     struct out_queue out;
     struct turn_task task;               /* at the end of a turn: send, and go on if paused */
     struct request_list requests;        /* not answered yet */
+    struct apis apis;                    /* sessions of its public API */
     struct stream *last_stream;          /* which the last record was for, */
     uint64_t last_stream_change;         /* as long as streams->changes is still this */
     struct stream *waits_for;            /* the stream that cannot keep up */

@@ -27,7 +27,6 @@ enum {
     ATTACH_SETTINGS = 1,
     TEARDOWN_EXIT_CODE = 1,
     CANCEL_REQUEST_ID = 1,
-    AUTH_ERROR_STATUS = 2,
 };
 
 /* ServerResponse. */
@@ -35,7 +34,7 @@ enum {
     RESPONSE_ATTACH = 5,
     RESPONSE_DETACH = 6,
     RESPONSE_TEARDOWN = 7,
-    RESPONSE_AUTHENTICATE = 9,
+    RESPONSE_API_INIT = 14,
 };
 
 struct asking {
@@ -263,32 +262,59 @@ static int on_cancel(const struct asking *a)
     uint64_t serial = mailbox_cancel(&a->c->service->mailbox, &a->c->requests, id, &of_stream);
     if (serial && of_stream)
         stream_cancelled(of_stream, serial);
+    else if (serial)
+        apis_cancelled(&a->c->apis, serial);
     return 0;
+}
+
+/* -- requests that belong to no run -------------------------------------------------------------- */
+
+/* To be answered later; 0 if no answer is wanted. */
+static uint64_t put_waiting(const struct asking *a)
+{
+    if (!a->request_id.n)
+        return 0;
+    return mailbox_put(&a->c->service->mailbox, a->c, &a->c->requests, NULL, a->request_id, (struct str){0});
 }
 
 static int on_authenticate(const struct asking *a)
 {
     struct str id;
+    AUTO_BUF info = {0};
     int rc = find_stream_id(a->body, &id);
     if (rc)
         return rc;
+    put_info(&info, id);
+    apis_authenticate(&a->c->apis, a->c->service, a->body, buf_str(&info), put_waiting(a));
+    return 0;
+}
+
+static int on_api_init(const struct asking *a)
+{
+    struct err e = {0};
     AUTO_BUF body = {0};
-    struct str why = STR("this service cannot ask a backend yet, so it cannot check credentials");
-    if (wire_buf_bytes(&body, AUTH_ERROR_STATUS, why) == 0 && put_info(&body, id) == 0)
-        connection_respond(a->c, a->request_id, RESPONSE_AUTHENTICATE, buf_str(&body));
+    if (apis_open(&a->c->apis, a->c->service, a->body, &body, &e))
+        refuse(a, e.text);
+    else if (a->request_id.n)
+        connection_respond(a->c, a->request_id, RESPONSE_API_INIT, buf_str(&body));
+    return 0;
+}
+
+static int on_api_request(const struct asking *a)
+{
+    apis_request(&a->c->apis, a->c->service, a->body, put_waiting(a));
+    return 0;
+}
+
+static int on_api_cleanup(const struct asking *a)
+{
+    apis_close(&a->c->apis, a->body);
     return 0;
 }
 
 static int on_unsupported(const struct asking *a)
 {
-    refuse(a, "this service does not do sync, api and sweep scheduler requests yet");
-    return 0;
-}
-
-/* An object that was never made needs no cleaning up. */
-static int on_nothing(const struct asking *a)
-{
-    (void)a;
+    refuse(a, "this service does not do sync and sweep scheduler requests yet");
     return 0;
 }
 
@@ -307,10 +333,10 @@ static const struct route {
     {11, on_unsupported},  /* init_sync */
     {12, on_unsupported},  /* sync */
     {13, on_unsupported},  /* sync_status */
-    {14, on_unsupported},  /* api_init_request */
-    {15, on_unsupported},  /* api_request */
+    {14, on_api_init},     /* api_init_request */
+    {15, on_api_request},  /* api_request */
     {16, on_cancel},       /* cancel */
-    {17, on_nothing},      /* api_cleanup_request */
+    {17, on_api_cleanup},  /* api_cleanup_request */
     {18, on_unsupported},  /* sweep_scheduler_init */
     {19, on_unsupported},  /* sweep_scheduler_next_task */
     {20, on_unsupported},  /* sweep_scheduler_stop */
