@@ -100,6 +100,15 @@
 /* -- uploads: artifacts -------------------------------------------------------------------- */
 
 #define MANIFEST_FILE_BYTES (1024 * 1024 * 1024)     /* of JSON lines that a client leaves */
+#define ARTIFACT_SAVES 16                            /* at once of a run */
+#define ARTIFACT_GROUP 256                           /* URLs asked for at once */
+#define ARTIFACT_GROUPS 2                            /* groups being prepared */
+#define ARTIFACT_AHEAD 256                           /* transfers begun, then no more are asked for */
+#define ARTIFACT_PARTS 8                             /* of a large file at once */
+#define MULTIPART_BYTES (INT64_C(2) << 30)           /* files of that size go in parts, as the peer */
+#define MULTIPART_MAX_BYTES (INT64_C(5) << 40)       /* what S3 takes */
+#define MULTIPART_PART_BYTES (INT64_C(100) << 20)
+#define MULTIPART_MAX_PARTS 10000
 
 /* -- ends --------------------------------------------------------------------------------- */
 

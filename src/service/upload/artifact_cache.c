@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+/* The cache of artifact files that the SDK reads:
+ *
+ *   CACHE/artifacts/obj/md5/ab/cdef...     a file, under the hex of its digest
+ *   CACHE/artifacts/obj/xxh128/ab/cdef...
+ *   CACHE/artifacts/tmp/                   on its way there
+ *
+ * Many processes write it at once: a file appears under its name whole, by rename, or not at all.
+ * (peer: core/pkg/artifacts/file_cache.go) */
+#include "service/upload/artifact_impl.h"
+
+#include "base/alloc.h"
+#include "base/digest.h"
+#include "base/os.h"
+#include "base/path.h"
+#include "base/random.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { COPY_BYTES = 256 * 1024, HASH_BYTES = 16 };
+
+char *artifact_cache_dir(void)
+{
+    const char *dir = getenv("WANDB_CACHE_DIR"), *home = getenv("HOME"), *xdg = getenv("XDG_CACHE_HOME");
+    AUTO_BUF path = {0};
+    if (dir)
+        buf_puts(&path, dir);
+    else if (xdg && *xdg)
+        buf_printf(&path, "%s/wandb", xdg);
+    else if (home && *home)
+        buf_printf(&path, "%s/.cache/wandb", home);
+    else
+        return NULL;
+    buf_puts(&path, "/artifacts");
+    return xmem_strndup(path.data, path.len);
+}
+
+static int base64_value(char c)
+{
+    return c >= 'A' && c <= 'Z'   ? c - 'A'
+           : c >= 'a' && c <= 'z' ? c - 'a' + 26
+           : c >= '0' && c <= '9' ? c - '0' + 52
+           : c == '+'             ? 62
+           : c == '/'             ? 63
+                                  : -1;
+}
+
+/* 16 bytes in base64 are 24 characters. */
+static bool decode(struct str digest, uint8_t to[HASH_BYTES])
+{
+    uint32_t bits = 0;
+    int n_bits = 0, n = 0;
+    if (digest.n != 24 || digest.p[22] != '=' || digest.p[23] != '=')
+        return false;
+    for (size_t i = 0; i < 22; i++) {
+        int v = base64_value(digest.p[i]);
+        if (v < 0)
+            return false;
+        bits = bits << 6 | (uint32_t)v;
+        n_bits += 6;
+        if (n_bits >= 8 && n < HASH_BYTES) {
+            n_bits -= 8;
+            to[n++] = (uint8_t)(bits >> n_bits);
+        }
+    }
+    return true;
+}
+
+/* Where a file of that digest lies, its folder made. Heap; NULL if the digest is none. */
+static char *place_of(const char *cache, struct str digest, bool is_xxh128)
+{
+    uint8_t hash[HASH_BYTES];
+    char hex[2 * HASH_BYTES + 1];
+    AUTO_BUF path = {0};
+    if (!decode(digest, hash))
+        return NULL;
+    digest_hex(hex, hash, HASH_BYTES);
+    buf_printf(&path, "%s/obj/%s/%.2s", cache, is_xxh128 ? "xxh128" : "md5", hex);
+    if (os_mkdirs(buf_z(&path), 0777))
+        return NULL;
+    buf_printf(&path, "/%s", hex + 2);
+    return path.failed ? NULL : mem_strndup(path.data, path.len);
+}
+
+int artifact_cache_take(const char *cache, const char *path, struct str digest, bool is_xxh128)
+{
+    AUTO_FREE char *place = place_of(cache, digest, is_xxh128);
+    if (!place)
+        return TARE_EINVAL;
+    if (access(place, F_OK) == 0)
+        return os->unlink(path);
+    int rc = os->rename(path, place);
+    if (!rc)
+        chmod(place, 0666); /* as the peer: the SDK of another user may share it */
+    return rc;
+}
+
+static int copy_and_hash(int from, int to, uint8_t md5[MD5_BYTES])
+{
+    AUTO_FREE char *block = mem_alloc(COPY_BYTES);
+    struct digest d;
+    md5_init(&d);
+    for (off_t at = 0; block;) {
+        ssize_t n = os->pread(from, block, COPY_BYTES, at);
+        int rc = n > 0 ? os_write_all(to, block, (size_t)n, NULL) : (int)n;
+        if (rc)
+            return rc;
+        if (n == 0)
+            break;
+        md5_add(&d, block, (size_t)n);
+        at += n;
+    }
+    md5_end(&d, md5);
+    return block ? 0 : TARE_ENOMEM;
+}
+
+static int copy_checked(const char *path, const char *temporary, struct str digest)
+{
+    uint8_t md5[MD5_BYTES];
+    char base64[32];
+    int from = os->open(path, O_RDONLY | O_NONBLOCK, 0);
+    if (from < 0)
+        return from;
+    int to = os->open(temporary, O_WRONLY | O_CREAT | O_EXCL, 0666);
+    int rc = to < 0 ? to : copy_and_hash(from, to, md5);
+    os->close(from);
+    if (to >= 0 && os->close(to) && !rc)
+        rc = TARE_EIO;
+    if (rc)
+        return rc;
+    digest_base64(base64, md5, MD5_BYTES);
+    return str_eqz(digest, base64) ? 0 : TARE_ECONFLICT; /* it has changed */
+}
+
+int artifact_cache_copy(const char *cache, const char *path, struct str digest)
+{
+    AUTO_FREE char *place = place_of(cache, digest, false);
+    AUTO_BUF temporary = {0};
+    char id[17];
+    if (!place)
+        return TARE_EINVAL;
+    if (access(place, F_OK) == 0)
+        return 0;
+    buf_printf(&temporary, "%s/tmp", cache);
+    int rc = os_mkdirs(buf_z(&temporary), 0777);
+    if (rc)
+        return rc;
+    random_id(id, sizeof id - 1);
+    buf_printf(&temporary, "/%s", id);
+    rc = copy_checked(path, buf_z(&temporary), digest);
+    if (!rc) {
+        chmod(buf_z(&temporary), 0666);
+        rc = os->rename(buf_z(&temporary), place);
+    }
+    if (rc)
+        os->unlink(buf_z(&temporary));
+    return rc;
+}

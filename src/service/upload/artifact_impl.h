@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT */
+/* The inside of the artifacts, for its own files only: artifact.c (queue, requests, the end),
+ * artifact_save.c (the life of one save), artifact_files.c (its files), artifact_link.c. */
+#ifndef TARE_SERVICE_UPLOAD_ARTIFACT_IMPL_H
+#define TARE_SERVICE_UPLOAD_ARTIFACT_IMPL_H
+
+#include "base/err.h"
+#include "loop/worker.h"
+#include "service/upload/artifact.h"
+#include "service/upload/artifact_manifest.h"
+#include "service/upload/graphql.h"
+#include "service/upload/retry.h"
+#include "service/upload/transfer.h"
+
+struct save;
+
+enum save_state {
+    SAVE_QUEUED,    /* behind another of its name, or before the run is known */
+    SAVE_READING,   /* the manifest */
+    SAVE_FEATURES,
+    SAVE_ALGORITHM, /* may digests be XXH128? */
+    SAVE_HASHING,   /* no: MD5 of the files */
+    SAVE_CREATING,
+    SAVE_MANIFEST,
+    SAVE_FILES,
+    SAVE_RESOLVING, /* references to artifacts that were logged by this client */
+    SAVE_WRITING,   /* the manifest's JSON */
+    SAVE_UPSERTING,
+    SAVE_PUTTING,
+    SAVE_COMMITTING,
+    SAVE_USING,
+    SAVE_CLEANING,  /* staged files: into the cache, or away */
+    SAVE_DONE,
+};
+
+struct file_group; /* URLs being asked for (artifact_files.c) */
+struct multipart;
+
+/* The files of a save on their way. */
+struct save_files {
+    uint32_t *todo;     /* entries that are still to be asked for */
+    size_t n_todo, at_todo;
+    uint32_t *again;    /* failed this round */
+    size_t n_again;
+    size_t n_round;     /* of this round */
+    int n_groups;       /* being prepared */
+    int n_moving;       /* files with a URL */
+    struct art_upload *uploads;   /* list */
+    struct file_group *groups;    /* list */
+    struct multipart *multiparts; /* list */
+    uint64_t n_files, n_done;
+    bool over;          /* nothing new is begun */
+    bool is_ended;      /* the save went on */
+};
+
+struct save {
+    struct save *prev, *next; /* in artifacts.saves */
+    struct artifacts *owner;
+    struct artifact_ask *ask; /* NULL: nobody waits */
+    struct buf record;        /* ArtifactRecord */
+    char *staging, *name;
+    int64_t history_step;
+    enum save_state state;
+    struct manifest manifest;
+    bool has_entity_info, has_algorithm; /* features */
+    bool is_xxh128;
+    bool was_committed;       /* the backend has this very content already */
+    struct err err;
+    char digest[40];
+    char *artifact_id, *base_id, *manifest_id, *url;
+    char *client_id;          /* being resolved */
+    struct buf headers, text; /* of the manifest's PUT */
+    struct buf variables;
+    struct graphql_call call;
+    void (*then)(struct save *s); /* after `call` */
+    bool is_calling;
+    struct transfer put;
+    bool is_putting;
+    struct work work;
+    struct save_files files;
+    int64_t began_ns;
+};
+
+struct artifacts {
+    struct backend *backend;
+    uv_loop_t *loop;
+    struct artifacts_owner owner;
+    struct retry_policy policy;
+    char *entity, *project, *run_id; /* NULL until started */
+    char *cache;                     /* its folder; NULL: none */
+    struct save *saves;              /* list, in the order they were logged */
+    struct link_call *links;         /* list */
+    int n_saves, n_links;
+    uv_timer_t timer;
+    bool finishing, aborted, over, is_freed;
+    int error;
+    int n_open; /* handles and operations that still point here */
+    struct files_progress progress;
+};
+
+/* -- artifact.c -- */
+
+static inline bool artifacts_are_wanted(const struct artifacts *a)
+{
+    return !a->aborted && !a->is_freed;
+}
+void artifacts_release(struct artifacts *a); /* one of n_open has gone */
+void artifacts_look(struct artifacts *a);    /* something has ended: begin what may, or end */
+void artifacts_wake(struct artifacts *a);
+void artifacts_ended(struct save *s);        /* with s->err; frees it */
+void artifacts_count_file(struct artifacts *a);
+
+/* -- artifact_save.c -- */
+
+void save_begin(struct save *s);
+void save_cancel(struct save *s);
+/* The state is over; `error` < 0 with `s->err` set, or go on with `next`. */
+void save_go(struct save *s, enum save_state next);
+void save_fail(struct save *s, int error, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* Names of the artifact's project: the record's own, else the run's. */
+struct str save_text(const struct save *s, uint32_t field);
+struct str save_entity(const struct save *s);
+struct str save_project(const struct save *s);
+
+/* -- artifact_files.c -- */
+
+void save_files_begin(struct save *s);
+void save_files_cancel(struct save *s);
+void save_files_fini(struct save *s);
+int save_files_operations(const struct save *s, struct buf *to, int room);
+
+/* -- artifact_link.c -- */
+
+void link_begin_all(struct artifacts *a);
+void link_cancel_all(struct artifacts *a);
+
+/* -- artifact_cache.c: on a worker -- */
+
+/* The folder of the SDK's cache, as the peer finds it. Heap; NULL if there is none. */
+char *artifact_cache_dir(void);
+/* Put a file that will not change any more into the cache by moving it there (or remove it, if it is
+ * there already). `digest` is base64. 0 or a negative code; the file is gone only on success. */
+int artifact_cache_take(const char *cache, const char *path, struct str digest, bool is_xxh128);
+/* Copy one that may change, if its MD5 is `digest`. */
+int artifact_cache_copy(const char *cache, const char *path, struct str digest);
+
+#endif
