@@ -22,7 +22,7 @@ struct cli_verb {
 
 /* The verbs, each in its own file. */
 extern const struct cli_verb cli_export, cli_leet, cli_ls, cli_run, cli_server, cli_service,
-    cli_show, cli_tail, cli_verify;
+    cli_show, cli_sync, cli_tail, cli_verify;
 
 /* An option of a verb: "--name" sets *flag; with `value`, "--name VALUE" or "--name=VALUE". */
 struct cli_option {

@@ -33,6 +33,7 @@ static const struct cli_verb *const verbs[] = {
     &cli_show,
     &cli_tail,
     &cli_export,
+    &cli_sync,
     &cli_verify,
     &cli_service,
     &cli_server,

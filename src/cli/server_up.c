@@ -106,20 +106,39 @@ static bool start(const struct server_up *s, const char *listen)
     return false;
 }
 
-int server_up(struct server_up *to, struct err *e)
+static int find_dir(struct server_up *to, struct err *e)
 {
-    char *dir = path_server_dir();
+    AUTO_FREE char *dir = path_server_dir();
+    *to = (struct server_up){0};
     if (!dir || strlen(dir) >= sizeof to->dir)
         return err_set(e, TARE_EINVAL, "the server's directory has too long a name");
     strcpy(to->dir, dir);
-    mem_free(dir);
-    int rc = os_mkdirs(to->dir, 0700);
+    return 0;
+}
+
+static bool read_address(struct server_up *to)
+{
+    return read_line(to->dir, "address", to->url, sizeof to->url) &&
+           read_line(to->dir, "admin.key", to->key, sizeof to->key);
+}
+
+bool server_running(struct server_up *to)
+{
+    return find_dir(to, NULL) == 0 && is_running(to->dir) && read_address(to);
+}
+
+int server_up(struct server_up *to, struct err *e)
+{
+    int rc = find_dir(to, e);
+    if (rc)
+        return rc;
+    rc = os_mkdirs(to->dir, 0700);
     if (rc)
         return err_set(e, rc, "making %s: %s", to->dir, err_text(rc));
     to->started = !is_running(to->dir);
     if (to->started && !start(to, "127.0.0.1:8080") && !start(to, "127.0.0.1:0"))
         return err_set(e, TARE_ESERVICE, "the server did not start: see %s/server.log", to->dir);
-    if (!read_line(to->dir, "address", to->url, sizeof to->url) || !read_line(to->dir, "admin.key", to->key, sizeof to->key))
+    if (!read_address(to))
         return err_set(e, TARE_ESERVICE, "the server in %s does not tell its address", to->dir);
     return 0;
 }

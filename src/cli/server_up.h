@@ -6,6 +6,7 @@
 #include "base/err.h"
 
 #include <limits.h>
+#include <stdbool.h>
 
 struct server_up {
     char dir[PATH_MAX - 64];
@@ -20,5 +21,8 @@ int server_exec(char **argv, struct err *e);
 /* Make sure that a server is up on the user's directory ($TARE_SERVER_DIR, else the default), started
  * detached if there is none (waits at most 10 s), and tell how to reach it. */
 int server_up(struct server_up *to, struct err *e);
+
+/* The same of one that is up already; false if there is none. */
+bool server_running(struct server_up *to);
 
 #endif

@@ -196,6 +196,7 @@ static void close_handles(struct service *s)
     uv_close((uv_handle_t *)&s->on_signal, NULL);
     turn_close(&s->turn);
     streams_fini(&s->streams);
+    syncs_fini(s);
     if (s->http)
         http_close(s->http, on_http_closed, s);
 }
@@ -238,13 +239,25 @@ void service_stream_made(struct service *s)
     work_start(&s->loop, &s->sweep);
 }
 
+/* Nothing that ends with the service is under way any more? */
+static void check_finished(struct service *s)
+{
+    if (s->stage == FINISHING && s->streams.n_open == 0 && s->streams.n_closing == 0 &&
+        s->syncs.n_running == 0)
+        part(s);
+}
+
 void service_streams_changed(struct service *s)
 {
     if (s->streams.n_open == 0 && s->streams.n_closing == 0)
         mem_trim(64 * 1024);
-    if (s->stage == FINISHING && s->streams.n_open == 0 && s->streams.n_closing == 0)
-        part(s);
+    check_finished(s);
     check_signalled(s);
+}
+
+void service_syncs_changed(struct service *s)
+{
+    check_finished(s);
 }
 
 void service_connections_changed(struct service *s)
@@ -289,6 +302,7 @@ static void on_end(struct turn_task *t)
     DL_FOREACH_SAFE(s->connections, c, next)
         connection_drain(c);
     streams_end_all(&s->streams, s->finish_streams, s->run_exit);
+    syncs_abort_all(s);
     service_streams_changed(s);
 }
 

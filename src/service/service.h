@@ -13,6 +13,7 @@
 #include "service/options.h"
 #include "service/stream/mailbox.h"
 #include "service/streams.h"
+#include "service/syncs.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -23,7 +24,7 @@ struct http;
 
 enum service_stage {
     SERVING,
-    FINISHING, /* streams are writing their ends */
+    FINISHING, /* streams are writing their ends, syncs are let go */
     PARTING,   /* connections are sending their last answers */
     GONE,      /* only handles are left to close */
 };
@@ -35,6 +36,7 @@ struct service {
     struct mailbox mailbox;
     struct server_sock sock;
     struct streams streams;
+    struct syncs syncs;
     struct http *http;       /* made for the first online run; NULL before */
     struct connection *connections; /* list */
     int n_connections;
@@ -79,6 +81,7 @@ void service_end(struct service *s, const char *why, int exit_code, bool finish_
 void service_connections_changed(struct service *s);
 void service_stream_made(struct service *s);
 void service_streams_changed(struct service *s);
+void service_syncs_changed(struct service *s); /* an operation is over */
 
 struct http *service_http(struct service *s);
 

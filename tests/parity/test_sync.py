@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""The peer's own `wandb sync` brings our journal to a backend as it brings its own.
+"""`wandb sync` brings runs to a backend, whichever service wrote the journal and whichever brings it.
 
-A script is run through both services; both run folders are synced by the wandb package with its
-wandb-core; what the backend then has of the two runs is compared.
+A script is run through both services; the run folders are synced by the wandb package: the peer's
+with the peer's service (which says how it should be), ours with the peer's, the peer's with ours.
+What the backend then has of the runs is compared, and what `wandb sync` prints.
 """
 
+import json
 import re
 import subprocess
 import sys
@@ -12,23 +14,25 @@ import sys
 import pytest
 
 import harness
-from facts import LOG_TIME, TIMES, Names
+from facts import LOG_TIME, TIMES, Names, parse
 from fake_backend import FakeBackend
 
 SCRIPTS = ["scalars", "nested", "number_kinds", "summary", "config", "metrics", "metric_globs",
            "files", "console", "exit_code", "steps"]
 TIMEOUT_S = 60
+UNDER_WAY = re.compile(r"wandb: (\[\S+\] )?(up|finish|setting up)")
 STATS = {"wandb-events.jsonl"}  # samples of the machine: there or not in a short run
 
 
-def sync(root, backend):
-    env = harness.environment(root, harness.THEIRS)
+def sync(root, backend, service):
+    env = harness.environment(root, service)
     env.update(WANDB_BASE_URL=backend.url, WANDB_API_KEY="l" * 40, WANDB_MODE="online")
     folders = sorted(root.glob("wandb/offline-run-*"))
     done = subprocess.run([sys.executable, "-m", "wandb", "sync", "--yes", *map(str, folders)],
                           env=env, cwd=root, capture_output=True, text=True, timeout=TIMEOUT_S)
     assert done.returncode == 0, done.stdout + done.stderr
-    return folders
+    assert all(list(folder.glob("*.wandb.synced")) for folder in folders), done.stdout + done.stderr
+    return folders, done.stdout + done.stderr
 
 
 def without_times(value):
@@ -51,7 +55,20 @@ def metric_definitions(config):
     for metric in found:
         if "5" in metric:
             metric["5"] = found[metric["5"] - 1]["1"]
+        metric["6"] = sorted(metric.get("6", []))
     return sorted(found, key=lambda metric: metric.get("1", "") + metric.get("2", ""))
+
+
+def telemetry(found):
+    """Lists of flags have no order."""
+    return {k: sorted(v) if isinstance(v, list) else v for k, v in (found or {}).items()}
+
+
+def said(text, root, folders):
+    """Lines that `wandb sync` printed; those of different runs come in any order."""
+    names = Names(root, [folder.name.split("-", 3)[3] for folder in folders])
+    lines = [names(re.sub(r"http://[^/\s]+", "BACKEND", line)) for line in text.splitlines()]
+    return sorted(line for line in lines if not UNDER_WAY.match(line))
 
 
 def seen_by(backend, folders):
@@ -66,9 +83,9 @@ def seen_by(backend, folders):
         found.append({
             "history": without_times(run.history),
             "summary": without_times(run.summary),
-            "config": {k: v for k, v in run.config.items() if k != "_wandb"},
+            "config": {k: parse(json.dumps(v)) for k, v in run.config.items() if k != "_wandb"},
             "metrics": metric_definitions(run.config),
-            "telemetry": run.config.get("_wandb", {}).get("value", {}).get("t"),
+            "telemetry": telemetry(run.config.get("_wandb", {}).get("value", {}).get("t")),
             "console": [names(console_line(line)) for line in run.console
                         if "wandb: WARNING" not in line],
             "uploads": sorted(LOG_TIME.sub("TIME", name) for name in run.uploads),
@@ -79,16 +96,24 @@ def seen_by(backend, folders):
     return found
 
 
+def bring(script, root, writer, service):
+    harness.run_script(script, root, writer)
+    with FakeBackend() as backend:
+        folders, text = sync(root, backend, service)
+        seen = seen_by(backend, folders)
+    assert seen and all(run["streams"] for run in seen), "nothing was synced"
+    return {"runs": seen, "said": said(text, root, folders)}
+
+
+def check_same(theirs, ours):
+    lines = harness.differences(theirs, ours)
+    if lines:
+        pytest.fail("\n".join(lines[:300]), pytrace=False)
+
+
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_same_run_reaches_the_backend(name, tmp_path):
     script = harness.SCRIPTS / f"{name}.py"
-    seen = {}
-    for side, binary in (("theirs", harness.THEIRS), ("ours", harness.OURS)):
-        root = tmp_path / side
-        harness.run_script(script, root, binary)
-        with FakeBackend() as backend:
-            seen[side] = seen_by(backend, sync(root, backend))
-        assert seen[side] and all(run["streams"] for run in seen[side]), "nothing was synced"
-    lines = harness.differences(seen["theirs"], seen["ours"])
-    if lines:
-        pytest.fail("\n".join(lines[:300]), pytrace=False)
+    right = bring(script, tmp_path / "right", harness.THEIRS, harness.THEIRS)
+    check_same(right, bring(script, tmp_path / "our_journal", harness.OURS, harness.THEIRS))
+    check_same(right, bring(script, tmp_path / "our_sync", harness.THEIRS, harness.OURS))

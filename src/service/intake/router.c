@@ -34,6 +34,8 @@ enum {
     RESPONSE_ATTACH = 5,
     RESPONSE_DETACH = 6,
     RESPONSE_TEARDOWN = 7,
+    RESPONSE_INIT_SYNC = 11,
+    RESPONSE_SYNC_STATUS = 13,
     RESPONSE_API_INIT = 14,
 };
 
@@ -262,8 +264,10 @@ static int on_cancel(const struct asking *a)
     uint64_t serial = mailbox_cancel(&a->c->service->mailbox, &a->c->requests, id, &of_stream);
     if (serial && of_stream)
         stream_cancelled(of_stream, serial);
-    else if (serial)
+    if (serial && !of_stream) {
         apis_cancelled(&a->c->apis, serial);
+        syncs_cancelled(a->c->service, serial);
+    }
     return 0;
 }
 
@@ -312,9 +316,40 @@ static int on_api_cleanup(const struct asking *a)
     return 0;
 }
 
+/* -- sync -------------------------------------------------------------------------------------- */
+
+static int on_init_sync(const struct asking *a)
+{
+    AUTO_BUF body = {0};
+    int rc = syncs_init_op(a->c->service, a->body, &body);
+    if (rc == 0 && a->request_id.n)
+        connection_respond(a->c, a->request_id, RESPONSE_INIT_SYNC, buf_str(&body));
+    return rc;
+}
+
+static int on_sync(const struct asking *a)
+{
+    uint64_t serial = 0;
+    if (a->request_id.n)
+        serial = mailbox_put(&a->c->service->mailbox, a->c, &a->c->requests, NULL, a->request_id,
+                             (struct str){0});
+    return syncs_do(a->c->service, a->body, serial);
+}
+
+static int on_sync_status(const struct asking *a)
+{
+    AUTO_BUF body = {0};
+    int rc = syncs_status(a->c->service, a->body, &body);
+    if (rc == 0 && a->request_id.n)
+        connection_respond(a->c, a->request_id, RESPONSE_SYNC_STATUS, buf_str(&body));
+    return rc;
+}
+
+/* -- what is missing --------------------------------------------------------------------------- */
+
 static int on_unsupported(const struct asking *a)
 {
-    refuse(a, "this service does not do sync and sweep scheduler requests yet");
+    refuse(a, "this service does not do sweep scheduler requests yet");
     return 0;
 }
 
@@ -330,9 +365,9 @@ static const struct route {
     {6, on_detach},        /* inform_detach */
     {7, on_teardown},      /* inform_teardown */
     {9, on_authenticate},  /* authenticate */
-    {11, on_unsupported},  /* init_sync */
-    {12, on_unsupported},  /* sync */
-    {13, on_unsupported},  /* sync_status */
+    {11, on_init_sync},    /* init_sync */
+    {12, on_sync},         /* sync */
+    {13, on_sync_status},  /* sync_status */
     {14, on_api_init},     /* api_init_request */
     {15, on_api_request},  /* api_request */
     {16, on_cancel},       /* cancel */

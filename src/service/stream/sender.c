@@ -415,6 +415,11 @@ int64_t sender_runtime_ms(const struct sender *s)
     return s->upsert.params.runtime_ms;
 }
 
+struct backend *sender_backend(const struct sender *s)
+{
+    return s->backend;
+}
+
 bool sender_should_stop(const struct sender *s)
 {
     return s->filestream && filestream_is_stopped(s->filestream);

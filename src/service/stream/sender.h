@@ -62,6 +62,9 @@ struct sender_options {
     bool is_sync;           /* a journal of the past: no heartbeats before it is being sent */
 };
 
+/* How the backend is reached: for links and words. */
+struct backend *sender_backend(const struct sender *s);
+
 struct sender *sender_new(const struct sender_options *o, const struct sender_owner *owner, struct err *e);
 void sender_free(struct sender *s); /* cancels everything; no call follows */
 

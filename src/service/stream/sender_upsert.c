@@ -41,15 +41,40 @@ static struct str settings_of(const struct sender *s)
 
 /* -- what the backend is told ---------------------------------------------------------------------- */
 
-/* Several messages, one behind the other, are one message in which lists have grown and flags come
- * twice; this makes it one again. */
+/* The parts of a telemetry record that are sets of flags; the others are texts. */
+static const uint32_t telemetry_parts[] = {1, 2, 3, 8, 9, 10};
+
+static bool is_telemetry_part(uint32_t number)
+{
+    for (size_t i = 0; i < sizeof telemetry_parts / sizeof *telemetry_parts; i++)
+        if (telemetry_parts[i] == number)
+            return true;
+    return false;
+}
+
+/* Two records one behind the other are one: flags add up, of texts the last one counts. Here each part
+ * is brought together, since protobuf-c keeps only the last of two. */
 static void merge_telemetry(struct buf *merged, struct str more)
 {
+    struct wire_field f;
+    AUTO_BUF both = {0}, out = {0}, part = {0};
+    buf_put_str(&both, buf_str(merged));
+    buf_put_str(&both, more);
+    for (size_t i = 0; i < sizeof telemetry_parts / sizeof *telemetry_parts; i++) {
+        buf_clear(&part);
+        for (struct wire_reader r = wire_open(buf_str(&both)); wire_next(&r, &f) > 0;)
+            if (f.number == telemetry_parts[i] && f.type == WIRE_BYTES)
+                buf_put_str(&part, f.bytes);
+        if (part.len)
+            wire_buf_bytes(&out, telemetry_parts[i], buf_str(&part));
+    }
+    for (struct wire_reader r = wire_open(buf_str(&both)); wire_next(&r, &f) > 0;)
+        if (!is_telemetry_part(f.number) && f.type == WIRE_BYTES)
+            wire_buf_bytes(&out, f.number, f.bytes);
     struct arena a;
     ProtobufCMessage *m;
     arena_init(&a, 1 << 20);
-    buf_put_str(merged, more);
-    if (record_unpack(&pb__telemetry_record__descriptor, &a, merged->data, merged->len, &m, NULL) == 0) {
+    if (record_unpack(&pb__telemetry_record__descriptor, &a, out.data, out.len, &m, NULL) == 0) {
         buf_clear(merged);
         record_encode(merged, m);
     }
@@ -335,6 +360,8 @@ void upsert_run(struct sender *s, struct str record)
     buf_put_str(&u->record, record);
     config_apply(&u->config, wire_find_bytes(record, RUN_CONFIG), &n_bad);
     merge_telemetry(&u->telemetry, wire_find_bytes(record, RUN_TELEMETRY));
+    if (s->o.is_sync)
+        merge_telemetry(&u->telemetry, STR("\x1a\x03\xe0\x04\x01")); /* feature.sync2 */
     set_internal(u);
     double bound_s = setting_wire_double(settings_of(s), SET_INIT_TIMEOUT);
     u->give_up_ns = bound_s > 0 ? clock_mono_ns() + (int64_t)(bound_s * 1e9) : 0;

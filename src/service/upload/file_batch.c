@@ -280,11 +280,13 @@ static void look_run(struct work *w)
     }
 }
 
-/* True if it is to go up; else it is dropped. */
+/* True if it is to go up; else it is dropped. A folder that a pattern matches is no file. */
 static bool is_due(struct files *f, struct look *l)
 {
     bool has_bytes = l->file->bytes.len > 0;
-    if (l->error && !has_bytes)
+    if (l->error == UV_EISDIR && !has_bytes)
+        ;
+    else if (l->error && !has_bytes)
         file_failed(f, l->file, l->error, err_text(l->error));
     else if (l->error || !l->file->is_up || !file_stamp_eq(&l->stamp, &l->file->up))
         return true;

@@ -77,7 +77,7 @@ def config(text):
 
 def steady(inside):
     features = inside.get("t", {}).get("3", [])
-    features[:] = [f for f in features if f not in OF_THE_MOMENT]
+    features[:] = sorted((f for f in features if f not in OF_THE_MOMENT), key=str)
 
 
 def metric_definitions(found):
@@ -86,6 +86,8 @@ def metric_definitions(found):
     for metric in found:
         if "5" in metric:
             metric["5"] = found[int(number.match(metric["5"])[1]) - 1].get("1")
+        if "6" in metric:
+            metric["6"] = sorted(metric["6"])
     return sorted(found, key=lambda metric: json.dumps(metric, sort_keys=True))
 
 

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: MIT
+"""`tare sync`: runs from disk to a backend, once, in order, as far as they go."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+
+from recording_backend import RecordingBackend
+from service_support import TARE, Run, Service, end_run, start_run
+
+KEY = "l" * 40
+
+
+@pytest.fixture
+def backend():
+    with RecordingBackend() as b:
+        yield b
+
+
+def environment(root, backend, **more):
+    keep = {k: v for k, v in os.environ.items() if not k.startswith(("WANDB", "TARE_"))}
+    return dict(keep, HOME=str(root), WANDB_BASE_URL=backend.url, WANDB_API_KEY=KEY,
+                WANDB_DIR=str(root), TARE_SERVER_DIR=str(root / "server"), **more)
+
+
+def sync(root, backend, *words, expect=0, **more):
+    done = subprocess.run([TARE, "sync", *map(str, words)], cwd=root, text=True, timeout=60,
+                          capture_output=True, env=environment(root, backend, **more))
+    assert done.returncode == expect, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def make_run(root, run_id, n=10, end=True, start=0):
+    """A run on disk, written by the service; without `end` its program was killed."""
+    run = Run(root, run_id)
+    with Service(root) as service:
+        client = service.connect()
+        start_run(client, run)
+        for step in range(start, start + n):
+            client.send(run.history(x=step))
+        if end:
+            end_run(client, run)
+        else:
+            client.must(run.finish())
+        client.close()
+    return run
+
+
+def rows(backend, run_id):
+    return [row["x"] for row in backend.runs[run_id].history]
+
+
+def mark(run):
+    return run.file.with_name(run.file.name + ".synced")
+
+
+def test_everything_arrives_once(tmp_path, backend):
+    runs = [make_run(tmp_path, f"run{i}", n=20 + i) for i in range(7)]
+    said = sync(tmp_path, backend, "-n", 3)
+    for i, run in enumerate(runs):
+        assert rows(backend, run.id) == list(range(20 + i))
+        assert backend.runs[run.id].exit_code == 0
+        assert mark(run).exists()
+        assert f"Finished syncing wandb/{run.dir.name}" in said
+        assert f"View run" in said and f"/tester/test/runs/{run.id}" in said
+    n = len(backend.requests)
+    assert "No runs to sync" in sync(tmp_path, backend)
+    assert len(backend.requests) == n
+
+
+def test_again_is_the_same(tmp_path, backend):
+    run = make_run(tmp_path, "again0")
+    sync(tmp_path, backend)
+    before = dict(backend.runs[run.id].lines)
+    sync(tmp_path, backend, "--include-synced", run.dir)
+    assert backend.runs[run.id].lines == before
+
+
+def test_dry_run_sends_nothing(tmp_path, backend):
+    run = make_run(tmp_path, "dry000")
+    assert str(run.file.relative_to(tmp_path)) in sync(tmp_path, backend, "--dry-run")
+    assert not backend.requests and not mark(run).exists()
+
+
+def test_json(tmp_path, backend):
+    run = make_run(tmp_path, "json00")
+    found = json.loads(sync(tmp_path, backend, "--json"))
+    assert found["state"] == "synced" and found["run"] == f"test/{run.id}"
+    assert found["url"] == f"{backend.url}/tester/test/runs/{run.id}"
+    assert found["bytes"] == run.file.stat().st_size
+
+
+def test_changes_on_the_way(tmp_path, backend):
+    make_run(tmp_path, "chang0")
+    sync(tmp_path, backend, "--entity", "other", "-p", "proj2", "--id", "newid0", "--job-type", "j")
+    upsert = backend.runs["newid0"].upserts[0]
+    assert [upsert[k] for k in ("entity", "project", "name", "jobType")] == [
+        "other", "proj2", "newid0", "j"]
+
+
+def test_parts_of_one_run_follow_one_another(tmp_path, backend):
+    for i in range(3):
+        make_run(tmp_path, f"part{i}", n=5, start=5 * i)
+    sync(tmp_path, backend, "--id", "whole0")
+    first = [json.loads(r.body)["variables"] for r in backend.requests if r.name == "UpsertBucket"]
+    assert {v["name"] for v in first} == {"whole0"}
+    ends = [r for r in backend.requests if r.kind == "file_stream" and b'"complete":true' in r.body]
+    assert len(ends) == 3
+
+
+def test_a_killed_program_has_failed(tmp_path, backend):
+    run = make_run(tmp_path, "kill00", end=False)
+    sync(tmp_path, backend)
+    assert rows(backend, run.id) == list(range(10))
+    assert backend.runs[run.id].exit_code == 1
+
+
+def test_what_is_refused_is_not_marked(tmp_path, backend):
+    good, bad = make_run(tmp_path, "good00"), make_run(tmp_path, "refus0")
+    backend.fault("UpsertBucket", "403", times=1)
+    said = sync(tmp_path, backend, "-n", 1, expect=1)
+    assert "permission denied" in said
+    assert mark(good).exists() != mark(bad).exists()
+    sync(tmp_path, backend)
+    assert mark(good).exists() and mark(bad).exists()
+
+
+def test_a_broken_journal_fails_alone(tmp_path, backend):
+    good, bad = make_run(tmp_path, "good00"), make_run(tmp_path, "broke0")
+    bad.file.write_bytes(b"not a journal")
+    said = sync(tmp_path, backend, expect=1)
+    assert bad.dir.name in said
+    assert rows(backend, good.id) == list(range(10)) and not mark(bad).exists()
+
+
+def test_a_damaged_journal_brings_what_is_whole(tmp_path, backend):
+    run = make_run(tmp_path, "damag0", n=5000)
+    data = bytearray(run.file.read_bytes())
+    data[100_000] ^= 0xff
+    run.file.write_bytes(data)
+    said = sync(tmp_path, backend)
+    found = rows(backend, run.id)
+    assert 4000 < len(found) < 5000 and found == sorted(set(found))
+    assert "damaged" in said or "could not be read" in said
+
+
+def test_live_follows_to_the_end(tmp_path, backend):
+    run = make_run(tmp_path, "live00", n=3000)
+    data, whole = run.file.read_bytes(), run.file
+    whole.write_bytes(data[:1000])
+    follower = subprocess.Popen([TARE, "sync", "--live"], cwd=tmp_path,
+                                env=environment(tmp_path, backend), stdout=subprocess.DEVNULL)
+    for end in range(1000, len(data), len(data) // 5):
+        with whole.open("ab") as f:
+            f.write(data[f.tell():end])
+        time.sleep(0.3)
+    assert follower.poll() is None
+    with whole.open("ab") as f:
+        f.write(data[f.tell():])
+    assert follower.wait(60) == 0
+    assert rows(backend, run.id) == list(range(3000)) and mark(run).exists()
+
+
+def test_ctrl_c_ends_it_and_it_can_go_on(tmp_path, backend):
+    run = make_run(tmp_path, "ctrlc0")
+    backend.fault("file_stream", "hole", times=-1)
+    child = subprocess.Popen([TARE, "sync"], cwd=tmp_path, env=environment(tmp_path, backend),
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    while not any(r.kind == "file_stream" for r in backend.requests):
+        time.sleep(0.02)
+    child.send_signal(signal.SIGINT)
+    assert "Cancelled" in child.communicate(timeout=60)[0]
+    assert child.returncode == 1 and not mark(run).exists()
+    backend.clear_faults()
+    sync(tmp_path, backend)
+    assert rows(backend, run.id) == list(range(10)) and mark(run).exists()
+
+
+def test_wrong_use(tmp_path, backend):
+    sync(tmp_path, backend, "--replace-tags", "nonsense", expect=2)
+    sync(tmp_path, backend, "-n", "0", expect=2)
+    assert "there is no" in sync(tmp_path, backend, "nowhere", expect=1)
+    assert "no address" in sync(tmp_path, backend, "--to", "ftp://x", make_run(tmp_path, "to0000").dir,
+                                expect=1)
