@@ -28,12 +28,18 @@ static void on_timer(uv_timer_t *timer)
 
 /* ---- what the person is told ---- */
 
+/* What is not there will not be there the next time either: no reason to call the run unsent. */
+static bool is_gone(int error)
+{
+    return error == UV_ENOENT || error == UV_ENOTDIR || error == TARE_EUNSUPPORTED;
+}
+
 void file_failed(struct files *f, const struct file *file, int error, const char *why)
 {
     char text[600];
     int64_t now = clock_mono_ns();
     diag_error("could not upload %s: %s", file->path, why);
-    f->error = f->error ? f->error : error;
+    f->error = f->error || is_gone(error) ? f->error : error;
     f->n_failed++;
     if (f->n_failed_told > 0 && now - f->told_ns < TELL_AGAIN_NS)
         return;
