@@ -13,6 +13,7 @@ not read. Reads are the best of several, client included. CPU and memory are tho
 from __future__ import annotations
 
 import argparse
+import base64
 import http.client
 import json
 import os
@@ -210,7 +211,6 @@ class Tare(Tracker):
 
     def start(self, limit_s=120):
         s = super().start(limit_s)
-        import base64
         key = (self.root / "data" / "admin.key").read_text().strip()
         self.headers = {**self.headers, "Authorization": "Basic " + base64.b64encode(f"api:{key}".encode()).decode()}
         return s
@@ -417,9 +417,13 @@ def install(name, venv):
     return done.returncode == 0
 
 
+def short(value):
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def print_table(results):
     names = list(results)
-    print("\n| measure | " + " | ".join(names) + " |\n|---" * 1 + "|" + "---|" * (len(names) + 1))
+    print("\n| measure | " + " | ".join(names) + " |\n|" + "---|" * (len(names) + 1))
     for key, text, unit, less in MEASURES:
         cells, ours = [], results.get("tare", {}).get(key)
         for name in names:
@@ -427,9 +431,8 @@ def print_table(results):
             if value is None:
                 cells.append("-")
                 continue
-            shown = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
             ratio = (value / ours if less else ours / value) if ours and name != "tare" and value else None
-            cells.append(shown + (f" ({ratio:.3g}x)" if ratio else ""))
+            cells.append(short(value) + (f" ({short(ratio)}x)" if ratio else ""))
         print(f"| {text}, {unit} | " + " | ".join(cells) + " |")
 
 

@@ -354,6 +354,13 @@ static void test_cache_keeps_documents(void **state)
     }
     assert_int_equal(a->plan.root.n, 1);
     gql_document_put(cache, a);
+    assert_int_equal(gql_document_get(cache, STR("{ raw }"), (struct str){0}, &a, &e), 0);
+    gql_cache_clear(cache);
+    assert_true(str_eq(a->text, STR("{ raw }"))); /* in use: still there */
+    assert_int_equal(gql_document_get(cache, STR("{ raw }"), (struct str){0}, &b, &e), 0);
+    assert_ptr_not_equal(a, b);
+    gql_document_put(cache, a);
+    gql_document_put(cache, b);
     gql_cache_free(cache);
 }
 

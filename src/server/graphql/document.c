@@ -55,13 +55,20 @@ static void release(struct gql_cache *c, struct slot *s)
         document_free(d);
 }
 
+void gql_cache_clear(struct gql_cache *c)
+{
+    pthread_mutex_lock(&c->lock);
+    for (int i = 0; i < SETS; i++)
+        for (int w = 0; w < WAYS; w++)
+            release(c, &c->slots[i][w]);
+    pthread_mutex_unlock(&c->lock);
+}
+
 void gql_cache_free(struct gql_cache *c)
 {
     if (!c)
         return;
-    for (int i = 0; i < SETS; i++)
-        for (int w = 0; w < WAYS; w++)
-            release(c, &c->slots[i][w]);
+    gql_cache_clear(c);
     pthread_mutex_destroy(&c->lock);
     mem_free(c);
 }

@@ -21,6 +21,9 @@ struct gql_document {
 struct gql_cache *gql_cache_new(const struct gql_schema *schema);
 void gql_cache_free(struct gql_cache *c); /* all documents must have been given back */
 
+/* Forget all documents; those in use live until they are given back. */
+void gql_cache_clear(struct gql_cache *c);
+
 /* The document `text`, planned for its operation `name` (n == 0: its only one). Give it back with
  * gql_document_put.
  * Expected: TARE_EFORMAT, TARE_EINVAL, TARE_ELIMIT with the reason for the client in `e`. */
