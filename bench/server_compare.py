@@ -222,7 +222,9 @@ class Tare(Tracker):
             self.must(self.connect(), "POST", "/graphql", {"query": "mutation { " + " ".join(parts) + " }"})
 
     def posts(self, run, first, n, metrics):
-        return [(f"/files/local/p/{run}/file_stream", server_bench.body_of(first, n, metrics)[0])]
+        each = max(1, PER_POST // metrics)
+        return [(f"/files/local/p/{run}/file_stream", server_bench.body_of(i, min(each, first + n - i), metrics)[0])
+                for i in range(first, first + n, each)]
 
     def read(self, what, runs):
         spec = json.dumps({"keys": ["_step", "train/metric_0"], "samples": 10**9})
