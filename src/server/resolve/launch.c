@@ -2,8 +2,8 @@
 /* Run queues: programs push what is to be run, launch agents pop it, one by one, most urgent first.
  *
  * A popped item is leased to its agent for LEASE_US; acknowledged, it belongs to a run; else it waits again. A
- * queue may have a default resource configuration, whose "resource_args" an item without any gets, with the
- * configuration's {{variables}} filled in. */
+ * queue may have a default resource configuration, whose "resource_args" an item gets where it has none of its
+ * own, with the configuration's {{variables}} filled in. */
 #include "server/resolve/fields.h"
 
 #include <jansson.h>
@@ -446,14 +446,33 @@ static json_t *fill(json_t *v, json_t *values)
     return made;
 }
 
+/* Put what the configuration says of each resource, and `spec` does not, into its resource_args. */
+static void put_missing(json_t *spec, json_t *args)
+{
+    const char *resource;
+    json_t *own = json_object_get(spec, "resource_args"), *item;
+    if (!json_is_object(own)) {
+        json_object_set_new(spec, "resource_args", json_object());
+        own = json_object_get(spec, "resource_args");
+    }
+    json_object_foreach(args, resource, item)
+    {
+        json_t *have = json_object_get(own, resource);
+        if (json_is_object(have) && json_is_object(item))
+            json_object_update_missing(have, item);
+        else if (!have)
+            json_object_set(own, resource, item);
+    }
+}
+
 /* The run spec as its agent shall see it; heap, NULL when out of memory. */
 static char *complete_spec(json_t *spec, const struct config_row *config, struct str values)
 {
     json_t *defaults = json_loadb(config->config.p, config->config.n, 0, NULL);
     json_t *given = values.n ? json_loadb(values.p, values.n, 0, NULL) : NULL;
-    json_t *args = json_object_get(defaults, "resource_args");
-    if (args && !json_object_size(json_object_get(spec, "resource_args")))
-        json_object_set_new(spec, "resource_args", fill(args, given));
+    json_t *args = fill(json_object_get(defaults, "resource_args"), given);
+    put_missing(spec, args);
+    json_decref(args);
     if (!json_object_get(spec, "resource"))
         json_object_set_new(spec, "resource", json_stringn(config->resource.p, config->resource.n));
     char *text = json_dumps(spec, 0);
