@@ -88,7 +88,6 @@ print(json.dumps(wandb.Api().create_custom_chart(entity="local", name="mine", di
 def test_operations_that_are_missing_say_so(server):
     for text, name in (("mutation{enqueueSweepRun(input:{}){success}}", "enqueueSweepRun"),
                        ("mutation M($x: Y!){enqueueSweepRun(input:{a:1}){runQueueItemId}}", "enqueueSweepRun"),
-                       ('query{entity(name:"local"){artifactMemberships{edges{node{...F}}}}} fragment F on X{id}',
-                        "artifactMemberships")):
+                       ("mutation{a: enqueueSweepRun(x:{}){...F}} fragment F on X{id}", "enqueueSweepRun")):
         got = server.graphql(text, {"x": 1})
         assert got["errors"][0]["message"] == f"{name} is not supported by this server"

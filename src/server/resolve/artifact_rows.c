@@ -315,27 +315,34 @@ static int sort_rows(const struct accessor *a, char *rows, size_t n, size_t stri
     return 0;
 }
 
-int64_t filter_and_order(struct gql_call *c, const struct accessor *a, void *rows, size_t n, size_t stride,
-                         filter_get_fn get, const char *fallback_order)
+int keep_matching(const struct accessor *a, struct str filter, filter_get_fn get, void *rows, size_t *n, size_t stride)
 {
     struct filter *f = NULL;
-    struct order o;
     size_t kept = 0;
-    int rc = filter_compile(gql_arg_str(c, "filters"), a->arena, &f, a->e);
-    for (size_t i = 0; i < n && rc >= 0; i++) {
+    int rc = filter_compile(filter, a->arena, &f, a->e);
+    for (size_t i = 0; i < *n && rc >= 0; i++) {
         struct filter_ctx ctx = {a, (char *)rows + i * stride};
         rc = filter_match(f, get, &ctx, a->e);
         if (rc == 1)
             memmove((char *)rows + kept++ * stride, (char *)rows + i * stride, stride);
     }
     filter_fini(f);
+    *n = kept;
+    return rc < 0 ? rc : 0;
+}
+
+int64_t filter_and_order(struct gql_call *c, const struct accessor *a, void *rows, size_t n, size_t stride,
+                         filter_get_fn get, const char *fallback_order)
+{
+    struct order o;
+    int rc = keep_matching(a, gql_arg_str(c, "filters"), get, rows, &n, stride);
     if (rc >= 0)
         rc = order_compile(gql_arg_str(c, "order"), fallback_order, &o, a->e);
     if (rc >= 0)
-        rc = sort_rows(a, rows, kept, stride, &o, get);
+        rc = sort_rows(a, rows, n, stride, &o, get);
     if (rc < 0) {
         fail_with(c, rc, a->e);
         return -1;
     }
-    return (int64_t)kept;
+    return (int64_t)n;
 }

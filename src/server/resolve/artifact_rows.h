@@ -69,6 +69,9 @@ struct filter_ctx {
 int collection_filter_get(void *ctx, struct str key, struct filter_value *out);
 int version_filter_get(void *ctx, struct str key, struct filter_value *out);
 
+/* Keep those of the *n rows that `filter` (JSON; empty: all) lets through. */
+int keep_matching(const struct accessor *a, struct str filter, filter_get_fn get, void *rows, size_t *n, size_t stride);
+
 /* Keep those of the `n` rows that the field's `filters` lets through, in the order its `order` wants; the
  * number that is left, or -1 (the field has failed). */
 int64_t filter_and_order(struct gql_call *c, const struct accessor *a, void *rows, size_t n, size_t stride,

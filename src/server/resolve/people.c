@@ -29,15 +29,6 @@ static struct people begin(struct gql_call *c)
     return (struct people){.user = q->user, .arena = q->arena, .in = gql_arg(c, "input")};
 }
 
-static bool done(struct gql_call *c, db_job_fn job, void *arg)
-{
-    struct err e = {0};
-    int rc = request_write(request_of(c), job, arg, &e);
-    if (rc < 0)
-        fail_with(c, rc, &e);
-    return rc >= 0;
-}
-
 /* ---- users ----------------------------------------------------------------------------- */
 
 /* The part of an address before the @, with what a name cannot have left out. */
@@ -73,10 +64,37 @@ void resolve_Mutation_createUser(struct gql_call *c, const void *obj)
     }
     p.add = (struct auth_user_add){.name = name_of_address(c, email), .email = text_in(c, &p, "email"),
                                    .admin = gql_in_bool(p.in, "admin", false)};
-    if (p.add.name && done(c, new_user_job, &p))
+    if (p.add.name && write_job(c, new_user_job, &p))
         gql_object(c, TYPE_CreateUserPayload, &p);
 }
 
+/* One's own row: the default entity, the name to show, the picture, the client's flags. */
+static int update_user_job(struct db_conn *db, void *arg, struct err *e)
+{
+    const struct people *p = arg;
+    const struct accessor a = {db, p->user, p->arena, e};
+    struct entity_row en = {0};
+    struct str entity = gql_in_str(p->in, "defaultEntity");
+    int rc = entity.n ? access_entity(&a, entity, ACCESS_READ, &en) : 0;
+    if (rc == 0 && entity.n && en.role == ROLE_NONE)
+        rc = err_set(e, TARE_EPERM, "permission denied: you are no member of %.*s", STR_ARG(entity));
+    if (rc)
+        return rc;
+    return db_exec(db, e,
+                   "UPDATE users SET entity_id = COALESCE($2, entity_id), name = COALESCE($3, name),"
+                   " photo_url = COALESCE($4, photo_url), flags = COALESCE($5, flags) WHERE id = $1",
+                   DB_ARGS(db_i(p->user->id), db_i_if(en.id != 0, en.id), db_s(gql_in_str(p->in, "name")),
+                           db_s(gql_in_str(p->in, "photoUrl")), db_s(gql_in_str(p->in, "flags"))));
+}
+
+void resolve_Mutation_updateUser(struct gql_call *c, const void *obj)
+{
+    struct people p = begin(c);
+    if (write_job(c, update_user_job, &p))
+        gql_object(c, TYPE_UpdateUserPayload, &p);
+}
+
+FIELD_(UpdateUserPayload, user, answer_user_id(c, ROW_(people)->user->id))
 FIELD_(CreateUserPayload, user, answer_user_id(c, ROW_(people)->add.user_id))
 
 static int new_key_job(struct db_conn *db, void *arg, struct err *e)
@@ -98,7 +116,7 @@ void resolve_Mutation_generateApiKey(struct gql_call *c, const void *obj)
 {
     struct people p = begin(c);
     auth_new_key(p.key);
-    if (done(c, new_key_job, &p))
+    if (write_job(c, new_key_job, &p))
         gql_object(c, TYPE_GenerateApiKeyPayload, &p);
 }
 
@@ -124,7 +142,7 @@ void resolve_Mutation_deleteApiKey(struct gql_call *c, const void *obj)
     struct people p = begin(c);
     if (!gql_in_id(p.in, "id", "ApiKey", &p.id))
         gql_fail(c, 404, "API key not found");
-    else if (done(c, delete_key_job, &p))
+    else if (write_job(c, delete_key_job, &p))
         gql_object(c, TYPE_SuccessPayload, &(struct success){true});
 }
 
@@ -145,7 +163,7 @@ void resolve_Mutation_createTeam(struct gql_call *c, const void *obj)
         return;
     }
     p.group = (struct group_change){.team = text_in(c, &p, "teamName"), .user = admin ? admin : p.user->name};
-    if (done(c, new_team_job, &p))
+    if (write_job(c, new_team_job, &p))
         gql_object(c, TYPE_CreateTeamPayload, &p);
 }
 
@@ -196,7 +214,7 @@ static int invite_job(struct db_conn *db, void *arg, struct err *e)
 void resolve_Mutation_createInvite(struct gql_call *c, const void *obj)
 {
     struct people p = begin(c);
-    if (done(c, invite_job, &p))
+    if (write_job(c, invite_job, &p))
         gql_object(c, TYPE_CreateInvitePayload, &p);
 }
 
@@ -225,7 +243,7 @@ void resolve_Mutation_deleteInvite(struct gql_call *c, const void *obj)
     struct people p = begin(c);
     if (!gql_in_id(p.in, "id", "Invite", &p.id) && !gql_in_id(p.in, "id", "User", &p.id))
         gql_fail(c, 404, "invite not found");
-    else if (done(c, uninvite_job, &p))
+    else if (write_job(c, uninvite_job, &p))
         gql_object(c, TYPE_SuccessPayload, &(struct success){true});
 }
 
@@ -256,7 +274,7 @@ static int service_job(struct db_conn *db, void *arg, struct err *e)
 void resolve_Mutation_createServiceAccount(struct gql_call *c, const void *obj)
 {
     struct people p = begin(c);
-    if (done(c, service_job, &p))
+    if (write_job(c, service_job, &p))
         gql_object(c, TYPE_CreateServiceAccountPayload, &p);
 }
 

@@ -80,11 +80,6 @@ void resolve_Query_models(struct gql_call *c, const void *obj)
     answer_projects(c, gql_arg_str(c, "entityName"));
 }
 
-void resolve_Entity_projects(struct gql_call *c, const void *obj)
-{
-    answer_projects(c, ((const struct entity_row *)obj)->name);
-}
-
 FIELD_ID(Project, id, project_row, "Project", id)
 FIELD_ID(Project, internalId, project_row, "ProjectInternalId", id)
 FIELD_STR(Project, name, project_row, name)
@@ -140,12 +135,31 @@ static int find_or_make(struct db_conn *db, struct upsert *u, const struct acces
     return rc < 0 ? rc : access_project_id(a, id, ACCESS_WRITE, &u->project);
 }
 
+/* The types that a registry takes; those that are there stay. */
+static int add_types(const struct accessor *a, const struct upsert *u)
+{
+    const struct gql_value *types = gql_in(u->in, "artifactTypes");
+    int rc = 0;
+    for (const struct gql_value *v = types ? types->first : NULL; v && rc >= 0; v = v->next) {
+        struct str name = gql_in_str(v, "name");
+        if (!name.n || name.n > 128)
+            return err_set(a->e, TARE_EINVAL, "an artifact type's name has 1 to 128 characters");
+        rc = db_exec(a->db, a->e,
+                     "INSERT INTO artifact_types (project_id, name, created_at) VALUES ($1, $2, $3)"
+                     " ON CONFLICT (project_id, name) DO NOTHING",
+                     DB_ARGS(db_i(u->project.id), db_s(name), db_i(now_us())));
+    }
+    return rc;
+}
+
 static int upsert_job(struct db_conn *db, void *arg, struct err *e)
 {
     struct upsert *u = arg;
     const struct accessor a = {db, u->user, u->arena, e};
     u->inserted = false;
     int rc = find_or_make(db, u, &a);
+    if (rc == 0)
+        rc = add_types(&a, u);
     if (rc < 0)
         return rc;
     struct str description = gql_in_str(u->in, "description"), views = gql_in_str(u->in, "views");
@@ -158,11 +172,23 @@ static int upsert_job(struct db_conn *db, void *arg, struct err *e)
                            db_i_if(has_types, has_types && all_types->b), db_i(now_us())));
 }
 
+/* The project after the job, with what became of it. */
+static void change_project(struct gql_call *c, struct upsert *u, db_job_fn job)
+{
+    struct err e;
+    struct accessor a;
+    if (!write_job(c, job, u) || !accessor_of(c, &e, &a))
+        return;
+    int rc = access_project_id(&a, u->project.id, ACCESS_READ, &u->project);
+    if (rc)
+        fail_with(c, rc, &e);
+    else
+        gql_object(c, TYPE_UpsertModelPayload, u);
+}
+
 void resolve_Mutation_upsertModel(struct gql_call *c, const void *obj)
 {
     struct request *q = request_of(c);
-    struct err e = {0};
-    struct accessor a;
     struct upsert u = {.user = q->user, .arena = q->arena, .in = gql_arg(c, "input")};
     struct str access = gql_in_str(u.in, "access");
     for (size_t i = 0; access.p && i < sizeof access_words / sizeof *access_words; i++)
@@ -172,18 +198,30 @@ void resolve_Mutation_upsertModel(struct gql_call *c, const void *obj)
         gql_fail(c, 400, "unknown access: %.*s", STR_ARG(access));
         return;
     }
-    int rc = request_write(q, upsert_job, &u, &e);
-    if (rc < 0) {
-        fail_with(c, rc, &e);
-        return;
-    }
-    if (!accessor_of(c, &e, &a))
-        return;
-    rc = access_project_id(&a, u.project.id, ACCESS_READ, &u.project);
+    change_project(c, &u, upsert_job);
+}
+
+static int rename_job(struct db_conn *db, void *arg, struct err *e)
+{
+    struct upsert *u = arg;
+    const struct accessor a = {db, u->user, u->arena, e};
+    struct str name = gql_in_str(u->in, "newProjectName");
+    if (!name.n || name.n > 128 || memchr(name.p, '/', name.n))
+        return err_set(e, TARE_EINVAL, "invalid project name");
+    int rc = access_project(&a, gql_in_str(u->in, "entityName"), gql_in_str(u->in, "oldProjectName"), ACCESS_ADMIN,
+                            &u->project);
     if (rc)
-        fail_with(c, rc, &e);
-    else
-        gql_object(c, TYPE_UpsertModelPayload, &u);
+        return rc;
+    rc = db_exec(db, e, "UPDATE projects SET name = $2, updated_at = $3 WHERE id = $1",
+                 DB_ARGS(db_i(u->project.id), db_s(name), db_i(now_us())));
+    return rc == TARE_EEXIST ? err_set(e, rc, "there is already a project called '%.*s'", STR_ARG(name)) : rc;
+}
+
+void resolve_Mutation_renameProject(struct gql_call *c, const void *obj)
+{
+    struct request *q = request_of(c);
+    struct upsert u = {.user = q->user, .arena = q->arena, .in = gql_arg(c, "input")};
+    change_project(c, &u, rename_job);
 }
 
 FIELD_(UpsertModelPayload, model, gql_object(c, TYPE_Project, &ROW_(upsert)->project))
