@@ -18,13 +18,13 @@ enum { DONE = 0, FAILED = 1, USAGE = 2, MAX_WORDS = 4 };
 struct call {
     const char *words[MAX_WORDS];
     int n_words;
-    const char *key, *organization, *entity, *project, *secret;
+    const char *key, *organization, *entity, *project, *secret, *email;
     bool admin;
     struct server_options options;
 };
 
 const char admin_help[] =
-    "       tare server user add NAME [--key KEY] [--admin] [--dir DIR]\n"
+    "       tare server user add NAME [--key KEY] [--email ADDRESS] [--admin] [--dir DIR]\n"
     "       tare server user list [--dir DIR]\n"
     "       tare server user revoke NAME [--dir DIR]\n"
     "       tare server team add NAME USER [--org ORG] [--dir DIR]\n"
@@ -71,6 +71,8 @@ static int parse(int argc, char **argv, struct call *call, struct err *e)
             call->entity = value;
         } else if ((value = value_of(argv, argc, &i, "--project"))) {
             call->project = value;
+        } else if ((value = value_of(argv, argc, &i, "--email"))) {
+            call->email = value;
         } else if ((value = value_of(argv, argc, &i, "--secret"))) {
             call->secret = value;
         } else if (argv[i][0] == '-' && n_left < 14) {
@@ -89,7 +91,8 @@ static int parse(int argc, char **argv, struct call *call, struct err *e)
 static int add(struct db *db, struct call *call, struct err *e)
 {
     char made[AUTH_KEY];
-    struct auth_user_add u = {.name = call->words[1], .key = call->key, .admin = call->admin};
+    struct auth_user_add u = {.name = call->words[1], .key = call->key, .email = call->email,
+                              .admin = call->admin};
     if (call->key && !*call->key)
         return err_set(e, TARE_EINVAL, "the key is empty");
     if (!call->key) {

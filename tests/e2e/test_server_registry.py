@@ -79,7 +79,7 @@ reg.remove_members(ann)
 print(json.dumps([users, teams, [m.user.username for m in reg.user_members()], reg.id]))
 """)
     users, teams, left, project = got
-    assert ["ann", "viewer"] in users and teams == [["crew", "member"]] and "ann" not in left
+    assert users == [["ann", "viewer"], ["local", "admin"]] and teams == [["crew", "member"]] and "ann" not in left
     text = 'mutation{createProjectMembers(input:{projectId:"%s",userIds:[]}){success}}' % project
     assert server.graphql(text, key=key)["status"] in (403, 404)
     assert server.graphql('mutation{renameProject(input:{entityName:"acme_org",oldProjectName:"wandb-registry-people",'

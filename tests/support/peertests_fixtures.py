@@ -18,7 +18,7 @@ def words(path: str, d: dict) -> list[list[str]]:
     """The commands that a fixture request stands for."""
     command, user, data = d.get("command"), d.get("username"), d.get("fixtureData") or {}
     if path == "/db/user" and command == "up":
-        return [["user", "add", user, "--key", user] + (["--admin"] if d.get("admin") else [])]
+        return [["user", "add", user, "--key", user, "--email", f"{user}@localhost"] + (["--admin"] if d.get("admin") else [])]
     if path == "/db/user" and command == "down":
         return [["user", "revoke", user]]
     if path == "/db/organization" and command == "up":

@@ -58,6 +58,7 @@ static void test_what_matches(void **state)
         "{\"$nor\":[{\"n\":0},{\"x\":0}]}", "{\"n\":{\"$not\":{\"$gt\":3}}}", "{\"$and\":[]}",
         "{\"created_at\":{\"$gt\":\"2026-11-23\"}}", "{\"created_at\":{\"$lte\":\"2026-11-23T11:59:22+01:00\"}}",
         "{\"created_at\":\"2026-11-23 10:59:22\"}", "{\"nan\":{\"$ne\":1}}", "{\"tags\":[\"a\",\"b\"]}", "{\"tags\":[\"b\"]}",
+        "{\"state\":{\"$contains\":\"nish\"}}", "{\"state\":{\"$contains\":\"\"}}", "{\"tags\":{\"$contains\":\"a\"}}",
     };
     expect(1, yes, sizeof yes / sizeof *yes);
 }
@@ -69,7 +70,8 @@ static void test_what_does_not_match(void **state)
         "{\"tags\":{\"$nin\":[\"a\"]}}", "{\"tags\":{\"$all\":[\"a\",\"z\"]}}", "{\"nan\":{\"$gt\":0}}", "{\"nan\":{\"$lt\":0}}",
         "{\"n\":{\"$in\":[]}}", "{\"$or\":[]}", "{\"flag\":1}", "{\"state\":{\"$regex\":\"^x\"}}", "{\"n\":{\"$regex\":\"3\"}}",
         "{\"config.lr\":0.1}", "{\"created_at\":{\"$lt\":\"2026-11-23T10:59:22Z\"}}", "{\"created_at\":{\"$gt\":\"soon\"}}",
-        "{\"none\":{\"$ne\":null}}", "{\"$nor\":[{\"n\":3}]}", "{\"n\":3,\"x\":0}", "{\"tags\":[\"a\",\"z\"]}",
+        "{\"none\":{\"$ne\":null}}", "{\"state\":{\"$contains\":\"Nish\"}}", "{\"n\":{\"$contains\":\"3\"}}", "{\"missing\":{\"$contains\":\"\"}}",
+        "{\"$nor\":[{\"n\":3}]}", "{\"n\":3,\"x\":0}", "{\"tags\":[\"a\",\"z\"]}",
     };
     expect(0, no, sizeof no / sizeof *no);
 }

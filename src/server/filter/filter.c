@@ -9,7 +9,7 @@
 
 enum { REGEX_MAX_BYTES = 4096, REGEX_MATCH_LIMIT = 100000 };
 
-enum op { AND, OR, NOR, NOT, EQ, NE, GT, GTE, LT, LTE, IN, NIN, ALL, EXISTS, REGEX };
+enum op { AND, OR, NOR, NOT, EQ, NE, GT, GTE, LT, LTE, IN, NIN, ALL, EXISTS, REGEX, CONTAINS };
 
 static const struct {
     const char *name;
@@ -17,6 +17,7 @@ static const struct {
 } operators[] = {
     {"$eq", EQ}, {"$ne", NE}, {"$gt", GT}, {"$gte", GTE}, {"$lt", LT}, {"$lte", LTE}, {"$in", IN},
     {"$nin", NIN}, {"$all", ALL}, {"$exists", EXISTS}, {"$regex", REGEX}, {"$not", NOT},
+    {"$contains", CONTAINS}, /* a text in a text: no operator of MongoDB, but of the clients */
 };
 
 struct node {
@@ -254,6 +255,9 @@ static bool scalar_matches(const struct node *n, const struct filter_value *v, c
 {
     if (n->op == REGEX)
         return v->kind == FILTER_STRING && regex_matches(n, v->s);
+    if (n->op == CONTAINS)
+        return v->kind == FILTER_STRING && want->kind == FILTER_STRING &&
+               (!want->s.n || (v->s.n && memmem(v->s.p, v->s.n, want->s.p, want->s.n)));
     bool none = v->kind == FILTER_MISSING || v->kind == FILTER_NULL;
     if (none || want->kind == FILTER_NULL)
         return none && want->kind == FILTER_NULL && n->op != GT && n->op != LT;

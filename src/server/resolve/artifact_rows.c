@@ -141,7 +141,7 @@ int version_sequence(const struct accessor *a, struct version_row *v)
     struct collection_row *s = arena_calloc(a->arena, sizeof *s);
     if (!s)
         return TARE_ENOMEM;
-    /* who sees the link sees where it comes from: name and project, no more */
+    /* who sees the link sees the name of where it comes from; its project only with a right to it */
     AUTO_ROWS struct db_rows *rows = NULL;
     int rc = db_first(a->db, a->e, &rows, COLLECTION_SQL "s.id = $1", DB_ARGS(db_i(v->sequence_id)));
     if (rc <= 0)
@@ -151,7 +151,7 @@ int version_sequence(const struct accessor *a, struct version_row *v)
     if (!p)
         return TARE_ENOMEM;
     rc = access_project_id(a, s->project_id, ACCESS_READ, p);
-    s->project = rc == 0 ? p : v->collection->project;
+    s->project = rc == 0 ? p : NULL;
     v->sequence = s;
     return 0;
 }

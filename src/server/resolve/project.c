@@ -132,6 +132,9 @@ static int find_or_make(struct db_conn *db, struct upsert *u, const struct acces
         return rc;
     rc = project_make(a, entity, name, &id);
     u->inserted = rc >= 0;
+    if (rc >= 0 && str_starts(name, STR("wandb-registry-"))) /* who makes a registry is its first admin */
+        rc = db_exec(db, a->e, "INSERT INTO project_members (project_id, user_id, role, created_at) VALUES ($1, $2, 'admin', $3)",
+                     DB_ARGS(db_i(id), db_i(u->user->id), db_i(now_us())));
     return rc < 0 ? rc : access_project_id(a, id, ACCESS_WRITE, &u->project);
 }
 
