@@ -49,25 +49,67 @@ static void put_step(struct buf *to, int64_t step, bool first)
 
 /* -- rows of plain keys ------------------------------------------------------------------------ */
 
-static bool is_digits(struct str s)
+static size_t count_digits(struct str s, size_t at)
 {
-    for (size_t i = 0; i < s.n; i++) {
-        unsigned char c = (unsigned char)s.p[i];
-        if ((c < '0' || c > '9') && c != '.' && c != '-' && c != 'e' && c != '+')
+    size_t from = at;
+    while (at < s.n && s.p[at] >= '0' && s.p[at] <= '9')
+        at++;
+    return at - from;
+}
+
+/* As JSON has it; what it is worth does not matter here. */
+static bool is_number(struct str s)
+{
+    size_t at = s.n && s.p[0] == '-', whole = count_digits(s, at);
+    if (!whole || (whole > 1 && s.p[at] == '0'))
+        return false;
+    at += whole;
+    if (at < s.n && s.p[at] == '.') {
+        size_t part = count_digits(s, at + 1);
+        if (!part)
             return false;
+        at += 1 + part;
     }
-    return s.n > 0;
+    if (at < s.n && (s.p[at] == 'e' || s.p[at] == 'E')) {
+        at++;
+        at += at < s.n && (s.p[at] == '-' || s.p[at] == '+');
+        size_t exponent = count_digits(s, at);
+        if (!exponent)
+            return false;
+        at += exponent;
+    }
+    return at == s.n;
 }
 
 /* Whether `text` can stand in the line as it is: no object, one JSON value, no line breaks. */
 static bool is_plain_value(struct str text)
 {
-    double v;
-    if (is_digits(text))
-        return number_parse_double(text.p, text.n, &v) == text.n;
+    if (is_number(text))
+        return true;
     if (!text.n || *text.p == '{' || memchr(text.p, '\n', text.n) || memchr(text.p, '\r', text.n))
         return false;
     return *text.p != ' ' && *text.p != '\t' && json_valid(text);
+}
+
+/* Most keys have nothing to escape. */
+static void put_key(struct buf *to, char lead, struct str key)
+{
+    char *p = buf_reserve(to, key.n + 4);
+    bool plain = p != NULL;
+    for (size_t i = 0; i < key.n && plain; i++)
+        plain = (unsigned char)key.p[i] >= 0x20 && key.p[i] != '"' && key.p[i] != '\\';
+    if (!plain) {
+        buf_putc(to, lead);
+        json_put_string(to, key);
+        buf_putc(to, ':');
+        return;
+    }
+    p[0] = lead;
+    p[1] = '"';
+    memcpy(p + 2, key.p, key.n);
+    p[key.n + 2] = '"';
+    p[key.n + 3] = ':';
+    to->len += key.n + 4;
 }
 
 /* A key and a value_json, nothing else. */
@@ -107,9 +149,7 @@ static bool put_plain(struct str record, struct buf *to, struct str *step)
             *step = value;
             continue;
         }
-        buf_putc(to, lead);
-        json_put_string(to, key);
-        buf_putc(to, ':');
+        put_key(to, lead, key);
         buf_append(to, value.p, value.n);
         lead = ',';
     }

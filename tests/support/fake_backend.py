@@ -9,9 +9,11 @@ Only what runs need is answered; any other GraphQL operation gets an empty objec
 in `unknown`. No storage, no artifacts, no permissions: not a product.
 """
 
+import contextlib
 import gzip
 import json
 import re
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -53,6 +55,18 @@ class Run:
 
 
 class Server(ThreadingHTTPServer):
+    def __init__(self, *arguments):
+        self.connections = set()
+        super().__init__(*arguments)
+
+    def process_request(self, request, client_address):
+        self.connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request):
+        self.connections.discard(request)
+        super().shutdown_request(request)
+
     def handle_error(self, request, client_address):
         """A client that ends closes its kept connections: no news."""
 
@@ -64,8 +78,9 @@ class FakeBackend:
         self.unknown = []
         self.refuse = None  # (operation, status, answer): it is not done
         self.lock = threading.Lock()
-        handler = type("Handler", (Handler,), {"backend": self})
-        self.server = Server(("127.0.0.1", 0), handler)
+        self.handler = type("Handler", (Handler,), {"backend": self})
+        self.server = Server(("127.0.0.1", 0), self.handler)
+        self.address = self.server.server_address
         self.url = f"http://127.0.0.1:{self.server.server_port}"
 
     def __enter__(self):
@@ -74,9 +89,24 @@ class FakeBackend:
         return self
 
     def __exit__(self, *failure):
+        self.go_away()
+
+    def go_away(self):
+        """No connection is accepted, those that are open are cut."""
+        if not self.server:
+            return
         self.server.shutdown()
         self.thread.join()
         self.server.server_close()
+        for connection in list(self.server.connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        self.server = None
+
+    def come_back(self):
+        """At the same address, with what it had."""
+        self.server = Server(self.address, self.handler)
+        self.__enter__()
 
     def run(self, name):
         return self.runs.setdefault(name, Run())
