@@ -245,7 +245,7 @@ static void test_a_run_reaches_the_backend(void **state)
     check_line("history {\"loss\":0.5,\"_step\":0}");
     check_line("history {\"loss\":NaN,\"_step\":1}");
     const char *const order[] = {"call UpsertBucket", "start me", "history", "put wandb-summary.json",
-                                 "put config.yaml", "lr:\n    value: 0.1", "files end",
+                                 "put config.yaml", "lr:\n    value: 0.1", "artifacts end", "files end",
                                  "\nsummary {\"_step\":1,\"loss\":0.25}\n", "finish complete 3", NULL};
     check_order(order);
 }

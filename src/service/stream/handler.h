@@ -60,6 +60,9 @@ struct handler_out {
     void (*work)(void *ctx, struct handler_job *job);
     /* Of an online run; NULL for offline ones. */
     void (*ask)(void *ctx, enum handler_ask what, struct buf *to);
+    /* Likewise: a request about artifacts, to be answered when it is done. `kind` is its field number
+     * in Request. */
+    void (*artifact)(void *ctx, uint32_t kind, struct str request, const struct reply_to *to);
 };
 
 /* `settings` is borrowed and outlives the handler. NULL when out of memory. */

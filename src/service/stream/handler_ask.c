@@ -91,33 +91,19 @@ void rule_download_artifact(struct handler *h, const struct incoming *in)
 {
     enum { DOWNLOAD_ARTIFACT_RESPONSE = 31, ERROR_MESSAGE = 1 };
     AUTO_BUF body = {0};
-    wire_buf_bytes(&body, ERROR_MESSAGE,
-                   h->online ? STR("This service cannot download artifacts yet.")
-                             : STR("Artifacts cannot be downloaded in offline mode."));
+    if (h->online) {
+        rule_artifact(h, in);
+        return;
+    }
+    wire_buf_bytes(&body, ERROR_MESSAGE, STR("Artifacts cannot be downloaded in offline mode."));
     handler_respond(h, in->to, DOWNLOAD_ARTIFACT_RESPONSE, buf_str(&body), REPLY_NOW);
 }
 
 /* Offline the SDK sends a record instead, and the peer leaves the request unanswered. */
-static void refuse_online(struct handler *h, const struct incoming *in, uint32_t response,
-                          uint32_t error_message)
+void rule_artifact(struct handler *h, const struct incoming *in)
 {
-    AUTO_BUF body = {0};
-    if (!h->online) {
+    if (h->online)
+        h->out.artifact(h->out.ctx, in->kind, in->body, in->to);
+    else
         rule_no_response(h, in);
-        return;
-    }
-    wire_buf_bytes(&body, error_message, STR("This service cannot upload or link artifacts yet."));
-    handler_respond(h, in->to, response, buf_str(&body), REPLY_NOW);
-}
-
-void rule_log_artifact(struct handler *h, const struct incoming *in)
-{
-    enum { LOG_ARTIFACT_RESPONSE = 30, ERROR_MESSAGE = 2 };
-    refuse_online(h, in, LOG_ARTIFACT_RESPONSE, ERROR_MESSAGE);
-}
-
-void rule_link_artifact(struct handler *h, const struct incoming *in)
-{
-    enum { LINK_ARTIFACT_RESPONSE = 71, ERROR_MESSAGE = 1 };
-    refuse_online(h, in, LINK_ARTIFACT_RESPONSE, ERROR_MESSAGE);
 }

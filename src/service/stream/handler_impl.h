@@ -180,7 +180,6 @@ RULE(rule_download_artifact);
 RULE(rule_no_response);
 RULE(rule_stop_status);
 RULE(rule_network_status);
-RULE(rule_log_artifact);
-RULE(rule_link_artifact);
+RULE(rule_artifact);
 
 #endif

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* The life of a sender:
  *
- *   READING ─ exit record, or the journal's end ─► ENDING_RUN ─► ENDING_FILES ─► ENDING_STREAM ─► ENDED
+ *   READING ─ exit record, or the journal's end ─► ENDING_RUN ─► ENDING_ARTIFACTS ─► ENDING_FILES
+ *                                                            ─► ENDING_STREAM ─► ENDED
  *
  * The order of the end is the peer's (stream/sender.go, finishRunSync): the console, then the run's
- * summary and config, then files, then the exit code; what makes work ends before what does it.
+ * summary and config, artifacts, then files, then the exit code; what makes work ends before what does it.
  * While READING, the cursor stops whenever something must come first: the backend's answer to the
  * run record, room in the file stream, the form of console lines. */
 #include "service/stream/sender_impl.h"
@@ -152,6 +153,7 @@ void sender_run_known(struct sender *s)
     s->line.next_step = p->starting_step;
     filestream_start(s->filestream, entity, project, run_text(p, RUN_TEXT_ID), &p->offsets);
     files_start(s->files, entity, project, run_text(p, RUN_TEXT_ID));
+    artifacts_start(s->artifacts, entity, project, run_text(p, RUN_TEXT_ID));
     run_put_record(p, &s->upsert.config, buf_str(&s->upsert.record), &run);
     s->owner.run_ready(s->owner.ctx, buf_str(&run));
     if (!s->freed)
@@ -194,6 +196,14 @@ void sender_end_on(struct sender *s)
     if (s->stage != SENDER_ENDING_RUN || !upsert_is_done(s) || s->alerts || console_waits(s))
         return;
     sender_put_config_file(s);
+    s->stage = SENDER_ENDING_ARTIFACTS;
+    artifacts_finish(s->artifacts);
+}
+
+static void on_artifacts_finished(void *ctx, int error)
+{
+    struct sender *s = ctx;
+    s->error = s->error ? s->error : error;
     s->stage = SENDER_ENDING_FILES;
     files_finish(s->files);
 }
@@ -218,6 +228,8 @@ static void give_up(struct sender *s)
 {
     cursor_free(s->cursor);
     s->cursor = NULL;
+    artifacts_free(s->artifacts);
+    s->artifacts = NULL;
     files_free(s->files);
     s->files = NULL;
     filestream_free(s->filestream);
@@ -296,10 +308,12 @@ static void make_parts(struct sender *s)
     struct filestream_owner stream_owner = {s, on_summary, on_drained, on_reached, on_tell,
                                             on_stream_finished};
     struct files_owner files_owner = {s, on_uploaded, on_tell, on_files_finished};
+    struct artifacts_owner artifacts_owner = {s, on_tell, on_artifacts_finished};
     uint64_t seed;
     random_bytes(&seed, sizeof seed);
     s->filestream = filestream_new(s->backend, s->o.settings, s->o.loop, &stream_owner);
     s->files = files_new(s->backend, s->o.settings, s->o.loop, s->files_dir, &files_owner);
+    s->artifacts = artifacts_new(s->backend, s->o.settings, s->o.loop, &artifacts_owner);
     history_line_init(&s->line, 0, seed);
     summary_init(&s->summary, seed);
     s->step_slot = summary_slot_z(&s->summary, "_step");
@@ -356,6 +370,7 @@ void sender_free(struct sender *s)
     s->freed = true;
     s->stage = SENDER_ENDED;
     cursor_free(s->cursor);
+    artifacts_free(s->artifacts);
     files_free(s->files);
     filestream_free(s->filestream);
     alerts_abort(s);
@@ -403,6 +418,20 @@ uint64_t sender_offset(const struct sender *s)
     return s->cursor ? cursor_offset(s->cursor) : UINT64_MAX;
 }
 
+bool sender_artifact(struct sender *s, enum sender_artifact_kind what, struct str request,
+                     struct artifact_ask *ask)
+{
+    static void (*const begins[])(struct artifacts *a, struct str request, struct artifact_ask *ask) = {
+        [SENDER_LOG_ARTIFACT] = artifacts_log,
+        [SENDER_LINK_ARTIFACT] = artifacts_link,
+        [SENDER_DOWNLOAD_ARTIFACT] = artifacts_download,
+    };
+    if (!s->artifacts || s->stage > SENDER_ENDING_ARTIFACTS)
+        return false;
+    begins[what](s->artifacts, request, ask);
+    return true;
+}
+
 /* -- how it goes --------------------------------------------------------------------------------------- */
 
 const char *sender_display_name(const struct sender *s)
@@ -430,6 +459,8 @@ void sender_progress(const struct sender *s, struct files_progress *to)
     *to = (struct files_progress){0};
     if (s->files)
         files_progress(s->files, to);
+    if (s->artifacts)
+        artifacts_progress(s->artifacts, to);
 }
 
 void sender_operations(const struct sender *s, struct buf *to)
@@ -440,6 +471,8 @@ void sender_operations(const struct sender *s, struct buf *to)
         n += filestream_operations(s->filestream, to);
     if (s->files)
         n += files_operations(s->files, to, MAX_LISTED - n);
+    if (s->artifacts)
+        n += artifacts_operations(s->artifacts, to, MAX_LISTED - n);
     if (n)
         wire_buf_varint(to, TOTAL_OPERATIONS, (uint64_t)n);
 }

@@ -3,7 +3,8 @@
  *
  *   journal ─► cursor ─► sender ─┬─► upsert       the run itself, its config
  *                                ├─► filestream   history, events, summary, console, end
- *                                └─► files        run files (and later artifacts)
+ *                                ├─► files        run files
+ *                                └─► artifacts
  *
  * The same for a run that is being logged (stream.c), one that is over and one that somebody else
  * writes (sync.c). What it needs of the run it takes from the journal alone. Loop thread only.
@@ -13,6 +14,7 @@
 
 #include "base/err.h"
 #include "base/str.h"
+#include "service/upload/artifact.h"
 #include "service/upload/backend.h"
 #include "service/upload/file.h"
 
@@ -79,6 +81,12 @@ uint64_t sender_offset(const struct sender *s); /* what lies before it is not re
 /* The program waits no longer than this for the end: then uploads are given up (mono ns). */
 void sender_bound_finish(struct sender *s, int64_t give_up_ns);
 void sender_abort(struct sender *s);
+
+/* A request about artifacts (artifact.h); the answer comes through `ask`, also when the sender is
+ * freed. False: it cannot be taken any more, and `ask` is not called. */
+enum sender_artifact_kind { SENDER_LOG_ARTIFACT, SENDER_LINK_ARTIFACT, SENDER_DOWNLOAD_ARTIFACT };
+bool sender_artifact(struct sender *s, enum sender_artifact_kind what, struct str request,
+                     struct artifact_ask *ask);
 
 const char *sender_display_name(const struct sender *s); /* "" before the run is known */
 int64_t sender_runtime_ms(const struct sender *s); /* of the run's earlier parts, once it is known */

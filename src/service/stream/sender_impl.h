@@ -15,6 +15,7 @@
 #include "service/stream/cursor.h"
 #include "service/stream/sender.h"
 #include "service/stream/sender_run.h"
+#include "service/upload/artifact.h"
 #include "service/upload/file.h"
 #include "service/upload/filestream.h"
 #include "service/upload/graphql.h"
@@ -81,6 +82,7 @@ struct sender_console {
 enum sender_stage {
     SENDER_READING,
     SENDER_ENDING_RUN,    /* the last upsert, alerts */
+    SENDER_ENDING_ARTIFACTS,
     SENDER_ENDING_FILES,
     SENDER_ENDING_STREAM, /* the exit code */
     SENDER_ENDED,
@@ -94,6 +96,7 @@ struct sender {
     struct cursor *cursor;
     struct filestream *filestream;
     struct files *files;
+    struct artifacts *artifacts;
     struct upsert upsert;
     struct history_line line;
     struct summary summary; /* explicit values, as in the journal's summary records */
@@ -107,7 +110,7 @@ struct sender {
     enum sender_stage stage;
     bool final;        /* of the journal: it will grow no more */
     bool freed, exit_seen, complete, primary, shared, server_side_summary;
-    bool artifacts_told, gap_told;
+    bool gap_told;
     int32_t exit_code;
     int error;  /* why it was given up; 0 */
     int n_open; /* handles, calls and jobs that still point here */

@@ -196,12 +196,8 @@ void send_preempting(struct sender *s, struct str record)
     filestream_preempting(s->filestream);
 }
 
+/* Of the journal: nobody waits for it (a program that does sends a request instead). */
 void send_artifact(struct sender *s, struct str record)
 {
-    (void)record;
-    if (!s->artifacts_told)
-        sender_tell(s, false,
-                    "This service does not upload artifacts yet: they were not logged to the backend."
-                    " The run's file has them; the peer's `wandb sync` brings them later.");
-    s->artifacts_told = true;
+    artifacts_save(s->artifacts, record);
 }

@@ -105,6 +105,12 @@ static void on_ask(void *ctx, enum handler_ask what, struct buf *to)
     online_ask(s->online, what, to);
 }
 
+static void on_artifact(void *ctx, uint32_t kind, struct str request, const struct reply_to *to)
+{
+    struct stream *s = ctx;
+    online_artifact(s->online, kind, request, to->wanted ? to->connection_id : 0);
+}
+
 static void on_job_run(struct work *w)
 {
     struct stream *s = (struct stream *)((char *)w - offsetof(struct stream, job_work));
@@ -377,7 +383,8 @@ struct stream *stream_new(struct service *service, struct str id, struct str set
     if (id.n)
         memcpy(s->id, id.p, id.n);
     s->out = (struct handler_out){s, on_append, on_reply, on_fail, on_work,
-                                  s->settings.offline ? NULL : on_ask};
+                                  s->settings.offline ? NULL : on_ask,
+                                  s->settings.offline ? NULL : on_artifact};
     s->handler = handler_new(&s->settings, &s->out, clock_wall_ns());
     if (!s->handler) {
         err_set(e, TARE_ENOMEM, "out of memory for a stream");

@@ -282,6 +282,50 @@ void online_ask(struct online *o, enum handler_ask what, struct buf *to)
     }
 }
 
+/* A request about artifacts until its answer. */
+struct artifact_wait {
+    struct artifact_ask ask;
+    struct service *service; /* the stream may be gone by then */
+    uint64_t serial;
+    uint32_t response; /* field of Response */
+};
+
+static void on_artifact_done(struct artifact_ask *ask, struct str response)
+{
+    enum { RESULT_RESPONSE = 100 };
+    struct artifact_wait *w = (struct artifact_wait *)((char *)ask - offsetof(struct artifact_wait, ask));
+    struct asked to;
+    AUTO_BUF result = {0};
+    size_t mark = wire_buf_begin(&result, RESULT_RESPONSE);
+    wire_buf_bytes(&result, w->response, response);
+    wire_buf_end(&result, mark);
+    if (w->serial && mailbox_take(&w->service->mailbox, w->serial, &to))
+        connection_respond_result(to.connection, to.request_id, to.mailbox_slot, buf_str(&result));
+    mem_free(w);
+}
+
+void online_artifact(struct online *o, uint32_t kind, struct str request, uint64_t serial)
+{
+    static const struct {
+        enum sender_artifact_kind what;
+        uint32_t kind, response, error_message;
+    } kinds[] = {{SENDER_LOG_ARTIFACT, 13, 30, 2}, {SENDER_DOWNLOAD_ARTIFACT, 14, 31, 1},
+                 {SENDER_LINK_ARTIFACT, 78, 71, 1}};
+    size_t i = 0;
+    while (kinds[i].kind != kind)
+        i++;
+    struct artifact_wait *w = xmem_calloc(1, sizeof *w);
+    w->ask.done = on_artifact_done;
+    w->service = o->stream->service;
+    w->serial = serial;
+    w->response = kinds[i].response;
+    if (o->sender && !o->over && sender_artifact(o->sender, kinds[i].what, request, &w->ask))
+        return;
+    AUTO_BUF refusal = {0};
+    wire_buf_bytes(&refusal, kinds[i].error_message, STR("The run is not connected to a backend any more."));
+    on_artifact_done(&w->ask, buf_str(&refusal));
+}
+
 void online_put_footer(const struct online *o, struct footer *f)
 {
     f->sync = !o->complete && !o->failed && !o->stream->settings.skip_journal;

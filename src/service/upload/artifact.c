@@ -59,7 +59,8 @@ void artifacts_ended(struct save *s)
     a->n_saves--;
     if (s->err.code) {
         diag_error("artifact %s: %s", s->name, s->err.text);
-        a->error = a->error ? a->error : s->err.code;
+        if (!s->ask)
+            a->error = a->error ? a->error : s->err.code;
     }
     if (s->err.code && !s->ask && artifacts_are_wanted(a)) {
         char text[sizeof s->err.text + 256];
@@ -208,6 +209,16 @@ void artifacts_log(struct artifacts *a, struct str request, struct artifact_ask 
 {
     add(a, wire_find_bytes(request, LOG_ARTIFACT), (int64_t)wire_find_varint(request, LOG_HISTORY_STEP),
         wire_find_bytes(request, LOG_STAGING_DIR), ask);
+}
+
+/* The SDK downloads artifacts by itself; the peer offers this, and nothing in 0.31 asks for it. */
+void artifacts_download(struct artifacts *a, struct str request, struct artifact_ask *ask)
+{
+    (void)a;
+    (void)request;
+    AUTO_BUF response = {0};
+    wire_buf_bytes(&response, DOWNLOAD_RESPONSE_ERROR, STR("This service cannot download artifacts yet."));
+    ask->done(ask, buf_str(&response));
 }
 
 void artifacts_count_file(struct artifacts *a)

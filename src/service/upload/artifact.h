@@ -22,8 +22,8 @@ struct artifacts;
 struct artifacts_owner {
     void *ctx;
     void (*tell)(void *ctx, bool error, const char *text); /* for the person at the program */
-    /* After artifacts_finish: nothing is under way any more. `error`: of the first that failed (said
-     * to `tell` if nobody waits for its answer), TARE_ECANCELLED. No further calls. */
+    /* After artifacts_finish: nothing is under way any more. `error`: of the first that failed and
+     * for whose answer nobody waited (`tell` has said so), TARE_ECANCELLED. No further calls. */
     void (*finished)(void *ctx, int error);
 };
 
