@@ -54,3 +54,19 @@ print(json.dumps([sorted(tree(wandb.Api().artifact(f"local/two/of{i}:latest").do
     for i in range(2):
         assert {k: bytes.fromhex(v).decode() for k, v in got[i]} == {f"deep/{k}": f"{i} {k}" for k in range(300)}
 
+
+
+def test_synced_artifact(server):
+    """Offline the SDK keeps the artifact in the journal; sync brings it."""
+    got = server.script(HEAD + """
+import subprocess, glob
+os.environ["WANDB_MODE"] = "offline"
+with wandb.init(project="off", id="later") as run:
+    a = wandb.Artifact("off", type="dataset")
+    a.add_file(put("in/o", b"offline"), name="o")
+    run.log_artifact(a)
+del os.environ["WANDB_MODE"]
+subprocess.run([os.environ["PARITY_CORE"], "sync", *glob.glob("wandb/offline-run-*-later")], check=True, stdout=subprocess.DEVNULL)
+print(json.dumps(tree(wandb.Api().artifact("local/off/off:v0").download("off", skip_cache=True))))
+""")
+    assert bytes.fromhex(got["o"]) == b"offline"
