@@ -2,12 +2,20 @@
 """wandb.Api through `tare service`: the same program as through wandb-core gives the same, against
 `tare server`."""
 
+import contextlib
+import http.server
+import json
 import pathlib
+import threading
 
+import google.protobuf.json_format
+import service_support
 import wandb
 from online_support import run_script
 from server_support import Server
 from service_support import TARE
+from wandb.proto import wandb_internal_pb2 as pb
+from wandb.proto import wandb_server_pb2 as spb
 
 PEER = str(pathlib.Path(wandb.__file__).parent / "bin" / "wandb-core")
 
@@ -113,3 +121,213 @@ def test_a_program_reads_and_changes_the_same(tmp_path):
     ours, theirs = read_through(tmp_path, TARE), read_through(tmp_path, PEER)
     assert len(theirs) > 30
     assert ours == theirs
+
+
+# -- message by message ---------------------------------------------------------------------------
+
+
+class Scripted(http.server.BaseHTTPRequestHandler):
+    """Answers every request with what the test says next; remembers it."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+    def handle_any(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        headers = {k.title(): v for k, v in self.headers.items()
+                   if k not in ("Host", "Content-Length", "Accept-Encoding", "Connection")}
+        with contextlib.suppress(ValueError):
+            body = json.loads(body)
+        if isinstance(body, dict) and "query" in body:
+            body["query"] = " ".join(body["query"].replace("{", " { ").replace("}", " } ").replace("(", " ( ")
+                                     .replace(")", " ) ").replace(":", " : ").replace(",", " ").split())
+        self.server.seen.append([self.command, self.path, headers, body])
+        status, answer = self.server.answer
+        answer = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    do_GET = do_POST = do_PUT = handle_any
+
+
+@contextlib.contextmanager
+def scripted_server():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Scripted)
+    server.seen = []
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+RUN = {"entity": "e", "project": "p", "run_id": "r"}
+ROWS = [json.dumps({"_step": 1.0, "a": 0.5}), json.dumps({"_step": 0, "a": {"b": [1, None]}})]
+LINES = {"project": {"run": {"logLineCount": 5, "logLines": {
+    "edges": [{"node": {"number": 3, "timestamp": "T", "level": None, "label": "x", "line": "é\n"}}],
+    "pageInfo": {"endCursor": "c", "hasNextPage": False}}}}}
+VIEWER = {"viewer": {"id": "i", "entity": "e", "username": "u", "email": None, "flags": "{}",
+                     "teams": {"edges": [{"node": {"name": "t1"}}, {"node": {"name": "t2"}}]}}}
+
+FEATURES = list(pb.ServerFeature.keys())
+
+# request, data of a good answer
+REQUESTS = [
+    ({"graphql_request": {"query": "query Q($a: Int) { b c(x: $a) { d } }", "variables_json": '{"a": 9007199254740993}'}},
+     {"b": 1}),
+    ({"graphql_request": {"query": "{ b }"}}, None),
+    ({"graphql_request": {"query": "query Q($a: Int, $z: Int) { b(z: $z, a: $a) old { x } ...F ...G } "
+                                   "fragment F on T { y } fragment G on T { old g }",
+                          "omit_variables": ["z"], "omit_fields": ["old"], "omit_fragments": ["F"],
+                          "rename_fields": {"b": "c"}}}, {}),
+    ({"graphql_request": {"query": "{ b", "omit_fields": ["x"]}}, None),
+    ({"mark_run_files_uploaded_request": {**{"entity": "e", "project": "p", "run_id": "r"}, "files": ["a", "b/c"]}}, {}),
+    ({"mark_run_files_uploaded_request": {"entity": "e"}}, {}),
+    ({"stop_run_request": {"storage_id": "s"}}, {"stopRun": {"success": True}}),
+    ({"auth_request": {"authenticate_request": {}}}, VIEWER),
+    ({"auth_request": {"authenticate_request": {}}}, {"viewer": None}),
+    ({"auth_request": {"get_access_token_request": {}}}, {}),
+    ({"create_custom_chart_request": {"entity": "e", "name": "n", "display_name": "d", "spec_type": "v",
+                                      "access": "private", "spec": "{\"a\": 1}"}},
+     {"createCustomChart": {"chart": {"id": "chart-1"}}}),
+    ({"create_custom_chart_request": {"entity": "e"}}, {"createCustomChart": None}),
+    ({"run_queue_operation_request": {"create_default_resource_config_request": {
+        "entity_name": "e", "resource": "r", "config": "{}"}}},
+     {"createDefaultResourceConfig": {"success": True, "defaultResourceConfigID": "7"}}),
+    ({"run_queue_operation_request": {"create_run_queue_request": {
+        "entity": "e", "project": "p", "queue_name": "q", "access": "PROJECT", "prioritization_mode": "V0",
+        "default_resource_config_id": "7"}}}, {"createRunQueue": {"success": True, "queueID": "8"}}),
+    ({"run_queue_operation_request": {"upsert_run_queue_request": {
+        "entity_name": "e", "project_name": "p", "queue_name": "q", "resource_type": "t", "resource_config": "{}",
+        "external_links": "{}"}}},
+     {"upsertRunQueue": {"success": False, "configSchemaValidationErrors": ["one", "two"]}}),
+    ({"read_run_console_logs_request": {**RUN}}, LINES),
+    ({"read_run_console_logs_request": {**RUN, "first": 10, "after": "x"}}, LINES),
+    ({"read_run_console_logs_request": {**RUN, "last": 3}}, LINES),
+    ({"read_run_console_logs_request": {**RUN, "last": 0}}, LINES),
+    ({"read_run_console_logs_request": {**RUN, "last": 1, "first": 1}}, LINES),
+    ({"read_run_console_logs_request": {**RUN}}, {"project": {"run": None}}),
+    ({"read_run_console_logs_request": {**RUN}},
+     {"project": {"run": {"logLineCount": None, "logLines": None}}}),
+    ({"features_request": {"org": {"org": "o", "features": ["x", "y", "z"]}}},
+     {"organization": {"featureFlags": [{"rampKey": "x", "isEnabled": True}, {"rampKey": "y", "isEnabled": False},
+                                        {"rampKey": "w", "isEnabled": True}]}}),
+    ({"features_request": {"org": {"features": ["x"]}}}, {}),
+    ({"features_request": {"org": {"org": "o"}}}, {}),
+    ({"features_request": {"server": {"features": FEATURES}}},
+     {"serverInfo": {"features": [{"name": name, "isEnabled": i != 3} for i, name in enumerate(FEATURES[:-1])]
+                     + [{"name": "NEW", "isEnabled": True}]}}),
+    ({"read_run_history_request": {"scan_run_history_init": {**RUN, "keys": ["a"]}}},
+     {"project": {"run": {"parquetHistory": {"parquetUrls": [], "liveData": [{"_step": 0}]}}}}),
+    ({"read_run_history_request": {"scan_run_history_init": {**RUN}}},
+     {"project": {"run": {"parquetHistory": {"parquetUrls": [], "liveData": []}}}}),
+    ({"read_run_history_request": {"scan_run_history": {"min_step": 0, "max_step": 10, "request_id": 1}}},
+     {"project": {"run": {"sampledHistory": [[{"_step": 1.0, "a": 0.5}, {"_step": 0, "a": "x"}]]}}}),
+    ({"read_run_history_request": {"scan_run_history": {"min_step": 0, "max_step": 10, "request_id": 2}}},
+     {"project": {"run": {"history": ROWS}}}),
+    ({"read_run_history_request": {"scan_run_history": {"min_step": 0, "max_step": 10, "request_id": 2}}},
+     {"project": None}),
+    ({"read_run_history_request": {"scan_run_history_cleanup": {"request_id": 2}}}, {}),
+    ({"read_run_history_request": {"scan_run_history": {"max_step": 10, "request_id": 2}}}, {}),
+    ({"read_run_history_request": {"scan_run_history_init": {**RUN}}}, {"project": {"run": None}}),
+    ({"read_run_history_request": {"download_run_history_init": {
+        **RUN, "download_dir": "exports", "require_complete_history": True}}},
+     {"project": {"run": {"parquetHistory": {"parquetUrls": ["URL/x.parquet"], "liveData": [{"_step": 3}]}}}}),
+    ({"read_run_history_request": {"download_run_history_init": {**RUN, "download_dir": "exports"}}},
+     {"project": {"run": {"parquetHistory": {"parquetUrls": ["URL/x.parquet"], "liveData": [{"_step": 3}]}}}}),
+    ({"read_run_history_request": {"download_run_history": {"request_id": 3}}}, b"parquet"),
+    ({"read_run_history_request": {"download_run_history": {"request_id": 3}}}, b"parquet"),
+    ({"read_run_history_request": {"download_run_history_status": {"request_id": 3}}}, {}),
+    ({"download_file_request": {"path": "down/a.bin", "url": "URL/files/a%20b", "size": 5}}, b"12345"),
+    ({"upload_file_request": {"path": "up.bin", "url": "URL/upload", "headers": {"content-md5": "x", "X-A": "b"}}},
+     b"ok"),
+    ({"upload_file_request": {"path": "empty.bin", "url": "URL/upload"}}, b"ok"),
+]
+
+WRONG = [
+    (200, {"data": None, "errors": [{"message": "broken", "path": ["project", 0, "run"]}]}),
+    (200, {"data": {"viewer": {"entity": "e"}}, "errors": [{"message": "a"}, {"message": "b"}]}),
+    (400, {"errors": [{"message": "bad request"}]}),
+    (400, {"errors": [{"message": "unknown argument useImprovedPagination"}, {"message": "other"}]}),
+    (401, {"error": "who are you"}),
+    (403, {}),
+    (404, b"<html>not here</html>"),
+]
+
+
+def ask_all(tmp_path, core, url, server, requests, monkeypatch):
+    monkeypatch.setattr(service_support, "TARE", core)
+    folder = tmp_path / pathlib.Path(core).name
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    (folder / "up.bin").write_bytes(b"up" * 100000)
+    (folder / "empty.bin").touch()
+    out = []
+    with service_support.Service(folder) as service:
+        c = service.connect()
+        req = spb.ServerRequest()
+        s = req.api_init_request.settings
+        s.base_url.value, s.api_key.value, s.username.value = url, "k" * 40, "me"
+        s.x_extra_http_headers.value["x-more"] = "1"
+        api_id = c.ask(req).api_init_response.api_id
+        for message, (status, answer) in requests:
+            server.answer = (status, answer)
+            server.seen.clear()
+            req = spb.ServerRequest()
+            text = json.dumps(message).replace("URL", url)
+            google.protobuf.json_format.Parse(text, req.api_request)
+            req.api_request.api_id = api_id
+            response = google.protobuf.json_format.MessageToDict(c.ask(req).api_response)
+            out.append([message, (status, answer), response, list(server.seen)])
+    left = sorted(str(p.relative_to(folder)) for d in ("down", "exports") for p in (folder / d).rglob("*"))
+    return out, left, [(folder / name).read_bytes() for name in left]
+
+
+def normalised(one):
+    text = json.dumps(one, default=repr, sort_keys=True)
+    return json.loads(text)
+
+
+def comparable(message, response):
+    """The peer gives the keys of a row in any order; what is wrong with a document is said otherwise; of what a
+    server said to a request for history it shows the JSON, and to an upload not the status."""
+    error = response.get("apiErrorResponse", {})
+    if "compatibility: parse:" in error.get("message", ""):
+        error["message"] = error["message"].split("parse:")[0]
+    if "upload_file_request" in message or "read_run_history_request" in message:
+        error.pop("httpStatus", None)
+    if "read_run_history_request" in message and error.get("message"):
+        error["message"] = "something"
+    for row in response.get("readRunHistoryResponse", {}).get("runHistory", {}).get("historyRows", []):
+        row["historyItems"].sort(key=lambda i: i["key"])
+        for item in row["historyItems"]:
+            item["valueJson"] = json.loads(item["valueJson"])
+    return response
+
+
+def compare(tmp_path, monkeypatch, requests):
+    with scripted_server() as server:
+        url = f"http://127.0.0.1:{server.server_port}"
+        requests = [(m, (s, json.loads(json.dumps(a).replace("URL", url)) if not isinstance(a, bytes) else a))
+                    for m, (s, a) in requests]
+        theirs, their_files, their_bytes = ask_all(tmp_path, PEER, url, server, requests, monkeypatch)
+        ours, our_files, our_bytes = ask_all(tmp_path, TARE, url, server, requests, monkeypatch)
+    for a, b in zip(ours, theirs):
+        a, b = normalised(a), normalised(b)
+        assert comparable(a[0], a[2]) == comparable(b[0], b[2]), a[:2]
+        assert a[3] == b[3], a[:2]
+    assert (our_files, our_bytes) == (their_files, their_bytes)
+
+
+def test_good_answers_message_by_message(tmp_path, monkeypatch):
+    compare(tmp_path, monkeypatch, [(m, (200, {"data": a} if not isinstance(a, bytes) else a)) for m, a in REQUESTS])
+
+
+def test_bad_answers_message_by_message(tmp_path, monkeypatch):
+    compare(tmp_path, monkeypatch, [(m, w) for m, a in REQUESTS for w in WRONG
+                                    if "server" not in m.get("features_request", {})])

@@ -6,7 +6,6 @@
 
 #include "base/alloc.h"
 #include "base/json.h"
-#include "record/record.h"
 #include "service/upload/json_path.h"
 
 enum {
@@ -128,6 +127,47 @@ const struct api_kind api_login = {0, sizeof(struct api_task), start_login, NULL
 
 /* ---- features of the server ---- */
 
+/* enum ServerFeature */
+static const char *const feature_names[] = {
+    [1] = "ARTIFACT_TAGS",
+    [2] = "CLIENT_IDS",
+    [3] = "ARTIFACT_REGISTRY_SEARCH",
+    [4] = "STRUCTURED_CONSOLE_LOGS",
+    [5] = "ARTIFACT_COLLECTION_MEMBERSHIP_FILES",
+    [6] = "ARTIFACT_COLLECTION_MEMBERSHIP_FILE_DOWNLOAD_HANDLER",
+    [7] = "USE_ARTIFACT_WITH_ENTITY_AND_PROJECT_INFORMATION",
+    [9] = "AUTOMATION_EVENT_RUN_METRIC",
+    [10] = "AUTOMATION_EVENT_RUN_METRIC_CHANGE",
+    [11] = "AUTOMATION_ACTION_NO_OP",
+    [12] = "INCLUDE_ARTIFACT_TYPES_IN_REGISTRY_CREATION",
+    [13] = "PROJECT_ARTIFACT_COLLECTION_MEMBERSHIP",
+    [14] = "ARTIFACT_MEMBERSHIP_IN_LINK_ARTIFACT_RESPONSE",
+    [15] = "TOTAL_COUNT_IN_FILE_CONNECTION",
+    [16] = "ARTIFACT_COLLECTIONS_FILTERING_SORTING",
+    [17] = "LARGE_FILENAMES",
+    [18] = "ARTIFACT_V2_DOWNLOAD_HANDLER_SUPPORTS_ARTIFACT_ID",
+    [19] = "AUTOMATION_EVENT_RUN_METRIC_ZSCORE",
+    [20] = "AUTOMATION_EVENT_RUN_STATE",
+    [21] = "AUTOMATION_ACTION_PUSH_NOTIFICATION",
+    [22] = "AUTOMATION_EVENT_ADD_ARTIFACT_TAG",
+    [23] = "AUTOMATION_EVENT_ADD_COLLECTION_TAG",
+    [24] = "AUTOMATION_EVENT_REMOVE_ARTIFACT_TAG",
+    [25] = "AUTOMATION_EVENT_REMOVE_COLLECTION_TAG",
+    [26] = "AUTOMATION_EVENT_UNLINK_ARTIFACT",
+    [27] = "AUTOMATIONS_ON_USER",
+    [28] = "AUTOMATION_LAST_EXECUTED_AT",
+    [29] = "MARK_RUN_FILES_UPLOADED",
+    [30] = "SWEEPS_QUERY_FILTERING",
+    [31] = "AUTOMATION_SCOPE_ENTITY",
+    [32] = "QUERY_AUTOMATIONS_ON_ENTITY",
+    [33] = "AUTOMATIONS_ON_ORGANIZATION",
+    [34] = "FILESTREAM_GZIP",
+    [35] = "SWEEPS_LOCAL_SCHEDULER",
+    [36] = "ARTIFACT_DIGEST_ALGORITHM",
+    [37] = "AUTOMATION_ACTION_ARIA",
+    [38] = "EVAL_TABLES_CES",
+};
+
 struct features_task {
     struct api_task task;
     struct wire_reader rest; /* of ServerFeaturesRequest */
@@ -172,12 +212,9 @@ static bool next_number(struct features_task *f, uint64_t *to)
 /* The name of the next one asked for; NULL at the end. */
 static const char *next_feature(struct features_task *f)
 {
-    const ProtobufCEnumValue *v;
-    while (next_number(f, &f->asked)) {
-        v = protobuf_c_enum_descriptor_get_value(&pb__server_feature__descriptor, (int)f->asked);
-        if (v && f->asked)
-            return v->name;
-    }
+    while (next_number(f, &f->asked))
+        if (f->asked < sizeof feature_names / sizeof feature_names[0] && feature_names[f->asked])
+            return feature_names[f->asked];
     return NULL;
 }
 

@@ -78,7 +78,7 @@ static void on_lines(struct api_task *t)
         return;
     }
     int64_t total = number_at(run, "logLineCount"), last = put_lines(&body, run);
-    AUTO_FREE char *cursor = json_string_at(run, "logLines.pageInfo.endCursor");
+    AUTO_FREE char *cursor = t->number ? NULL : json_string_at(run, "logLines.pageInfo.endCursor");
     if (cursor && *cursor) { /* a page that can be continued */
         bool more = str_eqz(json_at(run, "logLines.pageInfo.hasNextPage"), "true");
         wire_buf_bytes(&body, 2, str_of(cursor));
@@ -128,6 +128,7 @@ static void start(struct api_task *t)
             api_fail(t, 0, "'last' must be positive");
         } else {
             put_run(t);
+            t->number = LAST; /* whose cursors are of another kind */
             api_var_int(t, "last", (int32_t)last.value);
             api_ask(t, "RunConsoleLogTail", tail_query, on_lines);
         }

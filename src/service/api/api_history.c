@@ -257,22 +257,23 @@ static void start_scan(struct api_task *t, struct str request)
 
 /* ---- begin and end of a scan ---- */
 
+/* "_step" where the peer puts it: first, if it was not asked for, and last. */
 static void put_keys(struct buf *to, struct str request)
 {
     struct wire_field f;
+    AUTO_BUF keys = {0};
     bool has_step = false;
     for (struct wire_reader r = wire_open(request); wire_next(&r, &f) > 0;) {
         if (f.number != INIT_KEYS || f.type != WIRE_BYTES)
             continue;
-        buf_putc(to, to->len ? ',' : '[');
-        json_put_string(to, f.bytes);
+        buf_putc(&keys, ',');
+        json_put_string(&keys, f.bytes);
         has_step |= str_eqz(f.bytes, "_step");
     }
-    if (to->len) {
-        if (!has_step)
-            buf_puts(to, ",\"_step\"");
-        buf_putc(to, ']');
-    }
+    if (keys.len && has_step)
+        buf_printf(to, "[%.*s,\"_step\"]", (int)keys.len - 1, keys.data + 1);
+    else if (keys.len)
+        buf_printf(to, "[\"_step\"%.*s,\"_step\"]", STR_ARG(buf_str(&keys)));
 }
 
 static char *text_of(struct str request, uint32_t number)

@@ -60,7 +60,7 @@ struct api_task {
     struct graphql_call call;
     void (*answered)(struct api_task *t);
     bool takes_partial;  /* `answered` is called with data beside errors too */
-    const void *table;   /* of its kind's own */
+    const void *table;   /* its kind's own, as the next */
     uint64_t number;
 };
 

@@ -170,6 +170,19 @@ static struct str renamed(const struct rewriter *w, struct str name)
 
 static bool copy_value(struct rewriter *w);
 
+/* "$name": false if it is left out. */
+static bool copy_variable_name(struct rewriter *w)
+{
+    w->failed |= !is(w, "$");
+    next(w);
+    put(w, STR("$"));
+    buf_put_str(&w->def->text, w->token);
+    w->failed |= !is_name(w);
+    bool is_kept = !is_listed(w, GQL_OMIT_VARIABLES, w->token);
+    next(w);
+    return is_kept;
+}
+
 /* "name : value" pairs up to `close`; those of left-out variables go. */
 static int copy_pairs(struct rewriter *w, const char *close)
 {
@@ -194,10 +207,7 @@ static bool copy_value(struct rewriter *w)
     if (!go_deeper(w))
         return false;
     if (is(w, "$")) {
-        next(w);
-        is_kept = !is_listed(w, GQL_OMIT_VARIABLES, w->token);
-        put(w, STR("$"));
-        expect_name(w);
+        is_kept = copy_variable_name(w);
     } else if (is(w, "[")) {
         copy(w);
         while (!w->failed && w->token.n && !is(w, "]"))
@@ -267,19 +277,24 @@ static bool copy_spread(struct rewriter *w)
     return copy_selections(w);
 }
 
+/* A renamed field is answered under its old name, unless it has an alias. */
 static bool copy_field(struct rewriter *w)
 {
-    struct str name = w->token;
+    struct str alias = w->token, name = w->token;
     w->failed |= !is_name(w);
     next(w);
     if (is(w, ":")) {
-        put(w, name);
-        copy(w);
+        next(w);
         name = w->token;
         w->failed |= !is_name(w);
         next(w);
     }
-    put(w, renamed(w, name));
+    struct str asked = renamed(w, name);
+    if (!str_eq(alias, asked)) {
+        put(w, alias);
+        put(w, STR(":"));
+    }
+    put(w, asked);
     copy_arguments(w);
     copy_directives(w);
     bool has_selections = is(w, "{"), is_kept = !is_listed(w, GQL_OMIT_FIELDS, name);
@@ -330,11 +345,7 @@ static void copy_type(struct rewriter *w)
 /* "$name: Type = value @directives": false if it is left out. */
 static bool copy_variable(struct rewriter *w)
 {
-    w->failed |= !is(w, "$");
-    next(w);
-    bool is_kept = !is_listed(w, GQL_OMIT_VARIABLES, w->token);
-    put(w, STR("$"));
-    expect_name(w);
+    bool is_kept = copy_variable_name(w);
     expect(w, ":");
     copy_type(w);
     if (is(w, "=")) {
