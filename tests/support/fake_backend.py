@@ -77,6 +77,7 @@ class FakeBackend:
         self.operations = []
         self.unknown = []
         self.refuse = None  # (operation, status, answer): it is not done
+        self.fail = {}  # operation, "file_stream" or "upload" -> the next answers' statuses
         self.lock = threading.Lock()
         self.handler = type("Handler", (Handler,), {"backend": self})
         self.server = Server(("127.0.0.1", 0), self.handler)
@@ -202,9 +203,13 @@ class Handler(BaseHTTPRequestHandler):
             if self.path.startswith("/graphql"):
                 asked = json.loads(body)
                 refuse = self.backend.refuse
+                if self.fails(asked.get("operationName")):
+                    return None
                 if refuse and refuse[0] == asked.get("operationName"):
                     return self.reply(refuse[2], refuse[1])
                 answer = {"data": self.backend.answer(asked)}
+            elif stream and self.fails("file_stream"):
+                return None
             elif stream:
                 answer = self.backend.stream(stream[3], json.loads(body))
             else:
@@ -214,11 +219,26 @@ class Handler(BaseHTTPRequestHandler):
     def do_PUT(self):
         data = self.body()
         with self.backend.lock:
+            if self.fails("upload"):
+                return
             self.backend.upload(self.path.removeprefix("/upload/").split("?")[0], data)
         self.reply({})
 
     def do_GET(self):
         self.reply({"error": "not found"}, 404)
+
+    def fails(self, operation):
+        """Whether it is this request's turn to fail; then it is answered so, by a proxy as it were."""
+        statuses = self.backend.fail.get(operation)
+        if not statuses:
+            return False
+        data = b"<html>Bad things happen</html>"
+        self.send_response(statuses.pop(0))
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+        return True
 
     def log_message(self, *unused):
         pass

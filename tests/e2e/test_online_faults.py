@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: MIT
+"""Online runs while the backend, the program or the person does what it should not."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+from online_support import FakeBackend, clean_env, run_script
+from service_support import MANY
+
+
+@pytest.fixture
+def backend():
+    with FakeBackend() as b:
+        yield b
+
+
+def wait_for(what, seconds=60):
+    end = time.monotonic() + seconds
+    while not (value := what()):
+        assert time.monotonic() < end, "it does not come"
+        time.sleep(0.02)
+    return value
+
+
+class Program:
+    """A program that logs beside the test; `go` lets it pass a point where it waits."""
+
+    def __init__(self, folder, url, script):
+        self.folder = pathlib.Path(folder)
+        path = self.folder / "program.py"
+        path.write_text("import os, time, wandb\n"
+                        "def point(name):\n"
+                        "    open(name + '.here', 'w').close()\n"
+                        "    while not os.path.exists(name): time.sleep(0.01)\n" + textwrap.dedent(script))
+        self.process = subprocess.Popen([sys.executable, str(path)], env=clean_env(folder, url), cwd=folder,
+                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.stdout.close()
+        self.process.wait()
+
+    def reaches(self, point):
+        wait_for((self.folder / f"{point}.here").exists)
+
+    def go(self, point):
+        (self.folder / point).touch()
+
+    def service(self):
+        children = pathlib.Path(f"/proc/{self.process.pid}/task").glob("*/children")
+        pids = [int(p) for c in children for p in c.read_text().split()]
+        return next(p for p in pids if "tare" in os.readlink(f"/proc/{p}/exe"))
+
+    def end(self):
+        out, _ = self.process.communicate(timeout=120)
+        return out
+
+
+def peak_kb(pid):
+    text = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return int(next(line for line in text.splitlines() if line.startswith("VmHWM")).split()[1])
+
+
+def test_what_is_logged_while_the_backend_is_away_arrives_once(tmp_path, backend):
+    with Program(tmp_path, backend.url, """
+            run = wandb.init(project="p", id="abc")
+            run.log({"i": 0})
+            point("begun")
+            for i in range(1, 30000):
+                run.log({"i": i, **{f"m{j}": i + j / 10 for j in range(10)}})
+            point("logged")
+            run.finish()
+            """) as program:
+        program.reaches("begun")
+        wait_for(lambda: "wandb-history.jsonl" in backend.runs["abc"].lines)
+        backend.go_away()
+        program.go("begun")
+        program.reaches("logged")
+        time.sleep(2)
+        assert peak_kb(program.service()) < 32 * 1024 * MANY
+        backend.come_back()
+        program.go("logged")
+        out = program.end()
+    assert program.process.returncode == 0, out
+    run = backend.runs["abc"]
+    assert [row["i"] for row in run.history] == list(range(30000))
+    assert run.exit_code == 0 and run.summary["i"] == 29999
+
+
+def test_a_bounded_finish_says_how_to_bring_the_rest(tmp_path, backend):
+    with Program(tmp_path, backend.url, """
+            run = wandb.init(project="p", id="abc", settings=wandb.Settings(finish_timeout=1))
+            point("begun")
+            run.log({"i": 0})
+            run.finish()
+            """) as program:
+        program.reaches("begun")
+        backend.go_away()
+        program.go("begun")
+        out = program.end()
+    assert program.process.returncode == 0, out
+    assert "Timed out finishing run." in out
+    assert "To upload the rest later, run: wandb sync" in out
+
+
+def test_an_interrupted_finish_lets_the_program_go(tmp_path, backend):
+    with Program(tmp_path, backend.url, """
+            run = wandb.init(project="p", id="abc")
+            point("begun")
+            try:
+                open("finishing.here", "w").close()
+                run.finish()
+            except KeyboardInterrupt:
+                print("interrupted")
+            """) as program:
+        program.reaches("begun")
+        backend.go_away()
+        program.go("begun")
+        program.reaches("finishing")
+        time.sleep(1)
+        program.process.send_signal(signal.SIGINT)
+        out = program.end()
+    assert "interrupted" in out
+
+
+def test_rows_of_a_program_that_is_killed_arrive(tmp_path, backend):
+    with Program(tmp_path, backend.url, """
+            run = wandb.init(project="p", id="abc")
+            for i in range(5000):
+                run.log({"i": i})
+            run.summary.update({"sent": True})
+            time.sleep(0.5)  # the SDK's own queue
+            point("logged")
+            """) as program:
+        program.reaches("logged")
+        service = program.service()
+        program.process.kill()
+        program.process.wait()
+        wait_for(lambda: not os.path.exists(f"/proc/{service}"), 30)
+    run = backend.runs["abc"]
+    assert [row["i"] for row in run.history] == list(range(5000))
+    assert run.exit_code is None  # the backend finds out by itself that it crashed
+
+
+@pytest.mark.parametrize("status", [429, 500, 502])
+def test_what_passes_is_tried_again(tmp_path, backend, status):
+    backend.fail = {"file_stream": [status, status], "UpsertBucket": [status], "CreateRunFiles": [status],
+                    "upload": [status, status]}
+    settings = "wandb.Settings(" + ", ".join(
+        f"x_{kind}_retry_wait_min_seconds=0.05" for kind in ("graphql", "file_stream", "file_transfer")) + ")"
+    p = run_script(tmp_path, backend.url, f"""
+        import wandb
+        with wandb.init(project="p", id="abc", settings={settings}) as run:
+            for i in range(10):
+                run.log({{"i": i}})
+        """)
+    assert p.returncode == 0, p.stdout
+    assert not any(backend.fail.values())
+    run = backend.runs["abc"]
+    assert [row["i"] for row in run.history] == list(range(10)) and run.exit_code == 0
+    assert "config.yaml" in run.uploads
+
+
+def test_a_run_that_must_leave_no_file_arrives(tmp_path, backend):
+    p = run_script(tmp_path, backend.url, """
+        import wandb
+        settings = wandb.Settings(x_skip_transaction_log=True)
+        with wandb.init(project="p", id="abc", settings=settings) as run:
+            for i in range(20000):
+                run.log({"i": i, "text": "x" * 100})
+        """)
+    assert p.returncode == 0, p.stdout
+    assert [row["i"] for row in backend.runs["abc"].history] == list(range(20000))
+    assert not list(tmp_path.glob("wandb/run-*/run-*.wandb"))
+
+
+def test_a_removed_folder_does_not_stop_the_run(tmp_path, backend):
+    p = run_script(tmp_path, backend.url, """
+        import shutil, time, wandb
+        run = wandb.init(project="p", id="abc")
+        run.log({"i": 0})
+        time.sleep(0.5)
+        shutil.rmtree("wandb")
+        for i in range(1, 1000):
+            run.log({"i": i})
+        run.finish()
+        """)
+    assert p.returncode == 0, p.stdout
+    assert [row["i"] for row in backend.runs["abc"].history] == list(range(1000))
+    assert backend.runs["abc"].exit_code == 0
