@@ -138,14 +138,19 @@ static int read_journal(struct look *l, struct err *e)
     return rc;
 }
 
-int look_read(struct look *l, struct run_place *place_take, struct err *e)
+void look_begin(struct look *l)
 {
     static const struct replay_events all = {on_row, on_output, on_stat};
     static const struct replay_events no_charts = {.on_output = on_output};
-    l->place = *place_take;
     l->lines.on_line = on_line;
     l->lines.ctx = l;
     replay_init(&l->r, l->no_charts ? &no_charts : &all, l);
+}
+
+int look_read(struct look *l, struct run_place *place_take, struct err *e)
+{
+    l->place = *place_take;
+    look_begin(l);
     int rc = read_journal(l, e);
     lines_end(&l->lines);
     l->state = run_state_of(&l->r, l->place.journal);

@@ -42,6 +42,11 @@ struct look {
 
 /* Read the run at `place` (taken). 0, or what failed; look_fini in any case. */
 int look_read(struct look *l, struct run_place *place_take, struct err *e);
+/* The same of a run of a backend. */
+struct where;
+int look_read_remote(struct look *l, const struct where *w, const char *entity, const char *project,
+                     const char *id, struct err *e);
+void look_begin(struct look *l); /* for these two */
 void look_fini(struct look *l);
 
 /* Print to standard output. `height`: lines of plot in a chart. */

@@ -8,7 +8,12 @@
 #include "base/clock.h"
 #include "cli/cli.h"
 #include "cli/launch.h"
+#include "cli/remote.h"
+#include "cli/runs.h"
 #include "cli/server_up.h"
+#include "journal/reader.h"
+#include "journal/replay.h"
+#include "service/upload/json_path.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -19,7 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { EXIT_NOT_EXECUTABLE = 126, EXIT_NO_COMMAND = 127, EXIT_BY_SIGNAL = 128 };
+enum { EXIT_NOT_EXECUTABLE = 126, EXIT_NO_COMMAND = 127, EXIT_BY_SIGNAL = 128, LINKS_MOST = 10 };
 #define SERVICE_END_NS ((int64_t)60 * 1000000000)
 #define LOOK_NS 2000000
 
@@ -92,10 +97,95 @@ static int start_service(char token[LAUNCH_TOKEN_MAX], struct launch_address *ad
     return rc;
 }
 
-static void set_environment(const char *token)
+/* -- where the runs go ------------------------------------------------------------------------- */
+
+enum destination { AS_SAID, OWN_SERVER, ON_DISK };
+
+/* To the user's own server, unless something else is said. Without one the program still runs: its
+ * runs are kept on disk. */
+static int choose(bool with_server, bool offline, enum destination *to)
+{
+    struct server_up s;
+    struct err e = {0};
+    *to = offline ? ON_DISK : AS_SAID;
+    if (offline || (!with_server && where_is_said()))
+        return 0;
+    if (server_up(&s, &e)) {
+        if (with_server)
+            return e.code;
+        cli_fail("run", "%s; runs are kept on disk, `tare sync` brings them there later", e.text);
+        *to = ON_DISK;
+        return 0;
+    }
+    *to = OWN_SERVER;
+    fprintf(stderr, "tare run: logging to %s%s (your own server, its files are in %s)\n", s.url,
+            s.started ? ", started now" : "", s.dir);
+    setenv("WANDB_BASE_URL", s.url, 1);
+    setenv("WANDB_API_KEY", s.key, 1);
+    unsetenv("WANDB_MODE");
+    return 0;
+}
+
+static char *viewer_entity(const struct where *w)
+{
+    AUTO_BUF data = {0};
+    struct err e = {0};
+    if (remote_query(w, "TareViewer", "query TareViewer { viewer { entity } }", STR("{}"), &data, &e))
+        return NULL;
+    return json_string_at(buf_str(&data), "viewer.entity");
+}
+
+/* The project of a run, for its link: heap. */
+static char *project_of(const struct run_place *p)
+{
+    struct journal_reader reader;
+    struct journal_item item;
+    struct replay r;
+    char *project = NULL;
+    if (journal_reader_open(&reader, p->journal, NULL) < 0)
+        return NULL;
+    replay_init(&r, NULL, NULL);
+    while (!r.has_run && journal_reader_next(&reader, &item) > 0)
+        replay_record(&r, item.bytes);
+    if (r.has_run)
+        project = xmem_strdup(r.project && *r.project ? r.project : "uncategorized");
+    replay_fini(&r);
+    journal_reader_close(&reader);
+    return project;
+}
+
+/* Name the runs that began since `since` ("20261123_145101"), newest last. */
+static void tell_links(const char *since)
+{
+    struct run_list runs;
+    struct where w;
+    struct err e = {0};
+    if (run_list_read(&runs, runs_default_dir(), &e))
+        return;
+    size_t first = runs.n;
+    while (first > 0 && runs.n - first < LINKS_MOST && strcmp(runs.at[first - 1].time, since) >= 0)
+        first--;
+    AUTO_FREE char *entity = first < runs.n && where_backend(&w, NULL, &e) == 0 ? viewer_entity(&w) : NULL;
+    for (size_t i = first; entity && i < runs.n; i++) {
+        AUTO_FREE char *project = project_of(&runs.at[i]);
+        if (project)
+            fprintf(stderr, "tare run: %s/%s/%s/runs/%s\n", w.url, entity, project, runs.at[i].id);
+    }
+    run_list_fini(&runs);
+}
+
+static void now_text(char to[16])
+{
+    time_t now = time(NULL);
+    struct tm tm;
+    localtime_r(&now, &tm);
+    strftime(to, 16, "%Y%m%d_%H%M%S", &tm);
+}
+
+static void set_environment(const char *token, enum destination to)
 {
     setenv("WANDB_SERVICE", token, 1);
-    if (!getenv("WANDB_MODE") && !getenv("WANDB_BASE_URL"))
+    if (to == ON_DISK)
         setenv("WANDB_MODE", "offline", 1);
 }
 
@@ -152,44 +242,35 @@ static void end_service(const struct launch_address *address, pid_t pid, int exi
     }
 }
 
-/* With a server of the user's own: the package logs into it, through the service that it brings. */
-static int run_with_server(char **command)
-{
-    struct server_up s;
-    struct err e = {0};
-    if (server_up(&s, &e))
-        return cli_fail("run", "%s", e.text);
-    if (s.started)
-        fprintf(stderr, "tare run: started a server on %s (its files are in %s)\n", s.url, s.dir);
-    unsetenv("WANDB_SERVICE");
-    unsetenv("WANDB_MODE");
-    setenv("WANDB_BASE_URL", s.url, 1);
-    setenv("WANDB_API_KEY", s.key, 1);
-    return run_command(command);
-}
-
 static int verb_run(int argc, char **argv)
 {
     int exit_code;
-    bool with_server = false;
-    const struct cli_option options[] = {{"server", 0, &with_server, NULL}};
-    int n = cli_options(argc, argv, options, 1, true, &exit_code);
+    bool with_server = false, offline = false;
+    const struct cli_option options[] = {{"server", 0, &with_server, NULL},
+                                         {"offline", 0, &offline, NULL}};
+    int n = cli_options(argc, argv, options, 2, true, &exit_code);
     if (n < 0)
         return exit_code;
     if (n == 0)
         return cli_misuse("run", "name a command: tare run -- python train.py");
-    if (with_server)
-        return run_with_server(argv + 1);
-    char token[LAUNCH_TOKEN_MAX];
+    if (with_server && offline)
+        return cli_misuse("run", "--server and --offline exclude each other");
+    char token[LAUNCH_TOKEN_MAX], begun[16];
     struct launch_address address;
+    enum destination to;
     pid_t service = 0;
     struct err e = {0};
+    now_text(begun);
+    if (choose(with_server, offline, &to))
+        return cli_fail("run", "the server could not be started; `tare server` says why");
     if (!find_service(token) && start_service(token, &address, &service, &e) < 0)
         return cli_fail("run", "%s", e.text);
-    set_environment(token);
+    set_environment(token, to);
     int rc = run_command(argv + 1);
     if (service)
         end_service(&address, service, rc);
+    if (to == OWN_SERVER)
+        tell_links(begun);
     return rc;
 }
 
@@ -197,18 +278,22 @@ const struct cli_verb cli_run = {
     "run",
     "run a program so that it logs through Tare",
     verb_run,
-    "usage: tare run [--server] [--] COMMAND [ARGUMENT...]\n"
+    "usage: tare run [--server | --offline] [--] COMMAND [ARGUMENT...]\n"
     "\n"
     "Run COMMAND with WANDB_SERVICE set, so that the wandb package (unmodified) and libtare log "
     "through\n"
     "Tare: through the service that WANDB_SERVICE names already, or the one that `tare service\n"
     "start` started, or one that lives as long as the command.\n"
     "\n"
-    "WANDB_MODE is set to offline unless WANDB_MODE or WANDB_BASE_URL is set. Runs are kept in\n"
-    "./wandb; `tare ls` and `tare show` find them there.\n"
+    "Where to: what WANDB_BASE_URL, WANDB_MODE, wandb's settings files or a login at the W&B cloud "
+    "say.\n"
+    "If nothing is said, to your own `tare server`, which is started if it is not up and goes on\n"
+    "afterwards; WANDB_BASE_URL and WANDB_API_KEY are set, and the runs' pages are named at the "
+    "end.\n"
+    "Runs are kept in ./wandb as well; `tare ls` and `tare show` find them there.\n"
     "\n"
-    "--server: log into the user's own `tare server` instead, which is started if it is not up and\n"
-    "goes on afterwards; WANDB_BASE_URL and WANDB_API_KEY are set.\n"
+    "  --server    to your own server, whatever else is said\n"
+    "  --offline   only keep runs on disk; `tare sync` brings them somewhere later\n"
     "\n"
     "Signals sent to `tare run` are passed on to COMMAND.\n"
     "\n"

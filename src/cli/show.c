@@ -1,19 +1,65 @@
 /* SPDX-License-Identifier: MIT */
 /* `tare show`: one run at a glance. */
+#include "base/alloc.h"
 #include "cli/cli.h"
 #include "cli/look.h"
+#include "cli/where.h"
 
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 enum { HEIGHT_DEFAULT = 8, HEIGHT_MIN = 3, HEIGHT_MAX = 60, CHARTS_DEFAULT = 24 };
 
+/* ENTITY/PROJECT/RUN, or the address of a run's page. Cuts up `name`. */
+struct remote_name {
+    char *url, *entity, *project, *run;
+};
+
+static bool parse_remote(char *name, struct remote_name *to)
+{
+    *to = (struct remote_name){0};
+    char *path = name;
+    if (strncmp(name, "http://", 7) == 0 || strncmp(name, "https://", 8) == 0) {
+        path = strchr(strstr(name, "://") + 3, '/');
+        if (!path)
+            return false;
+        *path++ = 0;
+        to->url = name;
+        char *runs = strstr(path, "/runs/");
+        if (runs)
+            memmove(runs + 1, runs + 6, strlen(runs + 6) + 1);
+    } else if (access(name, F_OK) == 0 || strstr(name, ".wandb") || name[0] == '.') {
+        return false;
+    }
+    to->entity = strtok_r(path, "/", &path);
+    to->project = strtok_r(NULL, "/", &path);
+    to->run = strtok_r(NULL, "/?", &path);
+    return to->run && !strtok_r(NULL, "/", &path);
+}
+
+static int read_remote(struct look *l, const struct remote_name *name, struct err *e)
+{
+    struct where where;
+    int rc = where_backend(&where, name->url, e);
+    return rc ? rc : look_read_remote(l, &where, name->entity, name->project, name->run, e);
+}
+
+static int read_any(struct look *l, const char *name, const char *dir, struct err *e)
+{
+    struct remote_name remote;
+    struct run_place place;
+    AUTO_FREE char *copy = xmem_strdup(name);
+    if (parse_remote(copy, &remote))
+        return read_remote(l, &remote, e);
+    int rc = run_find(&place, name, dir, e);
+    return rc ? rc : look_read(l, &place, e);
+}
+
 static int show(struct look *l, const char *name, const char *dir, bool json, int height)
 {
-    struct run_place place;
     struct err e = {0};
-    if (run_find(&place, name, dir, &e) < 0)
-        return cli_fail("show", "%s", e.text);
-    int rc = look_read(l, &place, &e);
+    int rc = read_any(l, name, dir, &e);
     if (rc < 0) {
         rc = cli_fail("show", "%s", e.text);
     } else if (json) {
@@ -23,7 +69,8 @@ static int show(struct look *l, const char *name, const char *dir, bool json, in
         term_init(&t);
         look_print_text(l, &t, height);
     }
-    look_fini(l);
+    if (l->lines.ctx) /* it was begun */
+        look_fini(l);
     return rc;
 }
 
@@ -64,7 +111,9 @@ const struct cli_verb cli_show = {
     "\n"
     "Show one run. RUN is an id (or the start of one), the path of a .wandb file or of a run's "
     "folder,\n"
-    "or `latest`, which is also what is shown when none is named.\n"
+    "or `latest`, which is also what is shown when none is named. ENTITY/PROJECT/ID, or the address "
+    "of a\n"
+    "run's page, is a run of a backend (which one: see --to in `tare help sync`).\n"
     "\n"
     "  -k, --keys A,B*,...  charts of these metrics only (patterns)\n"
     "  -a, --all            charts of all metrics, not only the first 24\n"

@@ -19,7 +19,7 @@ ROWS = 120
 
 def clean_env(**more):
     env = {k: v for k, v in os.environ.items() if not k.startswith("WANDB") and k != "NO_COLOR"}
-    env.update({"LC_ALL": "C.UTF-8", "COLUMNS": "100", "WANDB_SILENT": "true"})
+    env.update({"LC_ALL": "C.UTF-8", "COLUMNS": "100", "WANDB_SILENT": "true", "WANDB_MODE": "offline"})
     env.update(more)
     return env
 

@@ -76,8 +76,67 @@ def test_environment_and_exit_code(tmp_path):
 
 @pytest.mark.parametrize("name", ["WANDB_MODE", "WANDB_BASE_URL"])
 def test_what_the_user_set_stays(name):
-    p = tare("run", "sh", "-c", f"echo ${name}:$WANDB_MODE", env={name: "x"})
+    p = tare("run", "sh", "-c", f"echo ${name}:$WANDB_MODE", env={"WANDB_MODE": "", name: "x"})
     assert p.stdout == ("x:x\n" if name == "WANDB_MODE" else "x:\n")
+
+
+# ---- tare run and the user's own server
+
+
+@pytest.fixture
+def own(tmp_path):
+    """Someone who has said nothing about where runs go."""
+    env = {"WANDB_MODE": "", "HOME": str(tmp_path), "TARE_SERVER_DIR": str(tmp_path / "server"),
+           "WANDB_SILENT": "false"}
+    yield env
+    with open(tmp_path / "server" / "lock") as lock:
+        pid = int(lock.read().split()[0])
+    os.kill(pid, signal.SIGTERM)
+    while alive(pid):
+        time.sleep(0.02)
+
+
+def test_runs_go_to_the_users_own_server(own, tmp_path):
+    p = tare("run", "--", *slow(tmp_path, 5), env=own, cwd=tmp_path)
+    assert p.returncode == 0, p.stderr
+    url = re.search(r"logging to (http://127\.0\.0\.1:\d+), started now", p.stderr)[1]
+    link = re.search(r"^tare run: (http\S+)$", p.stderr, re.M)[1]
+    assert link.startswith(f"{url}/local/")
+    again = tare("run", "--", *slow(tmp_path, 3), env=own, cwd=tmp_path)
+    assert f"logging to {url} (" in again.stderr, again.stderr
+    shown = json.loads(tare("show", "--json", link, env=own).stdout)
+    assert shown["state"] == "finished" and shown["rows"] == 5 and shown["folder"] == link
+    text = tare("show", link.removeprefix(url + "/").replace("/runs/", "/"), env=own).stdout
+    assert "finished" in text and "step" in text
+    missing = tare("show", "local/nothing/here", env=own)
+    assert missing.returncode == 1 and "has no run local/nothing/here" in missing.stderr
+
+
+def test_offline_stays_on_disk(tmp_path):
+    env = {"WANDB_MODE": "", "HOME": str(tmp_path), "TARE_SERVER_DIR": str(tmp_path / "server")}
+    p = tare("run", "--offline", "sh", "-c", "echo $WANDB_MODE:$WANDB_BASE_URL", env=env)
+    assert p.stdout == "offline:\n" and not (tmp_path / "server").exists()
+
+
+def test_a_server_that_cannot_start_costs_nothing_but_a_word(tmp_path):
+    (tmp_path / "server").write_text("a file")
+    env = {"WANDB_MODE": "", "HOME": str(tmp_path), "TARE_SERVER_DIR": str(tmp_path / "server")}
+    p = tare("run", "sh", "-c", "echo $WANDB_MODE", env=env)
+    assert p.returncode == 0 and p.stdout == "offline\n" and "tare sync" in p.stderr
+    assert tare("run", "--server", "true", env=env).returncode == 1
+
+
+@pytest.mark.parametrize("file, text", [
+    (".config/wandb/settings", "[default]\nbase_url = http://127.0.0.1:9\n"),
+    (".config/wandb/settings", "[default]\nmode = offline\n"),
+    (".netrc", "machine api.wandb.ai\n  login user\n  password " + "k" * 40 + "\n"),
+])
+def test_who_has_said_where_is_left_alone(tmp_path, file, text):
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / file).write_text(text)
+    env = {"WANDB_MODE": "", "HOME": str(tmp_path), "TARE_SERVER_DIR": str(tmp_path / "server")}
+    p = tare("run", "sh", "-c", "echo :$WANDB_MODE:$WANDB_BASE_URL", env=env)
+    assert p.stdout == "::\n" and not (tmp_path / "server").exists()
 
 
 def test_commands_that_cannot_run(tmp_path):
