@@ -4,15 +4,18 @@
 import base64
 import gzip
 import hashlib
+import http.client
 import json
 import os
 import pathlib
+import random
 import subprocess
 
 import pytest
 from wandb.proto import wandb_internal_pb2 as pb
 
 from server_support import ROOT, Server
+from test_upload_faults import Backend
 
 BUILD = pathlib.Path(os.environ.get("TARE_BUILD", ROOT / "build"))
 DRIVER = os.environ.get("ARTIFACT_DRIVER", str(BUILD / "tests/unit/artifact_driver"))
@@ -70,7 +73,7 @@ class Asker:
     def log(self, record):
         return "log", pb.LogArtifactRequest(artifact=record, staging_dir=str(self.staging))
 
-    def ask(self, *questions, key=None):
+    def ask(self, *questions, key=None, url=None):
         """Answers in the order of the questions, and what else was printed."""
         names = []
         for kind, message in questions:
@@ -78,7 +81,7 @@ class Asker:
             path = self.folder / f"request{self.n}"
             path.write_bytes(message.SerializeToString())
             names.append(f"{kind}:{path}")
-        done = subprocess.run([DRIVER, self.server.url, key or self.server.key, "local", "up", "maker", *names],
+        done = subprocess.run([DRIVER, url or self.server.url, key or self.server.key, "local", "up", "maker", *names],
                               capture_output=True, text=True, timeout=300,
                               env={**os.environ, "WANDB_CACHE_DIR": str(self.cache),
                                    "TARE_UPLINK": str(BUILD / "tare-uplink.so")})
@@ -256,3 +259,61 @@ a = wandb.Api().artifact("local/up/best-ones:gold")
 print(json.dumps([a.source_name, a.version]))
 """)
     assert got[0] == "linked:v0" and got[1] == f"v{linked.version_index}"
+
+
+class Proxy(Backend):
+    """The real server behind a network that does everything wrong now and then."""
+
+    def __init__(self, server, fault):
+        super().__init__(fault)
+        self.server = server
+
+    def handle(self, method, path, headers, body):
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=60)
+        connection.request(method, path, body, {k: v for k, v in headers.items() if k not in ("expect", "connection")})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_network_that_fails(asker, server, seed):
+    rng = random.Random(seed)
+    kinds = ["reset", "429", "500", "502", "cut request", "reply lost", "slow"]
+    proxy = Proxy(server, lambda i, path: rng.choice(kinds) if rng.random() < 0.4 else None)
+    files = {f"f{i}": rng.randbytes([0, 100, 70_000, 400_000][i % 4]) for i in range(40)}
+    try:
+        (answer,) = asker.ask(asker.log(asker.artifact(f"net{seed}", files)), url=proxy.url)
+    finally:
+        proxy.close()
+    assert answer.error_message == ""
+    got = read_back(server, f"net{seed}:latest")
+    assert {k: bytes.fromhex(v) for k, v in got["files"].items()} == files
+    assert got["version"] == "v0"
+
+
+@pytest.mark.skipif("TARE_LARGE" not in os.environ, reason="TARE_LARGE=1: writes 4 GB")
+def test_a_large_file_goes_in_parts(asker, server):
+    large = asker.folder / "large.bin"
+    size = (2 << 30) + 12345
+    with open(large, "wb") as f:
+        f.truncate(size)
+        f.seek(150 << 20)
+        f.write(b"not zero")
+    digest = hashlib.md5()
+    with open(large, "rb") as f:
+        while block := f.read(1 << 24):
+            digest.update(block)
+    record = asker.artifact("large", {"small": b"s"})
+    record.manifest.contents.add(path="large", digest=base64.b64encode(digest.digest()).decode(), size=size,
+                                 local_path=str(large), skip_cache=True)
+    (answer,) = asker.ask(asker.log(record))
+    assert answer.error_message == ""
+    assert asker.finished["uploaded"] == size + 1
+    got = server.script("""
+import json, hashlib, wandb
+a = wandb.Api().artifact("local/up/large:latest")
+e = a.get_entry("large")
+path = e.download("large-out", skip_cache=True)
+print(json.dumps([e.size, hashlib.md5(open(path, "rb").read()).hexdigest()]))
+""", timeout=300)
+    assert got == [size, digest.hexdigest()]

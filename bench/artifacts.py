@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: MIT
+"""Logging artifacts through two service binaries, taking turns, to one `tare server` on loopback.
+
+    .venv/bin/python bench/artifacts.py build/tare peer [--files 10000 --bytes 10240] [--large 5]
+
+Three artifacts each: many small files, a few of 1 GB (--large), and the small ones once more under
+another name with one file added, so that the backend has all but one. The wall time is from
+log_artifact to wait() in the SDK; CPU and peak memory are the service's alone; `server` is what the server took, where both meet. Content is read back
+from the server's answers by count and size. Prints a markdown table.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests" / "e2e"))
+from server_support import Server  # noqa: E402
+
+SCRIPT = """
+import json, os, pathlib, sys, time, wandb
+want = json.loads(sys.argv[1])
+TICKS = os.sysconf("SC_CLK_TCK")
+
+def service():
+    # the child of ours that is the service
+    for p in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (p / "stat").read_text().rsplit(")", 1)[1].split()
+            if int(fields[1]) == os.getpid() and b"--port-filename" in (p / "cmdline").read_bytes():
+                return p
+        except OSError:
+            pass
+
+def cpu(p):
+    fields = (p / "stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+def peak(p):
+    return int(next(l for l in (p / "status").read_text().splitlines() if l.startswith("VmHWM")).split()[1]) / 1024
+
+rows = {}
+def log(run, what, name, folder, extra=None):
+    a = wandb.Artifact(name, type="dataset")
+    a.add_dir(folder)
+    if extra:
+        with a.new_file("extra") as f:
+            f.write(extra)
+    p = service()
+    q = pathlib.Path("/proc", str(want["server"]))
+    c, b, t = cpu(p), cpu(q), time.perf_counter()
+    run.log_artifact(a).wait()
+    rows[what] = dict(wall=time.perf_counter() - t, cpu=cpu(p) - c, server=cpu(q) - b, peak=peak(p), n=a.file_count, size=a.size)
+
+with wandb.init(project="bench") as run:
+    log(run, "small", want["name"], want["small"])
+    log(run, "known", want["name"] + "-known", want["small"], want["name"])
+if want["large"]:
+    with wandb.init(project="bench") as run:
+        log(run, "large", want["name"] + "-large", want["large"])
+print(json.dumps(rows))
+"""
+
+
+def one(server, binary, want, folder):
+    more = {"WANDB_CACHE_DIR": f"{folder}/cache", "WANDB_DATA_DIR": f"{folder}/data", "WANDB_CONSOLE": "off"}
+    if binary != "peer":
+        more.update(PARITY_CORE=str(pathlib.Path(binary).resolve()), PYTHONPATH=str(ROOT / "tests/parity/site"))
+    done = subprocess.run([sys.executable, "-c", SCRIPT, json.dumps(want)], env={**server.env(), **more}, cwd=folder,
+                          stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("binaries", nargs="+", help="`peer` is the wheel's own")
+    parser.add_argument("--files", type=int, default=10_000)
+    parser.add_argument("--bytes", type=int, default=10_240)
+    parser.add_argument("--large", type=int, default=0, help="files of 1 GB")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--folder", default=None, help="where the files lie")
+    args = parser.parse_args()
+    results = {b: [] for b in args.binaries}
+    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+        folder = pathlib.Path(folder)
+        with Server(folder) as server:
+            for i in range(args.repeats):
+                for binary in args.binaries:
+                    name = f"a{i}{args.binaries.index(binary)}"
+                    work = folder / name
+                    small, large = work / "small", work / "large"
+                    small.mkdir(parents=True)
+                    for k in range(args.files):  # new content for each: nothing is known yet
+                        (small / f"{k}.bin").write_bytes(os.urandom(32) * (args.bytes // 32))
+                    if args.large:
+                        large.mkdir()
+                    for k in range(args.large):
+                        block = os.urandom(1 << 20)
+                        with open(large / f"{k}.bin", "wb") as f:
+                            for m in range(1024):
+                                f.write(m.to_bytes(8, "big") + block[8:])
+                    want = {"name": name, "small": str(small), "large": str(large) if args.large else "",
+                            "server": server.process.pid}
+                    got = one(server, binary, want, str(work))
+                    assert got["small"]["n"] == args.files and got["known"]["n"] == args.files + 1
+                    results[binary].append(got)
+                    print(binary, json.dumps(got), file=sys.stderr)
+                    subprocess.run(["rm", "-rf", str(work)], check=True)
+    print("| artifact | measure | " + " | ".join(args.binaries) + " | ratio |")
+    print("|---|---|" + "---|" * (len(args.binaries) + 1))
+    for what in results[args.binaries[0]][0]:
+        for measure in ("wall", "cpu", "server", "peak"):
+            medians = [statistics.median(r[what][measure] for r in results[b]) for b in args.binaries]
+            print(f"| {what} | {measure}, {'MB' if measure == 'peak' else 's'} | "
+                  + " | ".join(f"{m:.3g}" for m in medians) + f" | {medians[0] / (medians[-1] or float('nan')):.2f} |")
+
+
+if __name__ == "__main__":
+    main()
