@@ -2,11 +2,13 @@
 #include "uplink/http.h"
 
 #include "base/alloc.h"
+#include "base/buf.h"
 #include "base/err.h"
 #include "loop/proxy.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <strings.h>
 
 enum {
@@ -187,6 +189,22 @@ static bool set_route(struct http_work *w, const struct url_parts *url)
     return true;
 }
 
+/* Bytes that cannot stand in an address are escaped, as Go's client does: backends have put names
+ * of files into upload addresses as they were. */
+static bool set_url(struct http_work *w)
+{
+    struct buf url = {0};
+    for (const unsigned char *p = (const unsigned char *)w->r->url; *p; p++)
+        if (*p <= ' ' || *p >= 0x7f || strchr("\"<>\\^`{|}", *p))
+            buf_printf(&url, "%%%02X", *p);
+        else
+            buf_putc(&url, (char)*p);
+    const char *z = buf_z(&url);
+    bool ok = z && curl_easy_setopt(w->easy, CURLOPT_URL, z) == CURLE_OK;
+    buf_fini(&url);
+    return ok;
+}
+
 int http_setup(struct http_work *w)
 {
     struct url_parts url;
@@ -194,7 +212,7 @@ int http_setup(struct http_work *w)
     w->easy = curl_easy_init();
     bool ok = w->easy && url_split(r->url, &url) && set_fixed(w->easy) && set_callbacks(w) &&
               set_method(w) && set_headers(w) && set_version(w, &url) && set_route(w, &url) &&
-              curl_easy_setopt(w->easy, CURLOPT_URL, r->url) == CURLE_OK &&
+              set_url(w) &&
               curl_easy_setopt(w->easy, CURLOPT_TIMEOUT_MS, (long)r->timeout_ms) == CURLE_OK;
     return ok ? 0 : TARE_ENOMEM;
 }

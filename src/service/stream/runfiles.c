@@ -23,6 +23,7 @@
 /* Of Settings. */
 enum {
     SET_DISABLE_META = 7,
+    SET_DISABLE_STATS = 10, /* the machine is not looked at, not even once */
     SET_OFFLINE = 30,
     SET_CONSOLE = 60,
     SET_DISABLE_GIT = 63,
@@ -267,7 +268,8 @@ void runfiles_packages(struct runfiles *r, struct str request)
  * as the peer does: it is made of the two records, and an inode costs more than all else here. */
 static void make_host_record(struct file_job *job)
 {
-    machine_put_host(&job->record, buf_str(&job->in), job->writer_id);
+    if (!setting_wire_bool(buf_str(&job->in), SET_DISABLE_STATS))
+        machine_put_host(&job->record, buf_str(&job->in), job->writer_id);
     if (setting_wire_bool(buf_str(&job->in), SET_OFFLINE))
         return;
     AUTO_BUF both = {0}, json = {0};

@@ -228,6 +228,7 @@ static void take_tags(struct run_params *p, struct str bucket)
     struct str tags = json_at(bucket, "tags");
     if (p->n_tags || !tags.n || *tags.p != '[')
         return;
+    p->tags_known = true;
     const char *at = tags.p + 1;
     struct json_item item;
     while (json_next_element(&at, tags.p + tags.n, &item) == 1) {

@@ -184,12 +184,13 @@ static void put_variable(struct buf *to, const char *name, const char *value)
 static void put_tags(const struct run_params *p, bool with_params, struct buf *to)
 {
     put_name(to, "tags");
-    if (!with_params || !p->n_tags) {
+    if (!with_params || !(p->n_tags || p->tags_known)) {
         buf_puts(to, "null");
         return;
     }
+    buf_putc(to, '[');
     for (uint32_t i = 0; i < p->n_tags; i++) {
-        buf_putc(to, i ? ',' : '[');
+        buf_puts(to, i ? "," : "");
         json_put_string(to, str_of(p->tags[i]));
     }
     buf_putc(to, ']');

@@ -34,6 +34,7 @@ struct run_params {
     char *text[N_RUN_TEXTS]; /* owned; NULL for none */
     char **tags;
     uint32_t n_tags;
+    bool tags_known; /* the backend told them: an empty list is one */
     int64_t starting_step;
     int64_t runtime_ms; /* of all earlier parts */
     int64_t start_s;    /* when it began, since 1970 */

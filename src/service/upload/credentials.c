@@ -258,7 +258,8 @@ static void exchange(struct credentials *c)
     buf_puts(&c->body, "grant_type=urn:ietf:params:oauth:grant-type:jwt-bearer&assertion=");
     put_quoted(&c->body, buf_str(&c->assertion));
     buf_clear(&c->all_headers);
-    buf_printf(&c->all_headers, "Content-Type: application/x-www-form-urlencoded\n%s", c->headers);
+    buf_printf(&c->all_headers, "Content-Type: application/x-www-form-urlencoded\nUser-Agent: wandb-core\n%s",
+               c->headers);
     r->method = "POST";
     r->url = c->url;
     r->url = c->request.url;

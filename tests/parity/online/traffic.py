@@ -17,6 +17,7 @@ holes, nothing follows `complete`, a request that is repeated says the same.
 import collections
 import json
 import re
+import urllib.parse
 
 import facts
 from recording_backend import text_id
@@ -258,7 +259,7 @@ def uploads(requests):
     found = {}
     for request in requests:
         if request.kind == "put" and request.applied:
-            name = facts.LOG_TIME.sub("TIME", request.name)
+            name = facts.LOG_TIME.sub("TIME", urllib.parse.unquote(request.name))
             found[name] = upload(name, request.body)
     return found
 
@@ -313,5 +314,9 @@ def collect(requests, root, printed):
     found = facts.rename(found, names)
     for sent in found["graphql"]["other"].values():
         sent.sort(key=lambda v: json.dumps(v, sort_keys=True))
+    if "ServerFeaturesQuery" in found["graphql"]["other"]:
+        found["graphql"]["other"]["ServerFeaturesQuery"] = "asked"  # once a run, or once for all
+    for kind, sent in found["headers"].items():
+        found["headers"][kind] = sorted({json.dumps(h) for h in sent})
     warnings = sorted(about(facts.meaning(w)) for w in facts.WARNING.findall(printed["stderr"]))
     return facts.without_warnings(found) | {"warnings": warnings}

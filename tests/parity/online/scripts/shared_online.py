@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import parity_backend
 import wandb
 
 SECOND = """
@@ -19,6 +20,7 @@ first = wandb.init(id="id-together", settings=wandb.Settings(mode="shared", x_la
                                                              x_primary=True))
 first.log({"x": 1})
 print("from the first", flush=True)
+parity_backend.wait_for_lines("id-together", "wandb-history.jsonl", 1)
 env = {k: v for k, v in os.environ.items() if k not in ("WANDB_SERVICE", "_WANDB_SERVICE")}
 subprocess.run([sys.executable, "-c", SECOND], env=env, check=True)
 first.log({"x": 2})
