@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 import pytest
@@ -126,7 +127,24 @@ def test_another_user_sees_nothing(server):
         assert (got["data"][field] if field else got["data"]["entity"]["project"]) is None
     got = server.graphql('{models(entityName:"local"){edges{node{name}}}}', key=bob)
     assert got["data"]["models"]["edges"] == []
+    project = server.graphql('{project(name:"private"){id}}')["data"]["project"]["id"]
+    made_up = base64.b64encode(b"Run:v1:mine:private:local").decode()
+    where = 'entityName:"local",projectName:"private"'
     tries = [
+        'stopRun(input:{id:"%s"}){success}' % made_up,
+        'createRunQueue(input:{%s,queueName:"q",access:PROJECT}){queueID}' % where,
+        'upsertRunQueue(input:{%s,queueName:"q",resourceType:"x",resourceConfig:"{}"}){success}' % where,
+        'pushToRunQueueByName(input:{%s,queueName:"q",runSpec:"{}"}){runQueueItemId}' % where,
+        'popFromRunQueue(input:{%s,queueName:"q"}){runQueueItemId}' % where,
+        'createLaunchAgent(input:{%s,runQueues:[],hostname:"h"}){launchAgentId}' % where,
+        'createDefaultResourceConfig(input:{entityName:"local",resource:"x",config:"{}"}){success}',
+        'createGenericWebhookIntegration(input:{entityName:"local",name:"h",urlEndpoint:"http://x"}){integration{__typename}}',
+        'createFilterTrigger(input:{name:"t",enabled:true,scopeType:PROJECT,scopeID:"%s",eventFilter:"{}",'
+        'triggeringEventType:"RUN_STATE",triggeredActionType:"NO_OP",triggeredActionConfig:{noOpActionInput:{noOp:true}}})'
+        '{trigger{id}}' % project,
+        'createProjectMembers(input:{projectId:"%s",userIds:[]}){success}' % project,
+        'updateProjectMember(input:{projectId:"%s",userId:"x",userProjectRole:"admin"}){success}' % project,
+        'renameProject(input:{entityName:"local",oldProjectName:"private",newProjectName:"x"}){inserted}',
         'upsertBucket(input:{id:"%s", notes:"x"}){inserted}' % run_id,
         'upsertBucket(input:{name:"mine", modelName:"private", entityName:"local", notes:"x"}){inserted}',
         'upsertBucket(input:{name:"new", modelName:"other", entityName:"local"}){inserted}',

@@ -473,7 +473,7 @@ static char *complete_spec(json_t *spec, const struct config_row *config, struct
     json_t *args = fill(json_object_get(defaults, "resource_args"), given);
     put_missing(spec, args);
     json_decref(args);
-    if (!json_object_get(spec, "resource"))
+    if (!json_is_string(json_object_get(spec, "resource")))
         json_object_set_new(spec, "resource", json_stringn(config->resource.p, config->resource.n));
     char *text = json_dumps(spec, 0);
     json_decref(defaults);

@@ -26,6 +26,12 @@ struct change {
 
 /* ---- upsertSweep ---- */
 
+/* A scheduler of its own decides what runs: the server need not be able to search. */
+static bool is_searched_elsewhere(const struct change *k, const json_t *config)
+{
+    return gql_in_str(k->in, "launchScheduler").n > 2 && !json_object_size(json_object_get(config, "parameters"));
+}
+
 /* Read the YAML and see whether it can be searched. */
 static int take_config(struct change *k, struct err *e)
 {
@@ -36,7 +42,7 @@ static int take_config(struct change *k, struct err *e)
     if (yaml.n > MAX_CONFIG_BYTES)
         return err_set(e, TARE_ELIMIT, "the sweep's configuration is larger than %d bytes", MAX_CONFIG_BYTES);
     json_t *config = yaml_to_json(yaml, e);
-    int rc = config ? sweep_space_new(config, &space, e) : e->code;
+    int rc = !config ? e->code : is_searched_elsewhere(k, config) ? 0 : sweep_space_new(config, &space, e);
     if (rc < 0) {
         err_prefix(e, "sweep configuration: ");
         json_decref(config);
@@ -49,7 +55,7 @@ static int take_config(struct change *k, struct err *e)
     k->method = arena_strdup(k->arena, method ? method : "");
     if (name)
         k->display_name = str_of(arena_strdup(k->arena, name));
-    if (!sweep_space_offered(space))
+    if (space && !sweep_space_offered(space))
         k->warning = arena_printf(k->arena, "this server does not search by method '%s' yet: agents of this sweep "
                                             "get no runs; use grid or random", k->method);
     else if (json_object_get(config, "early_terminate"))
