@@ -125,3 +125,16 @@ print(json.dumps([made == first, first.action.request_payload, hook.url_endpoint
                           key=mia)["status"] in (403, 404)
     hidden = server.graphql('{entity(name:"local"){triggers{edges{node{id}}} integrations{edges{node{__typename}}}}}', key=mia)
     assert hidden["data"]["entity"] in (None, {"triggers": {"edges": []}, "integrations": {"edges": []}})
+
+
+def test_a_launched_sweep_puts_its_scheduler_into_the_queue(server):
+    launch = {"queue": "gpu", "run_queue_project": "model-registry",
+              "run_spec": json.dumps({"name": "Scheduler.WANDB_SWEEP_ID", "run_id": "WANDB_SWEEP_ID"})}
+    text = """mutation($l:JSONString){upsertSweep(input:{projectName:"sw",config:"method: custom",launchScheduler:$l,
+    templateVariableValues:"{\\"cpus\\": 2}"}){sweep{name}}}"""
+    name = server.graphql(text, {"l": json.dumps(launch)})["data"]["upsertSweep"]["sweep"]["name"]
+    spec = pop(server, "gpu")["runSpec"]
+    assert spec["name"] == f"Scheduler.{name}" and spec["run_id"] == name
+    assert spec["resource_args"]["local-container"]["cpus"] == 2
+    launch["queue"] = "nowhere"
+    assert server.graphql(text, {"l": json.dumps(launch)})["status"] == 404

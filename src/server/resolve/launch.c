@@ -4,7 +4,8 @@
  * A popped item is leased to its agent for LEASE_US; acknowledged, it belongs to a run; else it waits again. A
  * queue may have a default resource configuration, whose "resource_args" an item gets where it has none of its
  * own, with the configuration's {{variables}} filled in. */
-#include "server/resolve/fields.h"
+#include "server/graphql/coerce.h"
+#include "server/resolve/sweep_rows.h"
 
 #include <jansson.h>
 #include <string.h>
@@ -481,11 +482,11 @@ static char *complete_spec(json_t *spec, const struct config_row *config, struct
     return text;
 }
 
-static int push(const struct accessor *a, struct launch *l)
+/* `values` fill in the variables of the queue's configuration. */
+static int push(const struct accessor *a, struct launch *l, struct str spec, int64_t priority, struct str values)
 {
-    struct str spec = gql_in_str(l->in, "runSpec");
     struct config_row config = {0};
-    int64_t priority = gql_in_int(l->in, "priority", DEFAULT_PRIORITY), now = now_us();
+    int64_t now = now_us();
     if (priority != DEFAULT_PRIORITY && !str_eqz(l->queue.prioritization, "V0"))
         return err_set(a->e, TARE_EINVAL, "this queue knows no priorities");
     json_t *whole = json_loadb(spec.p, spec.n, 0, NULL);
@@ -498,7 +499,7 @@ static int push(const struct accessor *a, struct launch *l)
         rc = load_one(a, take_config, &config, "resource configuration",
                       "SELECT resource, config, template_variables FROM resource_configs WHERE id = $1",
                       DB_ARGS(db_i(l->queue.config_id)));
-    char *text = rc ? NULL : l->queue.config_id ? complete_spec(whole, &config, gql_in_str(l->in, "templateVariableValues"))
+    char *text = rc ? NULL : l->queue.config_id ? complete_spec(whole, &config, values)
                                                 : json_dumps(whole, 0);
     json_decref(whole);
     if (!text)
@@ -509,6 +510,42 @@ static int push(const struct accessor *a, struct launch *l)
                       "INSERT INTO run_queue_items (queue_id, run_spec, priority, user_id, created_at, updated_at)"
                       " VALUES ($1, $2, $3, $4, $5, $5) RETURNING id",
                       DB_ARGS(db_i(l->queue.id), db_s(l->item.spec), db_i(priority), db_i(a->user->id), db_i(now)));
+}
+
+/* What the input says. */
+static int push_input(const struct accessor *a, struct launch *l)
+{
+    return push(a, l, gql_in_str(l->in, "runSpec"), gql_in_int(l->in, "priority", DEFAULT_PRIORITY),
+                gql_in_str(l->in, "templateVariableValues"));
+}
+
+/* `text` with WANDB_SWEEP_ID replaced: how clients leave a place for an id that they do not know yet. */
+static struct str put_sweep_id(const struct accessor *a, struct str text, struct str id)
+{
+    static const char place[] = "WANDB_SWEEP_ID";
+    AUTO_BUF b = {0};
+    const char *at;
+    while (text.n && (at = memmem(text.p, text.n, place, sizeof place - 1))) {
+        buf_append(&b, text.p, (size_t)(at - text.p));
+        buf_put_str(&b, id);
+        text = str_make(at + sizeof place - 1, (size_t)(text.p + text.n - at) - (sizeof place - 1));
+    }
+    buf_put_str(&b, text);
+    return access_keep(a, buf_str(&b));
+}
+
+int launch_sweep_scheduler(const struct accessor *a, const struct project_row *p, struct str launch, struct str sweep,
+                           struct str values)
+{
+    struct launch l = {.user = a->user, .arena = a->arena};
+    struct gql_value given;
+    struct project_row of_queue;
+    if (gql_value_from_json(a->arena, launch, &given) || !gql_in_str(&given, "run_spec").n)
+        return 0; /* another form: kept with the sweep, no business of a queue */
+    int rc = access_project(a, p->entity.name, gql_in_str(&given, "run_queue_project"), ACCESS_WRITE, &of_queue);
+    if (rc == 0)
+        rc = load_queue_named(a, &of_queue, gql_in_str(&given, "queue"), &l.queue);
+    return rc ? rc : push(a, &l, put_sweep_id(a, gql_in_str(&given, "run_spec"), sweep), DEFAULT_PRIORITY, values);
 }
 
 static int named_queue(const struct accessor *a, struct launch *l)
@@ -523,7 +560,7 @@ static int push_named_job(struct db_conn *db, void *arg, struct err *e)
     struct launch *l = arg;
     const struct accessor a = begin(db, l, e);
     int rc = named_queue(&a, l);
-    return rc ? rc : push(&a, l);
+    return rc ? rc : push_input(&a, l);
 }
 
 static int push_job(struct db_conn *db, void *arg, struct err *e)
@@ -533,7 +570,7 @@ static int push_job(struct db_conn *db, void *arg, struct err *e)
     int64_t id;
     int rc = gql_in_id(l->in, "queueID", "RunQueue", &id) ? load_queue(&a, id, ACCESS_WRITE, &l->queue)
                                                           : err_set(e, TARE_ENOTFOUND, "run queue not found");
-    return rc ? rc : push(&a, l);
+    return rc ? rc : push_input(&a, l);
 }
 
 void resolve_Mutation_pushToRunQueueByName(struct gql_call *c, const void *obj)

@@ -97,6 +97,9 @@ static int insert_sweep(const struct accessor *a, struct change *k)
                     "updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8) RETURNING id",
                     DB_ARGS(db_i(p.id), db_t(name), db_s(gql_in_str(k->in, "config")), db_t(k->config_json),
                             db_t(k->method), db_i((int64_t)seed), db_i(k->user->id), db_i(now_us())));
+    struct str launch = gql_in_str(k->in, "launchScheduler");
+    if (rc >= 0 && launch.n)
+        rc = launch_sweep_scheduler(a, &p, launch, str_of(name), gql_in_str(k->in, "templateVariableValues"));
     return rc < 0 ? rc : 0;
 }
 

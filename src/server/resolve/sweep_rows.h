@@ -42,4 +42,9 @@ int64_t sweep_expected(const struct sweep_row *s);
 int sweep_schedule(const struct accessor *a, struct agent_row *agent, struct str run_state, int64_t now_us,
                    struct buf *commands);
 
+/* In a job: put the scheduler of a launched sweep into the run queue that `launch` (JSON: queue, run_queue_project,
+ * run_spec) names, with the sweep's short id in its place. TARE_ENOTFOUND: no such queue. launch.c. */
+int launch_sweep_scheduler(const struct accessor *a, const struct project_row *p, struct str launch, struct str sweep,
+                           struct str values);
+
 #endif
