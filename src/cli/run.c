@@ -135,8 +135,8 @@ static char *viewer_entity(const struct where *w)
     return json_string_at(buf_str(&data), "viewer.entity");
 }
 
-/* The project of a run, for its link: heap. */
-static char *project_of(const struct run_place *p)
+/* The project of a run that began at or after `since_ns`, for its link: heap; NULL for others. */
+static char *project_of(const struct run_place *p, int64_t since_ns)
 {
     struct journal_reader reader;
     struct journal_item item;
@@ -147,16 +147,26 @@ static char *project_of(const struct run_place *p)
     replay_init(&r, NULL, NULL);
     while (!r.has_run && journal_reader_next(&reader, &item) > 0)
         replay_record(&r, item.bytes);
-    if (r.has_run)
+    if (r.has_run && r.start_ns >= since_ns)
         project = xmem_strdup(r.project && *r.project ? r.project : "uncategorized");
     replay_fini(&r);
     journal_reader_close(&reader);
     return project;
 }
 
-/* Name the runs that began since `since` ("20261123_145101"), newest last. */
-static void tell_links(const char *since)
+/* As the names of runs' folders have it: "20261123_145101". */
+static void time_text(char to[16], time_t at_s)
 {
+    struct tm tm;
+    localtime_r(&at_s, &tm);
+    strftime(to, 16, "%Y%m%d_%H%M%S", &tm);
+}
+
+/* Name the runs that began since then, newest last. Folders' names know only whole seconds. */
+static void tell_links(int64_t since_ns)
+{
+    char since[16];
+    time_text(since, since_ns / 1000000000);
     struct run_list runs;
     struct where w;
     struct err e = {0};
@@ -167,19 +177,11 @@ static void tell_links(const char *since)
         first--;
     AUTO_FREE char *entity = first < runs.n && where_backend(&w, NULL, &e) == 0 ? viewer_entity(&w) : NULL;
     for (size_t i = first; entity && i < runs.n; i++) {
-        AUTO_FREE char *project = project_of(&runs.at[i]);
+        AUTO_FREE char *project = project_of(&runs.at[i], since_ns);
         if (project)
             fprintf(stderr, "tare run: %s/%s/%s/runs/%s\n", w.url, entity, project, runs.at[i].id);
     }
     run_list_fini(&runs);
-}
-
-static void now_text(char to[16])
-{
-    time_t now = time(NULL);
-    struct tm tm;
-    localtime_r(&now, &tm);
-    strftime(to, 16, "%Y%m%d_%H%M%S", &tm);
 }
 
 static void set_environment(const char *token, enum destination to)
@@ -255,12 +257,12 @@ static int verb_run(int argc, char **argv)
         return cli_misuse("run", "name a command: tare run -- python train.py");
     if (with_server && offline)
         return cli_misuse("run", "--server and --offline exclude each other");
-    char token[LAUNCH_TOKEN_MAX], begun[16];
+    char token[LAUNCH_TOKEN_MAX];
+    int64_t begun_ns = clock_wall_ns();
     struct launch_address address;
     enum destination to;
     pid_t service = 0;
     struct err e = {0};
-    now_text(begun);
     if (choose(with_server, offline, &to))
         return cli_fail("run", "the server could not be started; `tare server` says why");
     if (!find_service(token) && start_service(token, &address, &service, &e) < 0)
@@ -270,7 +272,7 @@ static int verb_run(int argc, char **argv)
     if (service)
         end_service(&address, service, rc);
     if (to == OWN_SERVER)
-        tell_links(begun);
+        tell_links(begun_ns);
     return rc;
 }
 

@@ -14,7 +14,7 @@ static int run(int argc, char **argv)
 
 const struct cli_verb cli_server = {
     "server",
-    "run the backend: projects, runs, files and a page to see them, in one folder",
+    "run the backend: projects, runs, files and artifacts, in one folder",
     run,
     "usage: tare server [OPTION...]\n"
     "       tare server user add|list|revoke ...\n\n"
