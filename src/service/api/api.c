@@ -38,7 +38,7 @@ static void free_if_done(struct api *api)
 {
     if (!api->closing || api->tasks)
         return;
-    api_scan_free_all(api);
+    api_scan_drop_all(api);
     mem_free(api);
 }
 
@@ -66,6 +66,7 @@ static struct api *add_api(struct apis *a, struct service *s, struct backend *b)
     static uint64_t last_id;
     struct api *api = xmem_calloc(1, sizeof *api);
     api->service = s;
+    api->loop = &s->loop;
     api->backend = b;
     snprintf(api->id, sizeof api->id, "api-%llu", (unsigned long long)last_id++);
     backend_files_with_credentials(b);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-#include "service/api/api_export.h"
+/* Downloads of the Parquet files that a backend has exported a run's history to.
+ *
+ * (peer: core/internal/runhistoryreader/parquet/downloader.go) */
+#include "service/api/api_scan.h"
 
 #include "base/alloc.h"
-#include "base/clock.h"
 
 #include <stdio.h>
 
@@ -10,18 +12,19 @@ enum { DOWNLOAD_INIT = 4, DOWNLOAD = 5, DOWNLOAD_STATUS = 6 }; /* of ReadRunHist
 enum { INIT_DIR = 4, INIT_COMPLETE = 5 };
 enum { INCOMPLETE_RUN_HISTORY = 1, ERROR_MESSAGE = 1, ERROR_TYPE = 2 };
 
-void api_export_begin(struct api_task *t, struct api_scan *s, struct str request, bool has_live)
+void api_export_begin(struct api_history_task *t, struct str request, bool has_live)
 {
     AUTO_BUF body = {0};
+    struct api_scan *s = t->scan;
     struct str dir = wire_find_bytes(request, INIT_DIR);
     if (has_live && wire_find_varint(request, INIT_COMPLETE)) {
         wire_buf_bytes(&body, ERROR_MESSAGE,
                        STR("Run contains data that has not been exported to parquet files yet."));
         wire_buf_varint(&body, ERROR_TYPE, INCOMPLETE_RUN_HISTORY);
-        api_scan_free(t->api, s);
-        api_reply_with(t, API_ERROR, buf_str(&body));
+        api_reply_with(&t->task, API_ERROR, buf_str(&body));
         return;
     }
+    t->is_new = false;
     s->is_download = true;
     s->dir = xmem_strndup(dir.n ? dir.p : ".", dir.n ? dir.n : 1);
     size_t mark = wire_buf_begin(&body, DOWNLOAD_INIT);
@@ -29,12 +32,12 @@ void api_export_begin(struct api_task *t, struct api_scan *s, struct str request
     if (has_live)
         wire_buf_varint(&body, 2, 1);
     wire_buf_end(&body, mark);
-    api_reply_with(t, API_HISTORY, buf_str(&body));
+    api_reply_with(&t->task, API_HISTORY, buf_str(&body));
 }
 
 /* ---- the files, one after another ---- */
 
-static void next_file(struct api_export_task *e);
+static void next_file(struct api_history_task *e);
 
 static void put_error(struct buf *to, const char *path, const char *why)
 {
@@ -46,8 +49,8 @@ static void put_error(struct buf *to, const char *path, const char *why)
 
 static void on_file(struct download *d)
 {
-    struct api_export_task *e =
-        (struct api_export_task *)((char *)d - offsetof(struct api_export_task, download));
+    struct api_history_task *e =
+        (struct api_history_task *)((char *)d - offsetof(struct api_history_task, download));
     e->is_downloading = false;
     if (d->error)
         put_error(&e->files, e->path, d->why[0] ? d->why : err_text(d->error));
@@ -60,17 +63,18 @@ static void on_file(struct download *d)
     next_file(e);
 }
 
-static bool has_more(struct api_export_task *e)
+static bool has_more(struct api_history_task *e)
 {
     return !e->task.api->closing && e->at < e->scan->urls.len;
 }
 
-static void next_file(struct api_export_task *e)
+static void next_file(struct api_history_task *e)
 {
     AUTO_BUF body = {0}, path = {0};
     const struct api_scan *s = e->scan;
     if (has_more(e)) {
-        buf_printf(&path, "%s/%s_%s_%s_%d.runhistory.parquet", s->dir, s->entity, s->project, s->run_id, e->nth++);
+        buf_printf(&path, "%s/", s->dir);
+        api_scan_put_name(&path, s, e->nth++);
         e->path = xmem_strndup(path.data, path.len);
         e->download = (struct download){.backend = e->task.api->backend,
                                         .url = s->urls.data + e->at,
@@ -81,7 +85,8 @@ static void next_file(struct api_export_task *e)
         download_start(&e->download);
         return;
     }
-    api_scan_free(e->task.api, e->scan);
+    if (!e->scan->is_gone)
+        api_scan_drop(e->task.api, e->scan);
     wire_buf_bytes(&body, DOWNLOAD, buf_str(&e->files));
     api_reply_with(&e->task, API_HISTORY, buf_str(&body));
 }
@@ -92,38 +97,24 @@ static struct api_scan *scan_of(struct api_task *t, struct str request)
 }
 
 /* The task that downloads them. */
-static const struct api_export_task *task_of(const struct api_scan *s, struct api *api)
+static const struct api_history_task *task_of(const struct api_scan *s, struct api *api)
 {
     for (struct api_task *t = api->tasks; t; t = t->next)
-        if (t->kind == &api_history && ((struct api_export_task *)t)->scan == s)
-            return (struct api_export_task *)t;
+        if (t->kind == &api_history && ((struct api_history_task *)t)->scan == s)
+            return (struct api_history_task *)t;
     return NULL;
 }
 
 void api_export_download(struct api_task *t, struct str request)
 {
-    struct api_export_task *e = (struct api_export_task *)t;
+    struct api_history_task *e = (struct api_history_task *)t;
     struct api_scan *s = scan_of(t, request);
     if (!s || task_of(s, t->api)) {
         api_fail(t, 0, "Download operation not found.");
         return;
     }
-    e->scan = s;
+    api_scan_hold(e, s);
     next_file(e);
-}
-
-void api_export_cancel(struct api_task *t)
-{
-    struct api_export_task *e = (struct api_export_task *)t;
-    if (e->is_downloading)
-        download_cancel(&e->download);
-}
-
-void api_export_fini(struct api_task *t)
-{
-    struct api_export_task *e = (struct api_export_task *)t;
-    buf_fini(&e->files);
-    mem_free(e->path);
 }
 
 /* ---- how far it is ---- */
@@ -136,7 +127,7 @@ void api_export_status(struct api_task *t, struct str request)
         api_fail(t, 0, "Download operation not found.");
         return;
     }
-    const struct api_export_task *e = task_of(s, t->api);
+    const struct api_history_task *e = task_of(s, t->api);
     size_t outer = wire_buf_begin(&body, DOWNLOAD_STATUS), stats = wire_buf_begin(&body, 1);
     if (e && e->is_downloading) {
         char progress[64];

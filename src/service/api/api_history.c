@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* A run's history by steps: with all keys as logged (HistoryPage), or with those asked for
- * (SampledHistoryPage, with as many samples as steps). The backend reads what it has exported to
- * Parquet files itself; they are only downloaded (api_export.c).
+/* A run's history by steps. What the backend has exported to Parquet files is read from them; newer
+ * rows, or all where the files cannot be read, are asked of it: with all keys as logged (HistoryPage),
+ * or with those asked for (SampledHistoryPage, with as many samples as steps).
  *
  * (peer: core/internal/wbapi/readrunhistoryhandler.go, runhistoryreader) */
 #include "service/api/api_impl.h"
@@ -9,16 +9,14 @@
 #include "base/alloc.h"
 #include "base/json.h"
 #include "base/number.h"
-#include "service/api/api_export.h"
 #include "service/api/api_scan.h"
 #include "service/upload/json_path.h"
 
-#include <stdlib.h>
 #include <utlist.h>
 
 /* Fields of ReadRunHistoryRequest and ReadRunHistoryResponse. */
 enum { SCAN_INIT = 1, SCAN = 2, SCAN_CLEANUP = 3, DOWNLOAD_INIT = 4, DOWNLOAD = 5, DOWNLOAD_STATUS = 6 };
-enum { INIT_ENTITY = 1, INIT_PROJECT = 2, INIT_RUN_ID = 3, INIT_KEYS = 4 };
+enum { INIT_ENTITY = 1, INIT_PROJECT = 2, INIT_RUN_ID = 3, INIT_KEYS = 4, INIT_USE_CACHE = 5 };
 enum { SCAN_MIN_STEP = 1, SCAN_MAX_STEP = 2, SCAN_ID = 3 };
 
 static const char urls_query[] =
@@ -43,6 +41,8 @@ struct api_scan *api_scan_new(struct api *api)
 {
     struct api_scan *s = xmem_calloc(1, sizeof *s);
     s->id = ++api->last_scan;
+    s->live_step = INT64_MAX;
+    uv_mutex_init(&s->lock);
     DL_APPEND(api->scans, s);
     return s;
 }
@@ -56,86 +56,62 @@ struct api_scan *api_scan_find(struct api *api, int32_t id, bool is_download)
     return NULL;
 }
 
-void api_scan_free(struct api *api, struct api_scan *s)
+static void free_if_unused(struct api *api, struct api_scan *s)
 {
-    DL_DELETE(api->scans, s);
+    if (!s->is_gone || s->n_users > 0)
+        return;
+    if (s->files)
+        api_exported_close(api->loop, s->files, s->n_files);
+    uv_mutex_destroy(&s->lock);
     mem_free(s->entity);
     mem_free(s->project);
     mem_free(s->run_id);
     mem_free(s->dir);
     buf_fini(&s->keys);
+    buf_fini(&s->columns);
     buf_fini(&s->urls);
     mem_free(s);
 }
 
-void api_scan_free_all(struct api *api)
+void api_scan_hold(struct api_history_task *t, struct api_scan *s)
+{
+    t->scan = s;
+    s->n_users++;
+}
+
+void api_scan_release(struct api_history_task *t)
+{
+    struct api_scan *s = t->scan;
+    t->scan = NULL;
+    if (s) {
+        s->n_users--;
+        free_if_unused(t->task.api, s);
+    }
+}
+
+void api_scan_drop(struct api *api, struct api_scan *s)
+{
+    DL_DELETE(api->scans, s);
+    s->is_gone = true;
+    free_if_unused(api, s);
+}
+
+void api_scan_drop_all(struct api *api)
 {
     while (api->scans)
-        api_scan_free(api, api->scans);
+        api_scan_drop(api, api->scans);
+}
+
+void api_scan_put_name(struct buf *to, const struct api_scan *s, size_t nth)
+{
+    size_t before = to->len;
+    buf_printf(to, "%s_%s_%s_%zu.runhistory.parquet", s->entity, s->project, s->run_id, nth);
+    for (size_t i = before; i < to->len; i++)
+        if (to->data[i] == '/')
+            to->data[i] = '_'; /* it stays in its folder */
 }
 
 /* ---- rows ---- */
-
-struct row {
-    int64_t step;
-    size_t nth;
-    struct buf items; /* a HistoryRow */
-};
-
-struct rows {
-    struct row *v;
-    size_t n, cap;
-};
-
-static int by_step(const void *a, const void *b)
-{
-    const struct row *x = a, *y = b;
-    if (x->step != y->step)
-        return x->step < y->step ? -1 : 1;
-    return x->nth < y->nth ? -1 : x->nth > y->nth;
-}
-
-static struct row *add_row(struct rows *rows)
-{
-    if (rows->n == rows->cap) {
-        rows->cap = rows->cap ? rows->cap * 2 : 64;
-        rows->v = xmem_realloc(rows->v, rows->cap * sizeof *rows->v);
-    }
-    struct row *r = &rows->v[rows->n];
-    *r = (struct row){.nth = rows->n++};
-    return r;
-}
-
-static void put_item(struct row *r, struct str key, struct str value)
-{
-    char text[24];
-    AUTO_BUF name = {0};
-    double step;
-    json_unescape(&name, key);
-    /* backends give the step as 3.0 sometimes */
-    if (str_eqz(buf_str(&name), "_step") && number_parse_double(value.p, value.n, &step) == value.n) {
-        r->step = step > -9e18 && step < 9e18 ? (int64_t)step : 0;
-        if (number_parse_i64(value.p, value.n, &r->step) != value.n)
-            value = str_make(text, (size_t)snprintf(text, sizeof text, "%lld", (long long)r->step));
-    }
-    size_t mark = wire_buf_begin(&r->items, 1);
-    wire_buf_bytes(&r->items, 1, buf_str(&name));
-    wire_buf_bytes(&r->items, 16, value);
-    wire_buf_end(&r->items, mark);
-}
-
-static bool put_row(struct rows *rows, struct str object)
-{
-    const char *end = object.p + object.n, *at = object.n ? json_skip_space(object.p, end) : end;
-    struct json_item item;
-    int rc = TARE_EFORMAT;
-    if (at == end || *at++ != '{')
-        return false;
-    struct row *r = add_row(rows);
-    while ((rc = json_next_member(&at, end, &item)) == 1)
-        put_item(r, item.key, item.value);
-    return rc == 0;
-}
 
 static bool open_array(struct str array, const char **at, const char **end)
 {
@@ -145,7 +121,7 @@ static bool open_array(struct str array, const char **at, const char **end)
 }
 
 /* ["{...}", ...] */
-static bool put_text_rows(struct rows *rows, struct str list)
+static bool put_text_rows(struct api_rows *rows, struct str list)
 {
     const char *at, *end;
     struct json_item item;
@@ -155,14 +131,14 @@ static bool put_text_rows(struct rows *rows, struct str list)
         AUTO_BUF text = {0};
         if (item.value.n < 2 || item.value.p[0] != '"' ||
             json_unescape(&text, str_make(item.value.p + 1, item.value.n - 2)) != 0 ||
-            !put_row(rows, buf_str(&text)))
+            !api_rows_add_json(rows, buf_str(&text)))
             return false;
     }
     return true;
 }
 
 /* [[{...}, ...]] */
-static bool put_sampled_rows(struct rows *rows, struct str lists)
+static bool put_sampled_rows(struct api_rows *rows, struct str lists)
 {
     const char *at, *end, *inner, *inner_end;
     struct json_item list, item;
@@ -172,28 +148,10 @@ static bool put_sampled_rows(struct rows *rows, struct str lists)
         if (!open_array(list.value, &inner, &inner_end))
             return false;
         while (json_next_element(&inner, inner_end, &item) == 1)
-            if (!put_row(rows, item.value))
+            if (!api_rows_add_json(rows, item.value))
                 return false;
     }
     return true;
-}
-
-static void reply_rows(struct api_task *t, struct rows *rows)
-{
-    AUTO_BUF body = {0};
-    qsort(rows->v, rows->n, sizeof *rows->v, by_step);
-    size_t mark = wire_buf_begin(&body, SCAN);
-    for (size_t i = 0; i < rows->n; i++)
-        wire_buf_bytes(&body, 1, buf_str(&rows->v[i].items));
-    wire_buf_end(&body, mark);
-    api_reply_with(t, API_HISTORY, buf_str(&body));
-}
-
-static void free_rows(struct rows *rows)
-{
-    for (size_t i = 0; i < rows->n; i++)
-        buf_fini(&rows->v[i].items);
-    mem_free(rows->v);
 }
 
 /* ---- a page ---- */
@@ -204,22 +162,29 @@ static struct api_scan *scan_of(struct api_task *t, uint32_t kind, uint32_t numb
     return api_scan_find(t->api, (int32_t)wire_find_varint(request, number), is_download);
 }
 
-static void on_page(struct api_task *t)
+static void reply_rows(struct api_history_task *t)
 {
-    struct rows rows = {0};
-    struct str run = json_at(t->call.data, "project.run");
-    struct api_scan *s = scan_of(t, SCAN, SCAN_ID, false);
+    AUTO_BUF body = {0};
+    size_t mark = wire_buf_begin(&body, SCAN);
+    api_rows_put(&body, &t->rows);
+    wire_buf_end(&body, mark);
+    api_reply_with(&t->task, API_HISTORY, buf_str(&body));
+}
+
+static void on_page(struct api_task *task)
+{
+    struct api_history_task *t = api_history_task_of(task);
+    struct str run = json_at(task->call.data, "project.run");
     if (run.n == 0) {
-        api_fail(t, 0, "no history found for run %s", s ? s->run_id : "");
+        api_fail(task, 0, "no history found for run %s", t->scan->run_id);
         return;
     }
-    bool ok = t->number ? put_sampled_rows(&rows, json_at(run, "sampledHistory"))
-                        : put_text_rows(&rows, json_at(run, "history"));
+    bool ok = t->scan->keys.len ? put_sampled_rows(&t->rows, json_at(run, "sampledHistory"))
+                                : put_text_rows(&t->rows, json_at(run, "history"));
     if (ok)
-        reply_rows(t, &rows);
+        reply_rows(t);
     else
-        api_fail(t, 0, "failed to parse history: the server's rows are no JSON objects");
-    free_rows(&rows);
+        api_fail(task, 0, "failed to parse history: the server's rows are no JSON objects");
 }
 
 static void put_run(struct api_task *t, const struct api_scan *s, const char *run_name)
@@ -229,36 +194,58 @@ static void put_run(struct api_task *t, const struct api_scan *s, const char *ru
     api_var_text(t, run_name, str_of(s->run_id));
 }
 
-static void start_scan(struct api_task *t, struct str request)
+static void ask_backend(struct api_history_task *t)
 {
-    struct api_scan *s = scan_of(t, SCAN, SCAN_ID, false);
-    int64_t min = (int64_t)wire_find_varint(request, SCAN_MIN_STEP);
-    int64_t max = (int64_t)wire_find_varint(request, SCAN_MAX_STEP);
-    if (!s) {
-        api_fail(t, 0, "Run history scan not initialized.");
-        return;
-    }
-    put_run(t, s, "run");
-    t->number = s->keys.len > 0;
+    const struct api_scan *s = t->scan;
+    long long min = t->min_step, max = t->max_step;
+    put_run(&t->task, s, "run");
     if (s->keys.len == 0) {
-        api_var_int(t, "minStep", min);
-        api_var_int(t, "maxStep", max);
-        api_var_int(t, "pageSize", max - min);
-        api_ask(t, "HistoryPage", page_query, on_page);
+        api_var_int(&t->task, "minStep", min);
+        api_var_int(&t->task, "maxStep", max);
+        api_var_int(&t->task, "pageSize", max - min);
+        api_ask(&t->task, "HistoryPage", page_query, on_page);
         return;
     }
     AUTO_BUF spec = {0};
     /* here the last step counts, unlike in HistoryPage */
     buf_printf(&spec, "{\"keys\":%.*s,\"minStep\":%lld,\"samples\":%lld,\"maxStep\":%lld}",
-               STR_ARG(buf_str(&s->keys)), (long long)min, (long long)(max - min), (long long)(max - 1));
-    api_var_text(t, "spec", buf_str(&spec));
-    api_ask(t, "SampledHistoryPage", sampled_query, on_page);
+               STR_ARG(buf_str(&s->keys)), min, max - min, max - 1);
+    api_var_text(&t->task, "spec", buf_str(&spec));
+    api_ask(&t->task, "SampledHistoryPage", sampled_query, on_page);
+}
+
+void api_exported_scanned(struct api_history_task *t)
+{
+    if (t->max_step > t->scan->live_step)
+        ask_backend(t);
+    else
+        reply_rows(t);
+}
+
+static void start_scan(struct api_task *task, struct str request)
+{
+    struct api_history_task *t = api_history_task_of(task);
+    struct api_scan *s = scan_of(task, SCAN, SCAN_ID, false);
+    if (!s) {
+        api_fail(task, 0, "Run history scan not initialized.");
+        return;
+    }
+    api_scan_hold(t, s);
+    t->min_step = (int64_t)wire_find_varint(request, SCAN_MIN_STEP);
+    t->max_step = (int64_t)wire_find_varint(request, SCAN_MAX_STEP);
+    bool none_yet = s->urls.len == 0 && s->live_step < INT64_MAX && t->max_step <= s->live_step;
+    if (s->files)
+        api_exported_scan(t);
+    else if (none_yet)
+        reply_rows(t);
+    else
+        ask_backend(t);
 }
 
 /* ---- begin and end of a scan ---- */
 
 /* "_step" where the peer puts it: first, if it was not asked for, and last. */
-static void put_keys(struct buf *to, struct str request)
+static void put_keys(struct api_scan *s, struct str request)
 {
     struct wire_field f;
     AUTO_BUF keys = {0};
@@ -268,12 +255,16 @@ static void put_keys(struct buf *to, struct str request)
             continue;
         buf_putc(&keys, ',');
         json_put_string(&keys, f.bytes);
+        buf_put_str(&s->columns, f.bytes);
+        buf_putc(&s->columns, '\0');
         has_step |= str_eqz(f.bytes, "_step");
     }
+    if (keys.len && !has_step)
+        buf_append(&s->columns, "_step", sizeof "_step");
     if (keys.len && has_step)
-        buf_printf(to, "[%.*s,\"_step\"]", (int)keys.len - 1, keys.data + 1);
+        buf_printf(&s->keys, "[%.*s,\"_step\"]", (int)keys.len - 1, keys.data + 1);
     else if (keys.len)
-        buf_printf(to, "[\"_step\"%.*s,\"_step\"]", STR_ARG(buf_str(&keys)));
+        buf_printf(&s->keys, "[\"_step\"%.*s,\"_step\"]", STR_ARG(buf_str(&keys)));
 }
 
 static char *text_of(struct str request, uint32_t number)
@@ -304,28 +295,59 @@ static struct api_scan *add_scan(struct api_task *t, struct str request)
     return s;
 }
 
-static void on_init(struct api_task *t)
+/* The lowest step that is not in a file yet. */
+static int64_t first_live_step(struct str rows)
+{
+    const char *at, *end;
+    struct json_item item;
+    int64_t first = INT64_MAX;
+    double step;
+    if (!open_array(rows, &at, &end))
+        return first;
+    while (json_next_element(&at, end, &item) == 1) {
+        struct str text = json_at(item.value, "_step");
+        if (text.n && number_parse_double(text.p, text.n, &step) == text.n && step < (double)first)
+            first = (int64_t)step;
+    }
+    return first;
+}
+
+void api_exported_opened(struct api_history_task *t)
 {
     AUTO_BUF body = {0};
-    struct wire_field f;
-    bool is_download = !api_find(buf_str(&t->request), SCAN_INIT, &f);
-    struct str request = wire_find_bytes(buf_str(&t->request), is_download ? DOWNLOAD_INIT : SCAN_INIT);
-    if (json_at(t->call.data, "project.run").n == 0) {
-        struct str id = wire_find_bytes(request, INIT_RUN_ID);
-        api_fail(t, 0, "no parquet history found for run %.*s", STR_ARG(id));
-        return;
-    }
-    struct api_scan *s = add_scan(t, request);
-    if (is_download) {
-        struct str live = json_at(t->call.data, "project.run.parquetHistory.liveData.0");
-        api_export_begin(t, s, request, live.n > 0);
-        return;
-    }
-    put_keys(&s->keys, request);
     size_t mark = wire_buf_begin(&body, SCAN_INIT);
-    wire_buf_varint(&body, 1, (uint64_t)s->id);
+    t->is_new = false;
+    wire_buf_varint(&body, 1, (uint64_t)t->scan->id);
     wire_buf_end(&body, mark);
-    api_reply_with(t, API_HISTORY, buf_str(&body));
+    api_reply_with(&t->task, API_HISTORY, buf_str(&body));
+}
+
+static void on_init(struct api_task *task)
+{
+    struct api_history_task *t = api_history_task_of(task);
+    struct wire_field f;
+    bool is_download = !api_find(buf_str(&task->request), SCAN_INIT, &f);
+    struct str request = wire_find_bytes(buf_str(&task->request), is_download ? DOWNLOAD_INIT : SCAN_INIT);
+    if (json_at(task->call.data, "project.run").n == 0) {
+        struct str id = wire_find_bytes(request, INIT_RUN_ID);
+        api_fail(task, 0, "no parquet history found for run %.*s", STR_ARG(id));
+        return;
+    }
+    struct api_scan *s = add_scan(task, request);
+    struct str live = json_at(task->call.data, "project.run.parquetHistory.liveData");
+    api_scan_hold(t, s);
+    t->is_new = true;
+    s->live_step = first_live_step(live);
+    if (is_download) {
+        api_export_begin(t, request, json_at(live, "0").n > 0);
+        return;
+    }
+    put_keys(s, request);
+    t->use_cache = wire_find_varint(request, INIT_USE_CACHE) != 0;
+    if (s->urls.len)
+        api_exported_open(t);
+    else
+        api_exported_opened(t);
 }
 
 static void start_init(struct api_task *t, struct str request)
@@ -343,7 +365,7 @@ static void start_cleanup(struct api_task *t, struct str request)
     struct api_scan *s = scan_of(t, SCAN_CLEANUP, 1, false);
     (void)request;
     if (s)
-        api_scan_free(t->api, s);
+        api_scan_drop(t->api, s);
     wire_buf_bytes(&body, SCAN_CLEANUP, (struct str){0});
     api_reply_with(t, API_HISTORY, buf_str(&body));
 }
@@ -370,5 +392,23 @@ static void start(struct api_task *t)
     api_fail(t, 0, "unsupported history request");
 }
 
-const struct api_kind api_history = {2, sizeof(struct api_export_task), start, api_export_cancel,
-                                     api_export_fini};
+static void cancel(struct api_task *task)
+{
+    struct api_history_task *t = api_history_task_of(task);
+    if (t->is_downloading)
+        download_cancel(&t->download);
+}
+
+static void fini(struct api_task *task)
+{
+    struct api_history_task *t = api_history_task_of(task);
+    if (t->scan && t->is_new && !t->scan->is_gone)
+        api_scan_drop(task->api, t->scan); /* the client was not told of it */
+    api_scan_release(t);
+    api_rows_fini(&t->rows);
+    buf_fini(&t->files);
+    buf_fini(&t->is_cached);
+    mem_free(t->path);
+}
+
+const struct api_kind api_history = {2, sizeof(struct api_history_task), start, cancel, fini};

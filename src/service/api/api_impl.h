@@ -32,6 +32,7 @@ enum {
 struct api {
     struct api *prev, *next;
     struct service *service;
+    uv_loop_t *loop;
     struct backend *backend;
     char id[24];
     struct api_task *tasks; /* list */
