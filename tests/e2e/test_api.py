@@ -314,6 +314,7 @@ def ask_all(tmp_path, core, url, server, requests, monkeypatch):
             req.api_request.api_id = api_id
             response = google.protobuf.json_format.MessageToDict(c.ask(req).api_response)
             out.append([message, (status, answer), response, list(server.seen)])
+    assert "Sanitizer" not in (folder / "service.out").read_text()
     left = sorted(str(p.relative_to(folder)) for d in ("down", "exports") for p in (folder / d).rglob("*"))
     return out, left, [(folder / name).read_bytes() for name in left]
 

@@ -173,6 +173,7 @@ struct features_task {
     struct wire_reader rest; /* of ServerFeaturesRequest */
     struct wire_reader packed;
     uint64_t asked;
+    bool is_old; /* the client is of 0.28: numbers alone where later ones have a message of them */
     bool is_asking, waits;
     struct buf enabled; /* ServerFeaturesResponse */
 };
@@ -232,7 +233,16 @@ static void ask_features(struct features_task *f)
         }
     }
     wire_buf_bytes(&body, FEATURES_SERVER, buf_str(&f->enabled));
-    api_reply_with(&f->task, API_FEATURES, buf_str(&body));
+    api_reply_with(&f->task, API_FEATURES, buf_str(f->is_old ? &f->enabled : &body));
+}
+
+static bool is_message(struct str bytes)
+{
+    struct wire_field f;
+    int rc;
+    for (struct wire_reader r = wire_open(bytes); (rc = wire_next(&r, &f)) > 0;)
+        continue;
+    return rc == 0;
 }
 
 static void fini_features(struct api_task *t)
@@ -298,7 +308,8 @@ static void start_features(struct api_task *t)
     struct features_task *f = (struct features_task *)t;
     struct wire_field field;
     if (api_find(buf_str(&t->request), FEATURES_SERVER, &field)) {
-        f->rest = wire_open(field.bytes);
+        f->is_old = !is_message(field.bytes);
+        *(f->is_old ? &f->packed : &f->rest) = wire_open(field.bytes);
         ask_features(f);
     } else if (api_find(buf_str(&t->request), FEATURES_ORG, &field)) {
         start_org(t, field.bytes);
