@@ -9,6 +9,7 @@
 #include "journal/encoder.h"
 #include "record/wire.h"
 #include "service/stream/sender.h"
+#include "service/stream/start_state.h"
 #include "tests/support/fake_upload.h"
 
 #include <fcntl.h>
@@ -338,6 +339,32 @@ static void test_a_second_sync_starts_where_the_first_did(void **state)
     assert_int_equal(sender_runtime_ms(f.s), 1500);
 }
 
+/* What a backend tells of lines is how many there are by now: of a journal sent before, its own are
+ * among them. */
+static void test_a_second_sync_begins_at_the_same_lines(void **state)
+{
+    char path[160];
+    AUTO_BUF text = {0};
+    struct start_state kept = {.step = 3, .lines = {7, 0, 2}};
+    snprintf(path, sizeof path, "%s.syncstate", f.path);
+    assert_int_equal(start_state_settle(path, "a \"b\"", &kept), 0);
+    struct start_state again = {.step = 9, .lines = {107, 5, 1}};
+    assert_int_equal(start_state_read(path, &again), 0);
+    assert_int_equal(again.step, 3);
+    assert_int_equal(start_state_settle(path, "a \"b\"", &again), 0);
+    assert_int_equal(again.lines[0], 7);
+    assert_int_equal(again.lines[1], 0);
+    assert_int_equal(again.lines[2], 1); /* it holds less than it did: no hole */
+    struct start_state other = {.step = 3, .lines = {107, 5, 1}};
+    assert_int_equal(start_state_settle(path, "other", &other), 0);
+    assert_int_equal(other.lines[0], 107);
+    assert_int_equal(start_state_settle(path, "a \"b\"", &again), 0);
+    assert_int_equal(again.lines[0], 7);
+    assert_int_equal(os_read_file(path, 1000, &text), 0);
+    assert_string_equal(buf_z(&text), "{\"starting_step\":3,\"starting_runtime\":0,\"lines\":"
+                                      "{\"a \\\"b\\\"\":[7,0,2],\"other\":[107,5,1]}}");
+}
+
 static void test_a_journal_without_an_end_is_of_a_run_that_failed(void **state)
 {
     keep_run();
@@ -458,6 +485,7 @@ int main(void)
         T(test_a_backend_that_does_not_answer_in_time_is_said),
         T(test_a_resumed_run_goes_on),
         T(test_a_second_sync_starts_where_the_first_did),
+        T(test_a_second_sync_begins_at_the_same_lines),
         T(test_a_journal_without_an_end_is_of_a_run_that_failed),
         T(test_nothing_is_read_while_the_file_stream_is_full),
         T(test_output_becomes_lines_as_a_terminal_shows_them),

@@ -15,6 +15,7 @@
 #include "service/stream/cursor.h"
 #include "service/stream/sender.h"
 #include "service/stream/sender_run.h"
+#include "service/stream/start_state.h"
 #include "service/upload/artifact.h"
 #include "service/upload/file.h"
 #include "service/upload/filestream.h"
@@ -51,9 +52,10 @@ struct upsert {
     int64_t since_ns;   /* when `call` began */
     char retry_why[256];
     uv_timer_t debounce;
-    struct work start_state; /* its path and numbers belong to the worker meanwhile */
+    struct work state_work;  /* all of the rest belongs to the worker meanwhile */
     char *state_path;        /* NULL: nothing is kept */
-    int64_t state_step, state_runtime_ms;
+    char *state_place;       /* NULL before the run is known there */
+    struct start_state state_kept;
     int state_rc;
 };
 

@@ -27,7 +27,7 @@
 
 enum { SET_INIT_TIMEOUT = 79, SET_RESUME = 102 };
 enum { RUN_CONFIG = 4, RUN_TELEMETRY = 19, ENVIRONMENT_WRITER_ID = 199 };
-enum { MAX_ENVIRONMENT_BYTES = 1 << 20, MAX_STATE_BYTES = 4096, COMMUNICATION = 1 };
+enum { MAX_ENVIRONMENT_BYTES = 1 << 20, COMMUNICATION = 1 };
 
 #define UPSERT_OF(call_) \
     ((struct sender *)((char *)(call_) - offsetof(struct sender, upsert.call)))
@@ -167,49 +167,56 @@ static void explain(const struct graphql_call *call, struct run_error *e)
     }
 }
 
-/* {"starting_step":5,"starting_runtime":7000}: where the run's first start was, so that a journal
- * that is synced again continues as it did. (peer: core/internal/runsyncstate) */
-static void run_start_state(struct work *w)
-{
-    struct upsert *u = (struct upsert *)((char *)w - offsetof(struct upsert, start_state));
-    AUTO_BUF text = {0};
-    int64_t step, runtime_ms;
-    u->state_rc = os_read_file(u->state_path, MAX_STATE_BYTES, &text);
-    if (u->state_rc && u->state_rc != -ENOENT)
-        return;
-    struct str json = buf_str(&text), a = json_at(json, "starting_step"),
-               b = json_at(json, "starting_runtime");
-    bool has_step = a.n && number_parse_i64(a.p, a.n, &step) == a.n;
-    bool has_runtime = b.n && number_parse_i64(b.p, b.n, &runtime_ms) == b.n;
-    u->state_step = has_step ? step : u->state_step;
-    u->state_runtime_ms = has_runtime ? runtime_ms : u->state_runtime_ms;
-    u->state_rc = 0;
-    if (has_step && has_runtime)
-        return;
-    char out[128];
-    int n = snprintf(out, sizeof out, "{\"starting_step\":%lld,\"starting_runtime\":%lld}",
-                     (long long)u->state_step, (long long)u->state_runtime_ms);
-    u->state_rc = os_write_file(u->state_path, out, (size_t)n, 0666);
-}
-
 static void make(struct sender *s)
 {
     s->upsert.state = UPSERT_MAKING;
     send_upsert(s, true, true);
 }
 
-static void on_start_state(struct work *w)
+/* Where the run began: read before it is made, settled when the backend has told its lines. */
+static void run_state(struct work *w)
 {
-    struct sender *s =
-        (struct sender *)((char *)w - offsetof(struct sender, upsert.start_state));
+    struct upsert *u = (struct upsert *)((char *)w - offsetof(struct upsert, state_work));
+    u->state_rc = u->state_place
+                      ? start_state_settle(u->state_path, u->state_place, &u->state_kept)
+                      : start_state_read(u->state_path, &u->state_kept);
+}
+
+static void on_state(struct work *w)
+{
+    struct sender *s = (struct sender *)((char *)w - offsetof(struct sender, upsert.state_work));
     struct upsert *u = &s->upsert;
+    struct filestream_offsets *lines = &u->params.offsets;
     if (u->state_rc)
         diag_warn("%s: %s", u->state_path, err_text(u->state_rc));
-    u->params.starting_step = u->state_step;
-    u->params.runtime_ms = u->state_runtime_ms;
-    if (!s->freed && !s->error)
+    u->params.starting_step = u->state_kept.step;
+    u->params.runtime_ms = u->state_kept.runtime_ms;
+    if (u->state_place) {
+        lines->history = u->state_kept.lines[0];
+        lines->events = u->state_kept.lines[1];
+        lines->console = u->state_kept.lines[2];
+    }
+    if (s->freed || s->error)
+        ;
+    else if (!u->state_place)
         make(s);
+    else
+        sender_run_known(s);
     sender_release(s);
+}
+
+static void start_state_work(struct sender *s)
+{
+    struct upsert *u = &s->upsert;
+    const struct filestream_offsets *lines = &u->params.offsets;
+    u->state_kept = (struct start_state){
+        .step = u->params.starting_step,
+        .runtime_ms = u->params.runtime_ms,
+        .lines = {lines->history, lines->events, lines->console},
+    };
+    u->state_work = (struct work){.run = run_state, .done = on_state};
+    s->n_open++;
+    work_start(s->o.loop, &u->state_work);
 }
 
 static void find_start(struct sender *s)
@@ -224,11 +231,22 @@ static void find_start(struct sender *s)
     mem_free(u->state_path);
     u->state_path = xmem_alloc(n);
     snprintf(u->state_path, n, "%s.syncstate", s->journal_path);
-    u->state_step = u->params.starting_step;
-    u->state_runtime_ms = u->params.runtime_ms;
-    u->start_state = (struct work){.run = run_start_state, .done = on_start_state};
-    s->n_open++;
-    work_start(s->o.loop, &u->start_state);
+    start_state_work(s);
+}
+
+/* The backend and the run's place there. */
+static void settle_start(struct sender *s)
+{
+    struct upsert *u = &s->upsert;
+    AUTO_BUF place = {0};
+    if (!u->state_path) {
+        sender_run_known(s);
+        return;
+    }
+    buf_printf(&place, "%s %s/%s/%s", backend_url(s->backend), run_text(&u->params, RUN_TEXT_ENTITY),
+               run_text(&u->params, RUN_TEXT_PROJECT), run_text(&u->params, RUN_TEXT_ID));
+    u->state_place = xmem_strdup(buf_z(&place));
+    start_state_work(s);
 }
 
 /* Does the run go on from somewhere? Then the backend is asked first. */
@@ -292,7 +310,7 @@ static void on_made(struct sender *s, const struct graphql_call *call)
     }
     run_take_upsert(&u->params, call->data);
     u->state = UPSERT_READY;
-    sender_run_known(s);
+    settle_start(s);
 }
 
 static void on_done(struct graphql_call *call)
@@ -448,6 +466,7 @@ void upsert_fini(struct sender *s)
     buf_fini(&u->environment);
     buf_fini(&u->variables);
     mem_free(u->state_path);
+    mem_free(u->state_place);
 }
 
 void upsert_finish(struct sender *s)
