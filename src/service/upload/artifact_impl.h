@@ -114,7 +114,8 @@ void artifacts_count_file(struct artifacts *a);
 
 void save_begin(struct save *s);
 void save_cancel(struct save *s);
-/* The state is over; `error` < 0 with `s->err` set, or go on with `next`. */
+/* The state is over: go on with `next`, or end with an error. Either may end the save, which is then
+ * freed: nothing may touch it afterwards. */
 void save_go(struct save *s, enum save_state next);
 void save_fail(struct save *s, int error, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* Names of the artifact's project: the record's own, else the run's. */

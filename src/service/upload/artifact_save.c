@@ -168,7 +168,7 @@ static void call(struct save *s, const char *operation, const char *document, vo
     graphql_send(s->owner->backend, &s->call);
 }
 
-/* A string that the answer must have; else the save fails. Heap. */
+/* A string that the answer must have; NULL if it has not: then the save has failed and is gone. Heap. */
 static char *needed(struct save *s, const char *path)
 {
     char *text = json_string_at(s->call.data, path);
@@ -183,7 +183,7 @@ static void read_run(struct work *w)
 {
     struct save *s = OF(w, work);
     struct str message = save_text(s, ART_MANIFEST);
-    if (message.p)
+    if (message.n > 0) /* it has a version at least */
         manifest_read(&s->manifest, message, &s->err);
     else
         err_set(&s->err, TARE_EFORMAT, "nil ArtifactManifest proto");
@@ -350,9 +350,10 @@ static void put_number_or_null(struct save *s, const char *key, int64_t n)
 
 static void on_created(struct save *s)
 {
-    s->artifact_id = needed(s, "createArtifact.artifact.id");
-    if (!s->artifact_id)
+    char *id = needed(s, "createArtifact.artifact.id");
+    if (!id)
         return;
+    s->artifact_id = id;
     struct str state = json_at(s->call.data, "createArtifact.artifact.state");
     struct str base = save_text(s, ART_BASE_ID);
     s->base_id = base.n ? xmem_strndup(base.p, base.n)
@@ -417,9 +418,11 @@ static void ask_manifest(struct save *s, const char *digest, bool upload, void (
 
 static void on_manifest(struct save *s)
 {
-    s->manifest_id = needed(s, "createArtifactManifest.artifactManifest.id");
-    if (s->manifest_id)
-        save_go(s, SAVE_FILES);
+    char *id = needed(s, "createArtifactManifest.artifactManifest.id");
+    if (!id)
+        return;
+    s->manifest_id = id;
+    save_go(s, SAVE_FILES);
 }
 
 static void begin_manifest(struct save *s)
