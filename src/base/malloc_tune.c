@@ -2,6 +2,8 @@
 /* What glibc's malloc can be told; others look after themselves. */
 #include "base/alloc.h"
 
+#include <stdlib.h> /* says whether this is glibc: without it none is */
+
 #ifdef __GLIBC__
 #include <malloc.h>
 
