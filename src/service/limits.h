@@ -44,6 +44,7 @@
 #define MEMORY_UNSENT_BYTES (64 * 1024 * 1024)      /* of a run that must leave no file; then its
                                                        clients wait */
 #define UPSERT_DEBOUNCE_MS 5000                     /* changes of a run gather so long, as the peer */
+#define MIRROR_END_MS 30000                         /* for mirrors, when the run's own backend has all */
 #define SYNC_PARALLEL_MAX 64                        /* journals of one sync operation at once */
 #define SYNC_MESSAGES 1000                          /* of an operation that nobody asks about */
 

@@ -11,6 +11,7 @@
 #include "service/limits.h"
 #include "service/service.h"
 #include "service/stream/footer.h"
+#include "service/stream/mirrors.h"
 #include "service/stream/sender.h"
 #include "service/stream/stream_private.h"
 
@@ -22,6 +23,7 @@ enum { RUN_ID = 1, RUN_ENTITY = 2, RUN_PROJECT = 3 };
 struct online {
     struct stream *stream;
     struct sender *sender; /* NULL before the journal is open, or where there can be none */
+    struct mirrors *mirrors;
     uint64_t exit_serial;  /* who waits for the end; 0 */
     int64_t bound_ns;      /* when the end was bounded to; 0 */
     char *url; /* the run's page, once it has one */
@@ -95,6 +97,14 @@ static void tell_of_sync(struct online *o)
     handler_warn(o->stream->handler, text);
 }
 
+/* Whoever waits for the end waits for the mirrors, too. */
+static void settle(struct online *o)
+{
+    if (o->exit_serial && online_is_over(o))
+        answer_exit(o);
+    turn_add(&o->stream->service->turn, &o->stream->task);
+}
+
 static void be_over(struct online *o, int error)
 {
     if (o->over)
@@ -105,9 +115,19 @@ static void be_over(struct online *o, int error)
     if (error && !o->failed)
         tell_of_sync(o);
     handler_sent(o->stream->handler);
-    if (o->exit_serial)
-        answer_exit(o);
-    turn_add(&o->stream->service->turn, &o->stream->task);
+    mirrors_bound(o->mirrors, clock_mono_ns() + MIRROR_END_MS * INT64_C(1000000));
+    settle(o);
+}
+
+static void on_mirror_tell(void *ctx, const char *text)
+{
+    struct online *o = ctx;
+    handler_warn(o->stream->handler, text);
+}
+
+static void on_mirrors_over(void *ctx)
+{
+    settle(ctx);
 }
 
 static void on_run_failed(void *ctx, int code, const char *message)
@@ -158,6 +178,7 @@ void online_free(struct online *o)
     if (!o)
         return;
     sender_free(o->sender);
+    mirrors_free(o->mirrors);
     mem_free(o->url);
     mem_free(o);
 }
@@ -179,7 +200,10 @@ void online_journal_opened(struct online *o)
         on_run_failed(o, 0, e.text);
         return;
     }
-    sender_follow(o->sender, s->settings.skip_journal ? NULL : s->journal.path);
+    const char *path = s->settings.skip_journal ? NULL : s->journal.path;
+    struct mirrors_owner mirrors_owner = {o, on_mirror_tell, on_mirrors_over, on_writer_fd};
+    o->mirrors = mirrors_open(&options, path, &mirrors_owner);
+    sender_follow(o->sender, path);
     sender_hurry(o->sender);
 }
 
@@ -195,19 +219,24 @@ static bool is_all_written(const struct stream *s)
 void online_advance(struct online *o)
 {
     struct stream *s = o->stream;
-    if (!o->sender || o->over || (s->exit_seen && s->jobs))
+    if (!o->sender || online_is_over(o) || (s->exit_seen && s->jobs))
         return;
-    s->journal.keep_from = sender_offset(o->sender);
+    bool all_written = is_all_written(s);
+    uint64_t keep_from = o->over ? UINT64_MAX : sender_offset(o->sender);
+    s->journal.keep_from = keep_from < mirrors_offset(o->mirrors) ? keep_from : mirrors_offset(o->mirrors);
+    mirrors_more(o->mirrors, s->journal.written, all_written);
+    if (o->over)
+        return;
     if (s->late_replies || o->exit_serial || !o->url)
         sender_hurry(o->sender);
-    sender_more(o->sender, s->journal.written, is_all_written(s));
+    sender_more(o->sender, s->journal.written, all_written);
 }
 
 void online_answer_exit(struct online *o, uint64_t serial)
 {
     double timeout_s = setting_wire_double(o->stream->settings.raw, SET_FINISH_TIMEOUT);
     o->exit_serial = serial;
-    if (o->over)
+    if (online_is_over(o))
         answer_exit(o);
     else if (timeout_s > 0)
         online_bound(o, (int64_t)(timeout_s * 1e9));
@@ -215,24 +244,28 @@ void online_answer_exit(struct online *o, uint64_t serial)
 
 void online_cancelled(struct online *o, uint64_t serial)
 {
-    if (!serial || serial != o->exit_serial || o->over)
+    if (!serial || serial != o->exit_serial || online_is_over(o))
         return;
     o->exit_serial = 0;
-    sender_abort(o->sender);
+    mirrors_abort(o->mirrors);
+    if (!o->over)
+        sender_abort(o->sender);
 }
 
 void online_bound(struct online *o, int64_t within_ns)
 {
     int64_t at_ns = clock_mono_ns() + within_ns;
-    if (!o->sender || o->over || (o->bound_ns && o->bound_ns <= at_ns))
+    if (!o->sender || online_is_over(o) || (o->bound_ns && o->bound_ns <= at_ns))
         return;
     o->bound_ns = at_ns;
-    sender_bound_finish(o->sender, at_ns);
+    mirrors_bound(o->mirrors, at_ns);
+    if (!o->over)
+        sender_bound_finish(o->sender, at_ns);
 }
 
 bool online_is_over(const struct online *o)
 {
-    return o->over;
+    return o->over && mirrors_are_over(o->mirrors);
 }
 
 bool online_is_full(const struct online *o)
