@@ -74,6 +74,9 @@ void handler_free(struct handler *h);
  * the call. `now_ns` is wall time. Returns 0, or TARE_EFORMAT if the bytes are no Record. */
 int handler_record(struct handler *h, struct str record, const struct reply_to *to, int64_t now_ns);
 
+/* Which of several writers of the run this is. */
+const char *handler_writer_id(const struct handler *h);
+
 /* Of an online run: the backend knows it (`run` is its RunRecord, `runtime_ms` that of its earlier
  * parts), or has refused it (ErrorInfo's code and message). The run record is answered then. */
 void handler_run_known(struct handler *h, struct str run, int64_t runtime_ms, int64_t now_ns);

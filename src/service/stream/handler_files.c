@@ -41,6 +41,11 @@ void handler_files_init(struct handler *h, int64_t now_ns)
     h->files = runfiles_new(h->settings, &owner, now_ns);
 }
 
+const char *handler_writer_id(const struct handler *h)
+{
+    return runfiles_writer_id(h->files);
+}
+
 void rule_python_packages(struct handler *h, const struct incoming *in)
 {
     runfiles_packages(h->files, in->body);

@@ -31,6 +31,7 @@ enum { RESULT_RUN = 17, RESULT_EXIT = 18, RESULT_RESPONSE = 100, NO_RESPONSE = 0
 
 /* How far the summary in the journal may be behind the history. */
 #define HANDLER_SUMMARY_NS ((int64_t)1000000000)
+#define HANDLER_SUMMARY_ONLINE_NS ((int64_t)250000000) /* but for the first, which is written at once */
 enum { HANDLER_MAX_MESSAGES = 128 };
 
 /* One record (or request) on its way through the rules. */
@@ -82,6 +83,7 @@ struct handler {
     char number_text[2][NUMBER_MAX]; /* _step and _runtime of the row being written */
     int64_t summary_runtime_s; /* _wandb.runtime as it stands in the summary */
     int64_t summary_due_ns; /* INT64_MAX while the journal's summary is up to date */
+    bool summary_written;   /* at least once */
 
     struct runfiles *files; /* output.log and others beside the journal */
 

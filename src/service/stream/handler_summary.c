@@ -22,13 +22,17 @@ enum { RECORD_SUMMARY = 3, SUMMARY_UPDATE = 1 };
 
 void handler_summary_changed(struct handler *h, int64_t now_ns)
 {
+    int64_t wait_ns = !h->online            ? HANDLER_SUMMARY_NS
+                      : !h->summary_written ? 0
+                                            : HANDLER_SUMMARY_ONLINE_NS;
     if (h->summary_due_ns == INT64_MAX)
-        h->summary_due_ns = now_ns + HANDLER_SUMMARY_NS;
+        h->summary_due_ns = now_ns + wait_ns;
 }
 
 void handler_write_summary(struct handler *h)
 {
     h->summary_due_ns = INT64_MAX;
+    h->summary_written = true;
     handler_record_begin(h);
     size_t mark = wire_buf_begin(&h->bytes, RECORD_SUMMARY);
     size_t n = summary_put_items(&h->summary, &h->bytes, SUMMARY_UPDATE, true);

@@ -151,6 +151,11 @@ void runfiles_free(struct runfiles *r)
     mem_free(r);
 }
 
+const char *runfiles_writer_id(const struct runfiles *r)
+{
+    return r->writer_id;
+}
+
 /* ---- jobs ---- */
 
 static void one_less(struct runfiles *r)

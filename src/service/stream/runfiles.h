@@ -44,6 +44,9 @@ struct runfiles *runfiles_new(const struct stream_settings *settings,
 /* No job may be under way. */
 void runfiles_free(struct runfiles *r);
 
+/* Which of several writers of the run this is: in its environment records. */
+const char *runfiles_writer_id(const struct runfiles *r);
+
 /* A run_start came: `run` is its RunRecord. Saves code and diffs where the settings ask for it. */
 void runfiles_start(struct runfiles *r, struct str run);
 /* The program waits, or goes on: metrics of the system are taken only while it does not wait. */

@@ -60,6 +60,7 @@ struct sender_options {
     struct str settings;    /* wandb_internal.Settings, borrowed for the sender's life */
     const char *files_dir;  /* where the run's files lie */
     const char *url, *key;  /* another backend than the settings'; NULL */
+    const char *writer_id;  /* which of several writers of the run this is; NULL to make one up */
     struct sender_changes changes;
     bool is_sync;           /* a journal of the past: no heartbeats before it is being sent */
 };

@@ -421,7 +421,6 @@ void upsert_environment(struct sender *s, struct str record)
     if (writer.n && writer.n < sizeof s->upsert.writer_id) {
         memcpy(s->upsert.writer_id, writer.p, writer.n);
         s->upsert.writer_id[writer.n] = '\0';
-        backend_set_writer(s->backend, s->upsert.writer_id);
     }
     s->upsert.config_dirty = true;
     changed(s);
@@ -437,7 +436,11 @@ void upsert_init(struct sender *s)
     config_init(&u->config, seed);
     metrics_init(&u->metrics, seed);
     summary_init(&u->metric_slots, seed);
-    machine_writer_id(u->writer_id, clock_wall_ns());
+    if (s->o.writer_id)
+        snprintf(u->writer_id, sizeof u->writer_id, "%s", s->o.writer_id);
+    else
+        machine_writer_id(u->writer_id, clock_wall_ns());
+    backend_set_writer(s->backend, u->writer_id);
     uv_timer_init(s->o.loop, &u->debounce);
     u->debounce.data = s;
     s->n_open++;

@@ -194,6 +194,7 @@ void online_journal_opened(struct online *o)
         .http = service_http(s->service),
         .settings = s->settings.raw,
         .files_dir = s->settings.files_dir,
+        .writer_id = handler_writer_id(s->handler),
     };
     o->sender = sender_new(&options, &owner, &e);
     if (!o->sender) {
