@@ -10,6 +10,7 @@ import os
 import pathlib
 import random
 import subprocess
+import tempfile
 
 import pytest
 from wandb.proto import wandb_internal_pb2 as pb
@@ -317,3 +318,26 @@ path = e.download("large-out", skip_cache=True)
 print(json.dumps([e.size, hashlib.md5(open(path, "rb").read()).hexdigest()]))
 """, timeout=300)
     assert got == [size, digest.hexdigest()]
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/shm") or os.stat("/dev/shm").st_dev == os.stat("/tmp").st_dev,
+                    reason="needs two disks")
+def test_cache_on_another_disk(asker, server):
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
+        asker.cache = pathlib.Path(other)
+        (answer,) = asker.ask(asker.log(asker.artifact("far", {"a": b"far away"})))
+        assert answer.error_message == ""
+        digest = hashlib.md5(b"far away").hexdigest()
+        assert (asker.cache / "artifacts/obj/md5" / digest[:2] / digest[2:]).read_bytes() == b"far away"
+    assert list(asker.staging.iterdir()) == []
+
+
+def test_full_cache_leaves_no_half_file(asker, server):
+    """The cache cannot be written: the artifact is there all the same."""
+    asker.cache.write_bytes(b"no folder")
+    mine = asker.folder / "mine2.bin"
+    mine.write_bytes(b"z" * 1000)
+    (answer,) = asker.ask(asker.log(asker.artifact("nospace", {"a": b"staged", "m": mine})))
+    assert answer.error_message == ""
+    assert asker.cache.read_bytes() == b"no folder" and mine.exists()
+    assert list(asker.staging.iterdir()) == []

@@ -649,6 +649,16 @@ static bool is_staged(const struct save *s, struct str path)
            path_is_safe(str_make(path.p + n + 1, path.n - n - 1));
 }
 
+/* Moving is free; where the cache is on another disk it is copied. */
+static int take_staged(const struct save *s, const char *path, struct str digest)
+{
+    int rc = artifact_cache_take(s->owner->cache, path, digest, s->is_xxh128);
+    if (rc != UV_EXDEV || s->is_xxh128)
+        return rc;
+    rc = artifact_cache_copy(s->owner->cache, path, digest);
+    return rc ? rc : os->unlink(path);
+}
+
 /* What is staged goes into the cache, or away; other files are copied there. Trouble with the cache
  * harms nobody. Inputs of a save that failed stay, for a later sync. */
 static void clean_run(struct work *w)
@@ -663,7 +673,7 @@ static void clean_run(struct work *w)
             continue;
         if (!is_staged(s, e->local_path))
             rc = to_cache && !s->is_xxh128 ? artifact_cache_copy(s->owner->cache, path, e->digest) : 0;
-        else if (!to_cache || (rc = artifact_cache_take(s->owner->cache, path, e->digest, s->is_xxh128)) != 0)
+        else if (!to_cache || (rc = take_staged(s, path, e->digest)) != 0)
             os->unlink(path);
         if (rc)
             diag_warn("artifact %s: %s was not put into the cache: %s", s->name, path, err_text(rc));
