@@ -6,6 +6,7 @@
 #include "base/path.h"
 #include "base/str.h"
 #include "cli/writers.h"
+#include "service/stream/start_state.h"
 
 #include <dirent.h>
 #include <stdio.h>
@@ -26,14 +27,14 @@ static bool is_synced(const char *journal)
            access(mark, F_OK) == 0;
 }
 
-/* Its service was to bring it to a backend: the folder is run-..., not offline-run-... One that could
- * not leaves FILE.unsent. */
+/* Its service was to bring it to a backend: the folder is run-..., not offline-run-... If that was
+ * ours, it says whether it got there. */
 static bool was_online(const char *journal)
 {
-    char mark[4096];
+    char state[4096];
     struct str folder = path_base(path_dir(str_of(journal)));
-    snprintf(mark, sizeof mark, "%s.unsent", journal);
-    return !str_starts(folder, STR("offline-")) && access(mark, F_OK) != 0;
+    snprintf(state, sizeof state, "%s.syncstate", journal);
+    return !str_starts(folder, STR("offline-")) && !start_state_is_cut_off(state);
 }
 
 static bool is_there(const struct unsynced *u, const char *path)

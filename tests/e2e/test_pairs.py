@@ -203,9 +203,11 @@ def test_a_service_that_dies_and_its_journals_synced(tmp_path):
         service.proc.kill()
         service.proc.wait()
         env = dict(clean_env(tmp_path, server.url, core=None), WANDB_API_KEY=server.key)
-        done = subprocess.run([TARE, "sync", "--include-online", *(str(r.dir) for r in runs)], env=env,
-                              cwd=tmp_path, capture_output=True, text=True, timeout=60)
-        assert done.returncode == 0, done.stdout + done.stderr
+        for run in runs:  # as the SDK names the folder of an online run
+            run.dir.rename(run.dir.with_name(run.dir.name.removeprefix("offline-")))
+        done = subprocess.run([TARE, "sync"], env=env, cwd=tmp_path, capture_output=True, text=True,
+                              timeout=60)
+        assert done.returncode == 0 and "Syncing 5 runs" in done.stdout, done.stdout + done.stderr
         for run in runs:
             found = server.graphql(
                 "query($r: String!) { project(name: \"test\") { run(name: $r) { state"

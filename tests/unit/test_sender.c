@@ -363,6 +363,11 @@ static void test_a_second_sync_begins_at_the_same_lines(void **state)
     assert_int_equal(os_read_file(path, 1000, &text), 0);
     assert_string_equal(buf_z(&text), "{\"starting_step\":3,\"starting_runtime\":0,\"lines\":"
                                       "{\"a \\\"b\\\"\":[7,0,2],\"other\":[107,5,1]}}");
+    assert_true(start_state_is_cut_off(path));
+    assert_int_equal(start_state_set_done(path), 0);
+    assert_false(start_state_is_cut_off(path));
+    assert_int_equal(start_state_settle(path, "third", &other), 0);
+    assert_true(start_state_is_cut_off(path));
 }
 
 static void test_a_journal_without_an_end_is_of_a_run_that_failed(void **state)

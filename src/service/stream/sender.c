@@ -172,6 +172,8 @@ static void end(struct sender *s)
 {
     s->stage = SENDER_ENDED;
     uv_timer_stop(&s->bound);
+    if (!s->error)
+        upsert_set_done(s);
     s->owner.finished(s->owner.ctx, s->error);
 }
 

@@ -138,6 +138,7 @@ void upsert_config(struct sender *s, struct str record);
 void upsert_telemetry(struct sender *s, struct str record);
 void upsert_metric(struct sender *s, struct str record);
 void upsert_environment(struct sender *s, struct str record);
+void upsert_set_done(struct sender *s); /* all has arrived: kept beside the journal */
 void upsert_finish(struct sender *s); /* bring what is left now */
 bool upsert_is_done(const struct sender *s);
 void upsert_abort(struct sender *s);

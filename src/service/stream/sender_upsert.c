@@ -249,6 +249,27 @@ static void settle_start(struct sender *s)
     start_state_work(s);
 }
 
+static void run_set_done(struct work *w)
+{
+    struct upsert *u = (struct upsert *)((char *)w - offsetof(struct upsert, state_work));
+    u->state_rc = start_state_set_done(u->state_path);
+}
+
+static void on_set_done(struct work *w)
+{
+    sender_release((struct sender *)((char *)w - offsetof(struct sender, upsert.state_work)));
+}
+
+void upsert_set_done(struct sender *s)
+{
+    struct upsert *u = &s->upsert;
+    if (!u->state_place || u->state_work.busy)
+        return;
+    u->state_work = (struct work){.run = run_set_done, .done = on_set_done};
+    s->n_open++;
+    work_start(s->o.loop, &u->state_work);
+}
+
 /* Does the run go on from somewhere? Then the backend is asked first. */
 static void begin(struct sender *s)
 {

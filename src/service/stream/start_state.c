@@ -87,3 +87,24 @@ int start_state_settle(const char *path, const char *place, struct start_state *
     pthread_mutex_unlock(&writing);
     return rc;
 }
+
+int start_state_set_done(const char *path)
+{
+    AUTO_BUF text = {0};
+    pthread_mutex_lock(&writing);
+    int rc = read_file(path, &text);
+    if (rc == 0 && json_at(buf_str(&text), "lines").n && !json_at(buf_str(&text), "done").n) {
+        text.len--; /* the closing brace, which settle wrote */
+        buf_puts(&text, ",\"done\":true}");
+        rc = text.failed ? TARE_ENOMEM : os_write_file(path, text.data, text.len, 0666);
+    }
+    pthread_mutex_unlock(&writing);
+    return rc;
+}
+
+bool start_state_is_cut_off(const char *path)
+{
+    AUTO_BUF text = {0};
+    return read_file(path, &text) == 0 && json_at(buf_str(&text), "lines").n &&
+           !json_at(buf_str(&text), "done").n;
+}

@@ -34,21 +34,49 @@ KEY = "l" * 40
 IDLE_S = 60  # no script takes longer
 # A program that dies or forks, or captures the process's own descriptors.
 ALONE = {"attach_child", "console_progress", "console_redirect", "exception", "exit_code",
-         "fork_child", "module_api", "settings_file", "quiet", "shared_mode"}
+         "fork_child", "module_api", "settings_file", "quiet"}
 FAILS = {"exception", "exit_in_finish", "resume"}  # with a traceback, on purpose
 OFFLINE_ONLY = {
     "shared": "sets mode=offline itself; shared_mode is its online form",
+    "shared_mode": "changes the package to get there; shared_online does it online",
     "raw_records": "the peer crashes at a stats record without a time",
     "tables": "artifacts", "artifacts": "artifacts", "artifact_large": "artifacts",
 }
 
 
 # What they may differ in, with docs/parity.md's reason: how to take it out of both.
+def parts(side):
+    return [part for run in side["streams"].values() for part in run]
+
+
+def without_names(side, *names):
+    """Files that were asked for, brought, and said to be there."""
+    lists = list(side["graphql"]["files"].values()) + [part["uploaded"] for part in parts(side)]
+    for found in lists:
+        found[:] = [name for name in found if name not in names]
+    for name in names:
+        side["uploads"].pop(f"RUN0/{name}", None)
+
+
 def without_console(side):
-    for run in side["streams"].values():
-        for part in run:
-            part["files"].pop("output.log", None)
-    side["uploads"].pop("RUN0/output.log", None)
+    for part in parts(side):
+        part["files"].pop("output.log", None)
+    without_names(side, "output.log")
+    side["graphql"]["other"].pop("ServerFeaturesQuery", None)
+    without_count(side)
+
+
+def without_count(side):
+    side["printed"]["stderr"] = re.sub(r"Synced .*", "", side["printed"]["stderr"])
+
+
+def without_last_files(side):
+    without_names(side, "config.yaml", "wandb-summary.json", "wandb-metadata.json")
+
+
+def without_streamed_summary(side):
+    for part in parts(side):
+        part["files"].pop("wandb-summary.json")
 
 
 def without_faults(side):
@@ -56,9 +84,8 @@ def without_faults(side):
 
 
 def without_folder(side):
-    for names in side["graphql"]["files"].values():
-        names[:] = [name for name in names if name != "out/sub"]
-    side["printed"]["stderr"] = re.sub(r"Synced .*", "", side["printed"]["stderr"])
+    without_names(side, "out/sub")
+    without_count(side)
 
 
 def without_message(side):
@@ -67,13 +94,15 @@ def without_message(side):
 
 def without_cloud_question(side):
     side["graphql"]["other"].pop("OrganizationCoreWeaveOrganizationID", None)
+    side["uploads"].pop("RUN0/wandb-metadata.json")  # probed in time, or not
 
 
 ACCEPTED = {
     "console_rewrites": without_console, "console_terminal": without_console,
     "fault_put_403": without_faults, "fault_urls_404": without_faults,
     "fault_resume_404": without_message, "files": without_folder,
-    "statistics": without_cloud_question,
+    "killed": without_last_files, "long_lines": without_console,
+    "random_calls": without_streamed_summary, "statistics": without_cloud_question,
 }
 TALKATIVE = re.compile(r"fault_|long_lines")  # ours may warn of more, not of less
 
