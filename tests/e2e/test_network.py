@@ -5,6 +5,7 @@ import base64
 import contextlib
 import http.server
 import json
+import random
 import select
 import shutil
 import socket
@@ -26,6 +27,11 @@ class Backend(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
+
+    def do_GET(self):
+        self.send_error(404)
+
+    do_PUT = do_GET
 
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
@@ -167,6 +173,32 @@ def test_a_plain_backend_through_a_proxy(tmp_path):
             assert ask(service, f"http://127.0.0.1:{server.server_port}") == {"from": "plain"}  # this machine
             assert "skipped.example" in ask(service, "http://skipped.example")
             assert len(proxy.seen) == 1
+
+
+@pytest.mark.parametrize("end", ["cleanup", "close"])
+def test_sessions_end_at_any_moment(tmp_path, end):
+    chance = random.Random(1)
+    with backend("any") as server, Service(tmp_path) as service:
+        url = f"http://127.0.0.1:{server.server_port}"
+        for i in range(150):
+            c = service.connect()
+            api_id = open_session(c, url)
+            for k, req in enumerate(requests_of_every_kind(api_id, url, tmp_path)):
+                req.request_id = f"{i}.{k}"
+                c.send(req)
+            time.sleep(chance.random() * 0.006)
+            if end == "cleanup":
+                req = spb.ServerRequest()
+                req.api_cleanup_request.api_id = api_id
+                c.send(req)
+            else:
+                c.close()
+        assert ask(service, url) == {"from": "any"}
+        req = spb.ServerRequest()
+        req.inform_teardown.exit_code = 0
+        service.connect().send(req)
+        assert service.wait() == 0
+        assert "Sanitizer" not in service.output()
 
 
 @contextlib.contextmanager

@@ -212,6 +212,10 @@ void api_ask_raw(struct api_task *t, const char *operation, const char *document
                  void (*answered)(struct api_task *t))
 {
     graphql_call_fini(&t->call);
+    if (t->api->closing) { /* the backend too */
+        api_fail(t, 0, "cancelled");
+        return;
+    }
     t->answered = answered;
     t->call = (struct graphql_call){
         .operation = operation,

@@ -81,7 +81,7 @@ static void start_work(struct api_history_task *t, void (*run)(struct work *), v
 {
     t->work.run = run;
     t->work.done = done;
-    work_start(backend_loop(t->task.api->backend), &t->work);
+    work_start(t->task.api->loop, &t->work);
 }
 
 /* ---- bringing what is not there ---- */

@@ -95,7 +95,7 @@ static void end(struct download *d, int error)
     move(d, DOWNLOAD_CLOSING);
     d->work.run = close_run;
     d->work.done = close_done;
-    work_start(backend_loop(d->backend), &d->work);
+    work_start(d->loop, &d->work);
 }
 
 /* ---- tries ---- */
@@ -128,9 +128,13 @@ static void explain(struct download *d)
 
 static void rest_or_end(struct download *d)
 {
-    const struct retry_policy *p = backend_policy(d->backend, BACKEND_FILE);
     int error = d->http.error ? d->http.error : TARE_EPROTO;
-    if (d->cancelled || d->n_tries > p->max || !retry_again(p, &d->http)) {
+    if (d->cancelled) {
+        end(d, TARE_ECANCELLED);
+        return;
+    }
+    const struct retry_policy *p = backend_policy(d->backend, BACKEND_FILE);
+    if (d->n_tries > p->max || !retry_again(p, &d->http)) {
         end(d, error);
         return;
     }
@@ -236,12 +240,13 @@ void download_start(struct download *d)
     d->fd = -1;
     d->error = d->status = 0;
     http_request_init(&d->http);
-    uv_timer_init(backend_loop(d->backend), &d->timer);
+    d->loop = backend_loop(d->backend);
+    uv_timer_init(d->loop, &d->timer);
     d->timer.data = d;
     move(d, DOWNLOAD_OPENING);
     d->work.run = open_run;
     d->work.done = open_done;
-    work_start(backend_loop(d->backend), &d->work);
+    work_start(d->loop, &d->work);
 }
 
 void download_cancel(struct download *d)

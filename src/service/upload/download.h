@@ -23,7 +23,7 @@ enum download_state { DOWNLOAD_DONE, DOWNLOAD_OPENING, DOWNLOAD_ASKING, DOWNLOAD
                       DOWNLOAD_CLOSING };
 
 struct download {
-    /* -- to fill; borrowed until `done` -- */
+    /* -- to fill; borrowed until `done`, the backend until download_cancel -- */
     struct backend *backend;
     const char *url;
     const char *path; /* its folder is made if need be */
@@ -39,6 +39,7 @@ struct download {
 
     /* -- its own -- */
     enum download_state state;
+    uv_loop_t *loop;
     bool cancelled;
     int rc;
     uint32_t n_tries;
