@@ -195,7 +195,7 @@ static void put_headers(struct backend *b, enum backend_use use, bool with_crede
         put_default(b, to, "X-Wandb-Username", b->username);
         put_default(b, to, "X-Wandb-User-Email", b->email);
     }
-    if (uses[use].run && b->is_shared) {
+    if (uses[use].run && b->is_shared && *b->writer) {
         put_default(b, to, "X-Wandb-Use-Async-Filestream", "true");
         put_default(b, to, uses[use].writer_header, b->writer);
     }
@@ -413,7 +413,6 @@ struct backend *backend_new(struct http *http, uv_loop_t *loop, struct str setti
     read_route(b, settings);
     for (int use = 0; use < BACKEND_N_USES; use++)
         retry_policy_of(&b->policies[use], settings, (enum backend_use)use);
-    machine_writer_id(b->writer, clock_wall_ns());
     init_credentials(b, settings, key);
     uv_timer_init(loop, &b->look);
     b->look.data = b;

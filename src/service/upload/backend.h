@@ -30,8 +30,7 @@ void backend_close(struct backend *b);
 
 const char *backend_url(const struct backend *b); /* without a slash at the end */
 const char *backend_app_url(const struct backend *b); /* where people look: for links */
-/* Which writer of a shared run this is, said in its headers: the environment's writer_id, else a UUID
- * of our own. */
+/* Which writer of a shared run this is, said in its headers; a backend for no run has none. */
 void backend_set_writer(struct backend *b, const char *writer_id);
 struct http *backend_http(struct backend *b); /* to send with */
 uv_loop_t *backend_loop(struct backend *b);
