@@ -116,42 +116,46 @@ static const uint32_t md5_k[64] = {
     0x6fa87e4f, 0xfe2ce6e0, 0xa3014314, 0x4e0811a1, 0xf7537e82, 0xbd3af235, 0x2ad7d2bb, 0xeb86d391,
 };
 
-/* The mixing function of a round and which word it takes. */
-static uint32_t md5_mix(int i, const uint32_t *v, int *word)
-{
-    switch (i / 16) {
-    case 0:
-        *word = i;
-        return (v[1] & v[2]) | (~v[1] & v[3]);
-    case 1:
-        *word = (5 * i + 1) % 16;
-        return (v[3] & v[1]) | (~v[3] & v[2]);
-    case 2:
-        *word = (3 * i + 5) % 16;
-        return v[1] ^ v[2] ^ v[3];
-    default:
-        *word = 7 * i % 16;
-        return v[2] ^ (v[1] | ~v[3]);
-    }
-}
+/* The mixing functions of the four rounds. The second is a sum of two that share no bit, of which
+ * one does not wait for the last step's `b`. */
+#define F(b, c, d) ((d) ^ ((b) & ((c) ^ (d))))
+#define G(b, c, d) (((b) & (d)) + ((c) & ~(d)))
+#define H(b, c, d) ((b) ^ (c) ^ (d))
+#define I(b, c, d) ((c) ^ ((b) | ~(d)))
+
+#define STEP(mix, a, b, c, d, i, word, shift) \
+    a += md5_k[i] + w[(word) & 15] + mix(b, c, d), a = b + rotl(a, shift)
+/* Four steps of a round, from step `i` on: step k takes word (k * mul + plus) mod 16. */
+#define STEPS(mix, i, mul, plus, s0, s1, s2, s3)               \
+    STEP(mix, a, b, c, d, i, (i) * (mul) + (plus), s0),         \
+    STEP(mix, d, a, b, c, i + 1, (i + 1) * (mul) + (plus), s1), \
+    STEP(mix, c, d, a, b, i + 2, (i + 2) * (mul) + (plus), s2), \
+    STEP(mix, b, c, d, a, i + 3, (i + 3) * (mul) + (plus), s3)
 
 static void md5_compress(uint32_t *h, const uint8_t *block)
 {
-    static const uint8_t shifts[4][4] = {
-        {7, 12, 17, 22}, {5, 9, 14, 20}, {4, 11, 16, 23}, {6, 10, 15, 21}};
-    uint32_t v[4];
-    memcpy(v, h, sizeof v);
-    for (int i = 0; i < 64; i++) {
-        int word;
-        uint32_t f = md5_mix(i, v, &word);
-        const uint8_t *b = block + 4 * word;
-        uint32_t m = (uint32_t)b[3] << 24 | (uint32_t)b[2] << 16 | (uint32_t)b[1] << 8 | b[0];
-        uint32_t next = v[1] + rotl(v[0] + f + md5_k[i] + m, shifts[i / 16][i % 4]);
-        v[0] = v[3], v[3] = v[2], v[2] = v[1], v[1] = next;
-    }
-    for (int i = 0; i < 4; i++)
-        h[i] += v[i];
+    uint32_t a = h[0], b = h[1], c = h[2], d = h[3], w[16];
+    for (int i = 0; i < 16; i++, block += 4)
+        w[i] = (uint32_t)block[3] << 24 | (uint32_t)block[2] << 16 | (uint32_t)block[1] << 8 | block[0];
+    for (int i = 0; i < 16; i += 4)
+        STEPS(F, i, 1, 0, 7, 12, 17, 22);
+    for (int i = 16; i < 32; i += 4)
+        STEPS(G, i, 5, 1, 5, 9, 14, 20);
+    for (int i = 32; i < 48; i += 4)
+        STEPS(H, i, 3, 5, 4, 11, 16, 23);
+    for (int i = 48; i < 64; i += 4)
+        STEPS(I, i, 7, 0, 6, 10, 15, 21);
+    h[0] += a;
+    h[1] += b;
+    h[2] += c;
+    h[3] += d;
 }
+#undef F
+#undef G
+#undef H
+#undef I
+#undef STEP
+#undef STEPS
 
 void md5_init(struct digest *d)
 {

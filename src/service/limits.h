@@ -107,6 +107,7 @@
 #define ARTIFACT_GROUP 256                           /* URLs asked for at once */
 #define ARTIFACT_GROUPS 2                            /* groups being prepared */
 #define ARTIFACT_AHEAD 256                           /* transfers begun, then no more are asked for */
+#define ARTIFACT_HASHERS 3                           /* workers for the parts of large files */
 #define ARTIFACT_PARTS 8                             /* of a large file at once */
 #define MULTIPART_BYTES (INT64_C(2) << 30)           /* files of that size go in parts, as the peer */
 #define MULTIPART_MAX_BYTES (INT64_C(5) << 40)       /* what S3 takes */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The files of an artifact, a group at a time:
  *
- *   look (worker: sizes, digests of parts) ─► CreateArtifactFiles ─► a transfer each, or none where
+ *   look (workers: sizes, digests of parts) ─► CreateArtifactFiles ─► a transfer each, or none where
  *   the backend has the content already; large files in parts ─► CompleteMultipartUploadArtifact
  *
  * No group is begun while many transfers wait, so memory does not grow with the number of files.
@@ -57,11 +57,21 @@ struct spec {
     struct part *parts;
 };
 
+/* A share of the parts of a group's large files: every ARTIFACT_HASHERS-th of them. */
+struct hasher {
+    struct work work;
+    struct file_group *group;
+    uint32_t first;
+    int error;
+};
+
 struct file_group {
     struct file_group *prev, *next;
     struct save *save;
     struct spec specs[ARTIFACT_GROUP];
     uint32_t n;
+    struct hasher *hashers; /* while parts are hashed */
+    uint32_t n_hashing;
     bool is_calling;
     struct buf variables;
     struct graphql_call call;
@@ -357,6 +367,7 @@ static void end_group(struct file_group *g)
     s->files.n_groups--;
     for (uint32_t i = 0; i < g->n; i++)
         free_spec(&g->specs[i]);
+    mem_free(g->hashers);
     buf_fini(&g->variables);
     graphql_call_fini(&g->call);
     mem_free(g);
@@ -535,11 +546,7 @@ static int measure(struct spec *spec, int fd, bool is_xxh128)
     if (!spec->parts)
         return TARE_ENOMEM;
     spec->n_parts = n;
-    for (uint32_t i = 0; i < n && !rc; i++) {
-        uint64_t at = i * spec->part_bytes, left = size - at;
-        rc = md5_of(fd, at, left < spec->part_bytes ? left : spec->part_bytes, spec->parts[i].md5);
-    }
-    return rc;
+    return 0;
 }
 
 static void look_run(struct work *w)
@@ -556,9 +563,8 @@ static void look_run(struct work *w)
     }
 }
 
-static void look_done(struct work *w)
+static void ask_or_end(struct file_group *g)
 {
-    struct file_group *g = OF(w, file_group, work);
     struct save *s = g->save;
     for (uint32_t i = 0; i < g->n; i++)
         if (g->specs[i].error)
@@ -567,6 +573,60 @@ static void look_done(struct work *w)
         ask_urls(g);
     else
         end_group(g);
+}
+
+/* ---- digests of parts, several at once ---- */
+
+static int hash_parts(const struct hasher *h, struct spec *spec)
+{
+    struct str path = h->group->save->manifest.entries[spec->entry].local_path;
+    AUTO_FREE char *name = mem_strndup(path.p, path.n);
+    int fd = name ? os->open(name, O_RDONLY | O_NONBLOCK, 0) : TARE_ENOMEM, rc = fd < 0 ? fd : 0;
+    for (uint32_t i = h->first; i < spec->n_parts && !rc; i += ARTIFACT_HASHERS) {
+        uint64_t at = i * spec->part_bytes, left = spec->stamp.size - at;
+        rc = md5_of(fd, at, left < spec->part_bytes ? left : spec->part_bytes, spec->parts[i].md5);
+    }
+    if (fd >= 0)
+        os->close(fd);
+    return rc;
+}
+
+static void hash_run(struct work *w)
+{
+    struct hasher *h = OF(w, hasher, work);
+    for (uint32_t i = 0; i < h->group->n && !h->error; i++)
+        if (h->group->specs[i].n_parts > 0)
+            h->error = hash_parts(h, &h->group->specs[i]);
+}
+
+static void hash_done(struct work *w)
+{
+    struct hasher *h = OF(w, hasher, work);
+    struct file_group *g = h->group;
+    for (uint32_t i = 0; h->error && i < g->n; i++)
+        if (g->specs[i].n_parts > 0)
+            g->specs[i].error = h->error;
+    if (--g->n_hashing == 0)
+        ask_or_end(g);
+}
+
+static void look_done(struct work *w)
+{
+    struct file_group *g = OF(w, file_group, work);
+    uint32_t n_large = 0;
+    for (uint32_t i = 0; i < g->n; i++)
+        n_large += g->specs[i].n_parts > 0;
+    if (n_large == 0 || g->save->files.over) {
+        ask_or_end(g);
+        return;
+    }
+    g->hashers = xmem_calloc(ARTIFACT_HASHERS, sizeof *g->hashers);
+    for (uint32_t i = 0; i < ARTIFACT_HASHERS; i++) {
+        struct hasher *h = &g->hashers[i];
+        *h = (struct hasher){.work = {.run = hash_run, .done = hash_done}, .group = g, .first = i};
+        g->n_hashing++;
+        work_start(g->save->owner->loop, &h->work);
+    }
 }
 
 /* Large files go alone: their parts are hashed first. */
