@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "unit.h"
 
+#include "base/alloc.h"
 #include "record/wire.h"
 #include "service/watch/sysmon.h"
 #include "service/watch/sysmon_buffer.h"
@@ -126,12 +127,12 @@ static void test_the_last_samples_are_kept_by_key(void **state)
         wire_buf_varint(&record, 1, (uint64_t)(100 + i));
         wire_buf_end(&record, mark);
         mark = wire_buf_begin(&record, 3);
-        wire_buf_bytes(&record, 1, STR("cpu"));
+        wire_buf_bytes(&record, 1, STR("cpu/l:node1"));
         wire_buf_bytes(&record, 16, buf_str(&value));
         wire_buf_end(&record, mark);
         sysmon_buffer_add(&b, buf_str(&record));
     }
-    sysmon_buffer_put(&b, &answer);
+    sysmon_buffer_put(&b, STR("node1"), &answer);
     struct str entry = wire_find_bytes(buf_str(&answer), 1);
     assert_true(str_eqz(wire_find_bytes(entry, 1), "cpu"));
     struct wire_reader r = wire_open(wire_find_bytes(entry, 2));
@@ -152,7 +153,7 @@ static void test_the_last_samples_are_kept_by_key(void **state)
     sysmon_buffer_init(&b, 0);
     sysmon_buffer_add(&b, STR("x"));
     buf_clear(&answer);
-    sysmon_buffer_put(&b, &answer);
+    sysmon_buffer_put(&b, STR("node1"), &answer);
     assert_int_equal(answer.len, 0);
     sysmon_buffer_fini(&b);
 }
@@ -168,8 +169,14 @@ static void test_children_count_in_a_tree(void **state)
         _exit(read(fds[0], &c, 1) < 0);
     }
     struct sysmon_process alone, tree;
-    sysmon_read_process(&alone, getpid(), false);
-    sysmon_read_process(&tree, getpid(), true);
+    struct sysmon_table table = {0};
+    int32_t pids[8];
+    sysmon_read_process(&alone, getpid());
+    sysmon_read_table(&table);
+    int n = sysmon_descendants(&table, getpid(), pids, 8);
+    assert_int_equal(n, 2);
+    sysmon_sum_tree(&tree, &table, pids, n);
+    mem_free(table.entry);
     close(fds[1]);
     close(fds[0]);
     assert_int_equal(alone.threads, 1);

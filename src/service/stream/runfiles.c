@@ -531,7 +531,7 @@ static void start_sample(struct runfiles *r, int64_t now_ns)
 
 void runfiles_metrics(const struct runfiles *r, struct buf *to)
 {
-    sysmon_buffer_put(&r->samples, to);
+    sysmon_buffer_put(&r->samples, r->sysmon ? sysmon_label(r->sysmon) : STR(""), to);
 }
 
 void runfiles_pause(struct runfiles *r, bool paused)

@@ -184,6 +184,12 @@ uint32_t machine_cores(void)
     return cpus.physical;
 }
 
+uint32_t machine_processors(void)
+{
+    know_cpus();
+    return cpus.logical;
+}
+
 static void put_disk(struct buf *to, struct str path)
 {
     char *z = mem_strndup(path.p, path.n);

@@ -29,6 +29,8 @@ void machine_put_host(struct buf *to, struct str settings, const char *writer_id
 
 /* Physical cores of the machine. Any thread. */
 uint32_t machine_cores(void);
+/* Logical processors: hardware threads. Any thread. */
+uint32_t machine_processors(void);
 
 /* Append an EnvironmentRecord (serialized; several one after the other are merged) as the JSON of
  * wandb-metadata.json. 0, or TARE_EFORMAT if it does not decode. Any thread. */

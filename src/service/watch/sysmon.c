@@ -9,7 +9,9 @@
 
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 enum {
     SET_DISABLE_STATS = 10,
@@ -20,6 +22,7 @@ enum {
     SET_LABEL = 181,
     SET_TREE = 198,
     SET_NO_CGROUP = 207,
+    SET_SELF_USAGE = 210,
 };
 
 enum { STATS_TIMESTAMP = 2, STATS_ITEM = 3, ITEM_KEY = 1, ITEM_VALUE = 16 };
@@ -30,12 +33,15 @@ enum { STATS_TIMESTAMP = 2, STATS_ITEM = 3, ITEM_KEY = 1, ITEM_VALUE = 16 };
 struct sysmon {
     struct str settings; /* borrowed */
     int32_t pid;
-    bool tree, cgroup;
+    bool tree, self;
+    struct sysmon_group group;
     int64_t interval_ns;
     struct str label;
     struct sysmon_host *first; /* where the counters began; NULL before the first sample */
     int64_t last_ns;           /* monotonic, of the last sample; 0 for none */
-    double last_cpu_s;
+    double last_cpu_s, last_self_cpu_s;
+    uint64_t last_periods, last_throttled;
+    uint64_t first_oom_kills; /* UINT64_MAX before the first sample */
 };
 
 struct sysmon *sysmon_new(struct str settings)
@@ -48,7 +54,8 @@ struct sysmon *sysmon_new(struct str settings)
     s->settings = settings;
     s->pid = (int32_t)setting_wire_int(settings, SET_PID);
     s->tree = setting_wire_bool(settings, SET_TREE);
-    s->cgroup = !setting_wire_bool(settings, SET_NO_CGROUP);
+    s->self = setting_wire_bool(settings, SET_SELF_USAGE);
+    s->first_oom_kills = UINT64_MAX;
     s->label = setting_wire_text(settings, SET_LABEL);
     s->interval_ns = seconds > 0 && seconds < 1e6 ? (int64_t)(seconds * 1e9) : SYSMON_DEFAULT_NS;
     if (s->interval_ns < SYSMON_LEAST_NS)
@@ -68,19 +75,47 @@ int64_t sysmon_interval_ns(const struct sysmon *s)
     return s->interval_ns;
 }
 
+struct str sysmon_label(const struct sysmon *s)
+{
+    return s->label;
+}
+
+/* ---- what all runs share ---- */
+
+static pthread_mutex_t shared_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static bool is_stale(int64_t *read_ns, int64_t mono_ns)
+{
+    if (*read_ns != 0 && mono_ns - *read_ns <= SYSMON_HOST_NS)
+        return false;
+    *read_ns = mono_ns;
+    return true;
+}
+
 /* The machine as it was at most SYSMON_HOST_NS ago. */
 static void shared_host(struct sysmon_host *to, int64_t mono_ns)
 {
-    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     static struct sysmon_host host;
     static int64_t read_ns;
-    pthread_mutex_lock(&lock);
-    if (read_ns == 0 || mono_ns - read_ns > SYSMON_HOST_NS) {
+    pthread_mutex_lock(&shared_lock);
+    if (is_stale(&read_ns, mono_ns))
         sysmon_read_host(&host);
-        read_ns = mono_ns;
-    }
     *to = host;
-    pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&shared_lock);
+}
+
+/* The process and all below it, by a table as old as that. How many there are, at most `max`. */
+static int shared_tree(struct sysmon_process *to, int32_t pid, int32_t *pids, int max, int64_t mono_ns)
+{
+    static struct sysmon_table table;
+    static int64_t read_ns;
+    pthread_mutex_lock(&shared_lock);
+    if (is_stale(&read_ns, mono_ns))
+        sysmon_read_table(&table);
+    int n = sysmon_descendants(&table, pid, pids, max);
+    sysmon_sum_tree(to, &table, pids, n);
+    pthread_mutex_unlock(&shared_lock);
+    return n;
 }
 
 /* ---- the record ---- */
@@ -139,15 +174,34 @@ static void put_device(struct sample *p, const struct sysmon_device *d)
     put(p, key, since(d->written_bytes, first ? first->written_bytes : d->written_bytes) / MIB);
 }
 
-/* The device under each path once; all devices if one cannot be told. */
+/* The devices of all file systems on the way to a path; all there are where one cannot be told. */
+static void want_devices(bool *wanted, const struct sysmon_host *h, char *real)
+{
+    char name[SYSMON_NAME_MAX];
+    for (char *end = real; end; end = strchr(end + 1, '/')) {
+        char *cut = end == real ? end + 1 : end, kept = *cut;
+        *cut = 0;
+        enum sysmon_place place = sysmon_device_of(real, name);
+        *cut = kept;
+        bool known = place == SYSMON_DEVICE && find_device(h, name);
+        for (int d = 0; d < h->n_devices && place != SYSMON_NOWHERE; d++)
+            wanted[d] |= !known || strcmp(h->device[d].name, name) == 0;
+        if (end == real && real[1] == 0)
+            break;
+    }
+    if (real[1] != 0 && sysmon_device_of(real, name) == SYSMON_DEVICE)
+        for (int d = 0; d < h->n_devices; d++)
+            wanted[d] |= strcmp(h->device[d].name, name) == 0;
+}
+
 static void put_devices(struct sample *p, const struct sysmon_host *h, char *const *paths, int n_paths)
 {
     bool wanted[SYSMON_MAX_DEVICES] = {false};
     for (int i = 0; i < n_paths; i++) {
-        char name[SYSMON_NAME_MAX];
-        bool known = sysmon_device_of(paths[i], name) && find_device(h, name);
-        for (int d = 0; d < h->n_devices; d++)
-            wanted[d] |= !known || strcmp(h->device[d].name, name) == 0;
+        char *real = realpath(paths[i], NULL);
+        if (real)
+            want_devices(wanted, h, real);
+        free(real);
     }
     for (int d = 0; d < h->n_devices; d++)
         if (wanted[d])
@@ -169,37 +223,75 @@ static void put_usage(struct sample *p, const char *path)
     put(p, buf_z(&key), used / GIB);
 }
 
-static void put_memory(struct sample *p, const struct sysmon_host *h, const struct sysmon_limits *l)
+/* What the program may use, where a control group says less than the machine has. The number of
+ * bytes that percentages of memory are of. */
+static double put_memory(struct sample *p, const struct sysmon_host *h, const struct sysmon_usage *u)
 {
     double total = (double)h->memory_total, available = (double)h->memory_available;
-    if (l->memory_bytes > 0) {
-        total = (double)l->memory_bytes;
-        available = since(l->memory_bytes, l->memory_used_bytes);
+    if (u->has_memory) {
+        total = (double)p->s->group.memory_bytes;
+        available = since(p->s->group.memory_bytes, u->memory_bytes);
     }
     if (total <= 0)
-        return;
-    put(p, "memory_percent", (total - available) / total * 100);
+        return 0;
+    put(p, "memory_percent", (u->has_memory ? (double)u->memory_bytes : total - available) / total * 100);
     put(p, "proc.memory.availableMB", available / MIB);
+    return total;
 }
 
-static void put_process(struct sample *p, struct sysmon *s, const struct sysmon_host *h,
-                        const struct sysmon_limits *l, int64_t mono_ns)
+static void put_group(struct sample *p, struct sysmon *s, const struct sysmon_usage *u)
+{
+    if (u->has_throttling) {
+        if (s->last_periods > 0 && u->periods > s->last_periods && u->throttled >= s->last_throttled)
+            put(p, "proc.cpu.throttledPercent",
+                since(u->throttled, s->last_throttled) / since(u->periods, s->last_periods) * 100);
+        s->last_periods = u->periods;
+        s->last_throttled = u->throttled;
+    }
+    if (u->has_oom_kills) {
+        if (u->oom_kills < s->first_oom_kills)
+            s->first_oom_kills = u->oom_kills;
+        put(p, "proc.memory.oomKills", since(u->oom_kills, s->first_oom_kills));
+    }
+}
+
+/* CPU time used since the last sample, in percent of what may be used. */
+static void put_cpu(struct sample *p, const char *key, double used_s, double *last_s, int64_t mono_ns)
+{
+    const struct sysmon *s = p->s;
+    double cores = s->group.cpus > 0 ? s->group.cpus : (double)machine_cores();
+    double seconds = (double)(mono_ns - s->last_ns) / 1e9;
+    if (s->last_ns > 0 && seconds > 0 && used_s >= *last_s)
+        put(p, key, (used_s - *last_s) / seconds * 100 / (cores > 0 ? cores : 1));
+    *last_s = used_s;
+}
+
+static void put_process(struct sample *p, struct sysmon *s, double memory_bytes, int64_t mono_ns)
 {
     struct sysmon_process process = {0};
-    if (s->pid > 0)
-        sysmon_read_process(&process, s->pid, s->tree);
+    int32_t pids[SYSMON_MAX_TREE];
+    if (s->pid > 0 && s->tree)
+        shared_tree(&process, s->pid, pids, SYSMON_MAX_TREE, mono_ns);
+    else if (s->pid > 0)
+        sysmon_read_process(&process, s->pid);
     if (!process.found)
         return;
-    double total = (double)(l->memory_bytes ? l->memory_bytes : h->memory_total);
-    double cores = l->cpus > 0 ? l->cpus : (double)machine_cores();
-    double seconds = (double)(mono_ns - s->last_ns) / 1e9;
-    if (s->last_ns > 0 && seconds > 0 && process.cpu_s >= s->last_cpu_s)
-        put(p, "cpu", (process.cpu_s - s->last_cpu_s) / seconds * 100 / (cores > 0 ? cores : 1));
+    put_cpu(p, "cpu", process.cpu_s, &s->last_cpu_s, mono_ns);
     put(p, "proc.memory.rssMB", (double)process.rss_bytes / MIB);
-    if (total > 0)
-        put(p, "proc.memory.percent", (double)process.rss_bytes / total * 100);
+    if (memory_bytes > 0)
+        put(p, "proc.memory.percent", (double)process.rss_bytes / memory_bytes * 100);
     put(p, "proc.cpu.threads", (double)process.threads);
-    s->last_cpu_s = process.cpu_s;
+}
+
+/* The service: the peer's is two processes, so there it sums them. */
+static void put_self(struct sample *p, struct sysmon *s, int64_t mono_ns)
+{
+    struct sysmon_process process;
+    sysmon_read_process(&process, getpid());
+    if (!process.found)
+        return;
+    put_cpu(p, "wandb.cpu", process.cpu_s, &s->last_self_cpu_s, mono_ns);
+    put(p, "wandb.memory.rssMB", (double)process.rss_bytes / MIB);
 }
 
 /* ---- a sample ---- */
@@ -232,12 +324,13 @@ void sysmon_sample(struct sysmon *s, int64_t wall_ns, struct buf *record)
 {
     int64_t mono_ns = clock_mono_ns();
     struct sysmon_host host;
-    struct sysmon_limits limits = {0};
+    struct sysmon_usage usage;
     struct sample p = {s, record};
     size_t before = record->len;
     shared_host(&host, mono_ns);
-    if (s->cgroup && s->pid > 0)
-        sysmon_read_limits(&limits, s->pid);
+    if (s->last_ns == 0 && !setting_wire_bool(s->settings, SET_NO_CGROUP))
+        sysmon_find_group(&s->group, s->pid > 0 ? s->pid : getpid(), machine_processors());
+    sysmon_read_group(&usage, &s->group);
     if (!s->first) {
         size_t size = offsetof(struct sysmon_host, device) + (size_t)host.n_devices * sizeof host.device[0];
         s->first = xmem_alloc(size); /* no room for devices that are not there */
@@ -246,8 +339,11 @@ void sysmon_sample(struct sysmon *s, int64_t wall_ns, struct buf *record)
     put_timestamp(record, wall_ns);
     size_t empty = record->len;
     put_network(&p, &host);
-    put_memory(&p, &host, &limits);
-    put_process(&p, s, &host, &limits, mono_ns);
+    double memory_bytes = put_memory(&p, &host, &usage);
+    put_group(&p, s, &usage);
+    put_process(&p, s, memory_bytes, mono_ns);
+    if (s->self)
+        put_self(&p, s, mono_ns);
     put_paths(&p, s->settings, &host);
     s->last_ns = mono_ns;
     if (record->len == empty)

@@ -4,11 +4,14 @@
  *
  *   cpu                       of the process, percent of the cores it may use
  *   proc.memory.rssMB, .percent, .availableMB, memory_percent, proc.cpu.threads
+ *   proc.cpu.throttledPercent, proc.memory.oomKills   of a control group with limits
+ *   wandb.cpu, wandb.memory.rssMB                    of the service, where the settings ask for it
  *   network.sent, .recv, .tcpRetransmits     since the first sample, bytes
  *   disk.DEVICE.in, .out                     since the first sample, MB
  *   disk.PATH.usagePercent, .usageGB
  *
- * What belongs to the machine is read at most once in SYSMON_HOST_NS for all runs together. */
+ * What belongs to the machine, and the table of processes, is read at most once in SYSMON_HOST_NS for
+ * all runs together. */
 #ifndef TARE_SERVICE_WATCH_SYSMON_H
 #define TARE_SERVICE_WATCH_SYSMON_H
 
@@ -32,6 +35,9 @@ void sysmon_free(struct sysmon *s);
 
 /* Time between two samples. */
 int64_t sysmon_interval_ns(const struct sysmon *s);
+
+/* The setting x_label, borrowed from the settings: each key in a sample ends with "/l:LABEL". */
+struct str sysmon_label(const struct sysmon *s);
 
 /* Append the fields of a StatsRecord; nothing if there is nothing to tell. Reads files; one thread
  * at a time for each `s`. */
@@ -60,18 +66,49 @@ struct sysmon_process {
     double cpu_s; /* used since it started */
 };
 
-/* 0 where there is no limit. */
-struct sysmon_limits {
-    uint64_t memory_bytes, memory_used_bytes;
-    double cpus;
+enum { SYSMON_MAX_PROCESSES = 32768, SYSMON_MAX_TREE = 1024, SYSMON_GROUP_MAX = 1024 };
+
+/* All processes of the machine at one time. */
+struct sysmon_table {
+    struct sysmon_entry {
+        int32_t pid, parent;
+        uint64_t ticks, threads, rss_pages;
+    } *entry;
+    int n, cap;
+};
+
+/* The control group of a process; it is looked for once. */
+struct sysmon_group {
+    bool is_limited; /* in memory or in CPUs: else the machine's figures are meant */
+    bool has_quota;
+    uint64_t memory_bytes; /* 0: no limit */
+    double cpus;           /* 0: no limit */
+    char dir[SYSMON_GROUP_MAX];
+};
+
+struct sysmon_usage {
+    bool has_memory, has_throttling, has_oom_kills;
+    uint64_t memory_bytes, periods, throttled, oom_kills;
+};
+
+enum sysmon_place {
+    SYSMON_NOWHERE, /* no path, or no disk: memory */
+    SYSMON_UNKNOWN, /* a file system that names no device: an overlay */
+    SYSMON_DEVICE,
 };
 
 void sysmon_read_host(struct sysmon_host *to);
-/* The process, and all below it if `tree`. */
-void sysmon_read_process(struct sysmon_process *to, int32_t pid, bool tree);
-/* Of the control group that holds the process. */
-void sysmon_read_limits(struct sysmon_limits *to, int32_t pid);
-/* The kernel's name of the device under a path; false if there is none (an overlay). */
-bool sysmon_device_of(const char *path, char name[SYSMON_NAME_MAX]);
+void sysmon_read_process(struct sysmon_process *to, int32_t pid);
+/* Of a machine with `n_logical` processors. */
+void sysmon_find_group(struct sysmon_group *g, int32_t pid, uint32_t n_logical);
+void sysmon_read_group(struct sysmon_usage *to, const struct sysmon_group *g);
+/* The table keeps its memory for the next reading. */
+void sysmon_read_table(struct sysmon_table *t);
+/* The process and all below it, at most `max` (at least 1). How many. */
+int sysmon_descendants(const struct sysmon_table *t, int32_t pid, int32_t *pids, int max);
+/* The sum of the processes named; found is whether the first is there. */
+void sysmon_sum_tree(struct sysmon_process *to, const struct sysmon_table *t, const int32_t *pids, int n);
+/* The kernel's name of the device under a path. */
+enum sysmon_place sysmon_device_of(const char *path, char name[SYSMON_NAME_MAX]);
 
 #endif

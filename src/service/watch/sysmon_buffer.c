@@ -67,7 +67,16 @@ static struct series *series_of(struct series **all, struct str key)
     return s;
 }
 
-static void take_sample(struct series **all, struct str stats_record)
+static struct str without_label(struct str key, struct str label)
+{
+    if (label.n > 0 && key.n > label.n + 3 &&
+        memcmp(key.p + key.n - label.n, label.p, label.n) == 0 &&
+        memcmp(key.p + key.n - label.n - 3, "/l:", 3) == 0)
+        key.n -= label.n + 3;
+    return key;
+}
+
+static void take_sample(struct series **all, struct str stats_record, struct str label)
 {
     struct str timestamp = wire_find_bytes(stats_record, STATS_TIMESTAMP);
     struct wire_reader r = wire_open(stats_record);
@@ -78,16 +87,16 @@ static void take_sample(struct series **all, struct str stats_record)
         struct str key = wire_find_bytes(f.bytes, ITEM_KEY), value = wire_find_bytes(f.bytes, ITEM_VALUE);
         double v;
         if (number_parse_double(value.p, value.n, &v) == value.n && value.n > 0)
-            put_point(series_of(all, key), timestamp, v);
+            put_point(series_of(all, without_label(key, label)), timestamp, v);
     }
 }
 
-void sysmon_buffer_put(const struct sysmon_buffer *b, struct buf *to)
+void sysmon_buffer_put(const struct sysmon_buffer *b, struct str label, struct buf *to)
 {
     struct series *all = NULL, *s, *next;
     uint64_t first = b->n_taken > b->limit ? b->n_taken - b->limit : 0;
     for (uint64_t i = first; i < b->n_taken; i++)
-        take_sample(&all, buf_str(&b->samples[i % b->limit]));
+        take_sample(&all, buf_str(&b->samples[i % b->limit]), label);
     HASH_ITER(hh, all, s, next)
     {
         size_t entry = wire_buf_begin(to, 1);

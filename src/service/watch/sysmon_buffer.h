@@ -22,7 +22,8 @@ void sysmon_buffer_fini(struct sysmon_buffer *b);
 
 void sysmon_buffer_add(struct sysmon_buffer *b, struct str stats_record);
 
-/* Append the fields of a GetSystemMetricsResponse: the values by key, oldest first. */
-void sysmon_buffer_put(const struct sysmon_buffer *b, struct buf *to);
+/* Append the fields of a GetSystemMetricsResponse: the values by key, oldest first. Keys are told
+ * without the `label` that the samples' have (sysmon_label). */
+void sysmon_buffer_put(const struct sysmon_buffer *b, struct str label, struct buf *to);
 
 #endif

@@ -7,17 +7,38 @@ void sysmon_read_host(struct sysmon_host *to)
     *to = (struct sysmon_host){0};
 }
 
-void sysmon_read_process(struct sysmon_process *to, int32_t pid, bool tree)
+void sysmon_read_process(struct sysmon_process *to, int32_t pid)
 {
     *to = (struct sysmon_process){0};
 }
 
-void sysmon_read_limits(struct sysmon_limits *to, int32_t pid)
+void sysmon_find_group(struct sysmon_group *g, int32_t pid, uint32_t n_logical)
 {
-    *to = (struct sysmon_limits){0};
+    *g = (struct sysmon_group){0};
 }
 
-bool sysmon_device_of(const char *path, char name[SYSMON_NAME_MAX])
+void sysmon_read_group(struct sysmon_usage *to, const struct sysmon_group *g)
 {
-    return false;
+    *to = (struct sysmon_usage){0};
+}
+
+void sysmon_read_table(struct sysmon_table *t)
+{
+    t->n = 0;
+}
+
+int sysmon_descendants(const struct sysmon_table *t, int32_t pid, int32_t *pids, int max)
+{
+    pids[0] = pid;
+    return 1;
+}
+
+void sysmon_sum_tree(struct sysmon_process *to, const struct sysmon_table *t, const int32_t *pids, int n)
+{
+    *to = (struct sysmon_process){0};
+}
+
+enum sysmon_place sysmon_device_of(const char *path, char name[SYSMON_NAME_MAX])
+{
+    return SYSMON_NOWHERE;
 }

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: MIT */
+/* The figures from recorded files of /proc and /sys: a container with limits, a machine with a bond,
+ * an overlay as its root, and processes that vanish. */
+#include "unit.h"
+
+#include "base/alloc.h"
+#include "record/wire.h"
+#include "service/watch/sysmon.h"
+#include "service/watch/sysmon_file.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static char top[] = "/tmp/tare_sysmon_XXXXXX";
+
+static void file(const char *path, const char *text)
+{
+    char full[512];
+    int n = snprintf(full, sizeof full, "%s%s", top, path);
+    assert_true(n < (int)sizeof full);
+    for (char *at = full + strlen(top) + 1; (at = strchr(at, '/')); at++) {
+        *at = 0;
+        assert_true(mkdir(full, 0700) == 0 || errno == EEXIST);
+        *at = '/';
+    }
+    FILE *f = fopen(full, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+}
+
+static void process(int pid, int parent, const char *name, int ticks, int threads, int pages)
+{
+    char path[64], text[256];
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    snprintf(text, sizeof text,
+             "%d (%s) S %d 1 1 0 -1 4194304 9 0 0 0 %d 0 0 0 20 0 %d 0 77 1000000 %d 18446744073709551615\n", pid,
+             name, parent, ticks, threads, pages);
+    file(path, text);
+}
+
+static int set_up(void **state)
+{
+    if (!mkdtemp(top))
+        return -1;
+    sysmon_set_root(top);
+    file("/proc/meminfo", "MemTotal:       16384000 kB\nMemFree:  1 kB\nMemAvailable:    4096000 kB\n");
+    file("/proc/net/dev",
+         "Inter-|   Receive                                                |  Transmit\n"
+         " face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop\n"
+         "    lo:  111 1 0 0 0 0 0 0 111 1 0 0 0 0 0 0\n"
+         " bond0: 5000 1 0 0 0 0 0 0 700 1 0 0 0 0 0 0\n"
+         "  eth0: 5000 1 0 0 0 0 0 0 700 1 0 0 0 0 0 0\n"
+         "  eth1:   10 1 0 0 0 0 0 0  20 1 0 0 0 0 0 0\n");
+    file("/sys/class/net/eth0/master/ifindex", "3\n");
+    file("/proc/net/snmp", "Ip: Forwarding\nIp: 1\nTcp: RtoMin InSegs RetransSegs InErrs\nTcp: 200 5 42 0\n");
+    file("/proc/diskstats",
+         "   7       0 loop0 5 0 5 5 0 0 0 0 0 0 0\n"
+         " 259       0 nvme0n1 10 0 2048 5 20 0 4096 0 0 0 0 0 0 0\n"
+         " 259       1 nvme1n1 0 0 0 0 0 0 0 0 0 0 0\n");
+    process(100, 1, "python", 300, 3, 1000);
+    process(90, 101, "late child", 50, 1, 10); /* listed before its parent */
+    process(101, 100, "a) S 7 (b", 20, 2, 100);
+    process(200, 1, "other", 1, 1, 1);
+    file("/proc/103/stat", ""); /* gone between the listing and the reading */
+    file("/proc/104/status", "");
+    file("/proc/105/stat", "105 (torn) S 100 1");
+    file("/proc/100/cgroup", "12:cpuset:/x\n0::/kubepods/pod1/c2\n");
+    file("/proc/100/mountinfo",
+         "20 1 8:1 / / rw - ext4 /dev/sda rw\n31 20 0:28 /kubepods /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup rw\n");
+    file("/proc/100/status", "Name:\tpython\nCpus_allowed_list:\t0-1,3\n");
+    file("/sys/fs/cgroup/pod1/c2/memory.max", "2147483648\n");
+    file("/sys/fs/cgroup/pod1/c2/memory.current", "536870912\n");
+    file("/sys/fs/cgroup/pod1/c2/cpu.max", "400000 100000\n");
+    file("/sys/fs/cgroup/pod1/c2/cpu.stat", "usage_usec 1\nnr_periods 100\nnr_throttled 10\nthrottled_usec 5\n");
+    file("/sys/fs/cgroup/pod1/c2/memory.events", "low 0\noom 4\noom_kill 3\noom_group_kill 0\n");
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    char command[128];
+    snprintf(command, sizeof command, "rm -r %s", top);
+    return system(command);
+}
+
+static void test_the_machine(void **state)
+{
+    struct sysmon_host h;
+    sysmon_read_host(&h);
+    assert_int_equal(h.memory_total, 16384000ull * 1024);
+    assert_int_equal(h.memory_available, 4096000ull * 1024);
+    assert_int_equal(h.received, 5010); /* not loopback, and the bond without its part */
+    assert_int_equal(h.sent, 720);
+    assert_int_equal(h.retransmits, 42);
+    assert_int_equal(h.n_devices, 1); /* without loops, and those never used */
+    assert_string_equal(h.device[0].name, "nvme0n1");
+    assert_int_equal(h.device[0].read_bytes, 2048 * 512);
+    assert_int_equal(h.device[0].written_bytes, 4096 * 512);
+}
+
+static void test_a_tree_of_processes(void **state)
+{
+    struct sysmon_table t = {0};
+    struct sysmon_process p;
+    int32_t pids[8];
+    sysmon_read_table(&t);
+    assert_int_equal(t.n, 4); /* those that vanish or are torn are left out */
+    assert_int_equal(sysmon_descendants(&t, 100, pids, 8), 3);
+    sysmon_sum_tree(&p, &t, pids, 3);
+    assert_true(p.found);
+    assert_int_equal(p.threads, 6);
+    assert_int_equal(p.rss_bytes, 1110 * sysconf(_SC_PAGESIZE));
+    assert_int_equal((int)(p.cpu_s * (double)sysconf(_SC_CLK_TCK) + 0.5), 370);
+    assert_int_equal(sysmon_descendants(&t, 100, pids, 2), 2); /* no more than there is room for */
+    assert_int_equal(sysmon_descendants(&t, 999, pids, 8), 1);
+    sysmon_sum_tree(&p, &t, pids, 1);
+    assert_false(p.found);
+    mem_free(t.entry);
+}
+
+static void test_limits_of_a_control_group(void **state)
+{
+    struct sysmon_group g;
+    struct sysmon_usage u;
+    sysmon_find_group(&g, 100, 8);
+    assert_true(g.is_limited && g.has_quota);
+    assert_string_equal(g.dir, "/sys/fs/cgroup/pod1/c2"); /* the mount shows what is below /kubepods */
+    assert_int_equal(g.memory_bytes, 2147483648u);
+    assert_true(g.cpus == 3); /* fewer than the quota's 4 */
+    sysmon_read_group(&u, &g);
+    assert_true(u.has_memory && u.has_throttling && u.has_oom_kills);
+    assert_int_equal(u.memory_bytes, 536870912);
+    assert_int_equal(u.periods, 100);
+    assert_int_equal(u.throttled, 10);
+    assert_int_equal(u.oom_kills, 3);
+    sysmon_find_group(&g, 200, 8); /* its files are not there */
+    assert_false(g.is_limited);
+    sysmon_read_group(&u, &g);
+    assert_false(u.has_memory || u.has_throttling || u.has_oom_kills);
+}
+
+/* The value of `key` in a StatsRecord; -1 if it is not there. */
+static double value_of(const struct buf *record, const char *key)
+{
+    struct wire_reader r = wire_open(buf_str(record));
+    struct wire_field f = {0};
+    while (wire_next(&r, &f) > 0) {
+        char text[64] = "";
+        struct str v = wire_find_bytes(f.bytes, 16);
+        if (f.number != 3 || !str_eqz(wire_find_bytes(f.bytes, 1), key))
+            continue;
+        memcpy(text, v.p, v.n < sizeof text ? v.n : 0);
+        return strtod(text, NULL);
+    }
+    return -1;
+}
+
+static void test_a_sample_in_a_container(void **state)
+{
+    AUTO_BUF settings = {0}, first = {0}, second = {0};
+    size_t mark = wire_buf_begin(&settings, 42);
+    wire_buf_varint(&settings, 1, 100);
+    wire_buf_end(&settings, mark);
+    mark = wire_buf_begin(&settings, 198); /* the tree */
+    wire_buf_varint(&settings, 1, 1);
+    wire_buf_end(&settings, mark);
+    mark = wire_buf_begin(&settings, 210); /* the service too */
+    wire_buf_varint(&settings, 1, 1);
+    wire_buf_end(&settings, mark);
+    process(getpid(), 1, "service", 10, 2, 256);
+    struct sysmon *s = sysmon_new(buf_str(&settings));
+    sysmon_sample(s, 1, &first);
+    assert_true(value_of(&first, "memory_percent") == 25);
+    assert_true(value_of(&first, "proc.memory.availableMB") == 1536);
+    assert_true(value_of(&first, "proc.cpu.threads") == 6);
+    assert_true(value_of(&first, "proc.memory.percent") > 0);
+    assert_true(value_of(&first, "proc.memory.oomKills") == 0);
+    assert_true(value_of(&first, "proc.cpu.throttledPercent") == -1);
+    assert_true(value_of(&first, "wandb.memory.rssMB") == 1);
+    file("/sys/fs/cgroup/pod1/c2/cpu.stat", "nr_periods 150\nnr_throttled 20\n");
+    file("/sys/fs/cgroup/pod1/c2/memory.events", "oom_kill 5\n");
+    sysmon_sample(s, 2, &second);
+    assert_true(value_of(&second, "proc.cpu.throttledPercent") == 20);
+    assert_true(value_of(&second, "proc.memory.oomKills") == 2);
+    assert_true(value_of(&second, "wandb.cpu") == 0);
+    sysmon_free(s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_machine),
+        cmocka_unit_test(test_a_tree_of_processes),
+        cmocka_unit_test(test_limits_of_a_control_group),
+        cmocka_unit_test(test_a_sample_in_a_container),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
