@@ -14,6 +14,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -284,6 +285,24 @@ static void put_program(struct buf *b, const struct tare_options *o)
     set_int(b, 42, getpid());
 }
 
+/* Where people look: https://app.wandb.ai for https://api.wandb.ai, else the backend itself. */
+static void set_app_url(struct buf *b, const char *base_url)
+{
+    const char *own = getenv("WANDB_APP_URL"), *api = strstr(base_url, "://api.");
+    AUTO_BUF url = {0};
+    if (own && *own)
+        buf_puts(&url, own);
+    else if (api)
+        buf_printf(&url, "%.*s://app.%s", (int)(api - base_url), base_url, api + 7);
+    else
+        buf_puts(&url, base_url);
+    const char *z = buf_z(&url);
+    if (z)
+        set_text(b, 202, z);
+    else
+        b->failed = true;
+}
+
 static int put_settings(struct buf *b, const struct tare_run *run, const struct run_options *ro,
                         const char *wandb_dir, const char *timespec)
 {
@@ -298,7 +317,8 @@ static int put_settings(struct buf *b, const struct tare_run *run, const struct 
     set_text(b, 40, timespec);
     set_double(b, 41, (double)run->start_ns / 1e9);
     set_text(b, 57, o->base_url);
-    set_text(b, 202, o->base_url);
+    set_app_url(b, o->base_url);
+    set_bool(b, 182, true); /* x_primary: the files of the run are ours to bring */
     if (ro->online)
         set_text(b, 55, o->api_key);
     set_text(b, 60, "off"); /* console: nothing is captured */
