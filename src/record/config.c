@@ -3,6 +3,7 @@
 
 #include "base/err.h"
 #include "base/json.h"
+#include "base/utf8.h"
 #include "record/wire.h"
 
 enum { UPDATE = 1, REMOVE = 2, KEY = 1, NESTED = 2, VALUE_JSON = 16 };
@@ -126,7 +127,8 @@ void config_put_telemetry(struct str telemetry, struct str core_version, struct 
     bool first = true;
     buf_putc(to, '{');
     for (struct wire_field f; wire_next(&r, &f) == 1;) {
-        if (f.type != WIRE_BYTES || f.number == CORE_VERSION || f.number == INFO)
+        if (f.type != WIRE_BYTES || f.number == CORE_VERSION || f.number == INFO ||
+            (!is_flags(f.number) && !utf8_valid(f.bytes.p, f.bytes.n))) /* of a later client */
             continue;
         put_key(to, f.number, &first);
         if (is_flags(f.number))

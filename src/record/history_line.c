@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "base/json.h"
 #include "base/number.h"
+#include "base/utf8.h"
 #include "record/wire.h"
 
 #include <stdlib.h>
@@ -88,7 +89,7 @@ static bool is_plain_value(struct str text)
         return true;
     if (!text.n || *text.p == '{' || memchr(text.p, '\n', text.n) || memchr(text.p, '\r', text.n))
         return false;
-    return *text.p != ' ' && *text.p != '\t' && json_valid(text);
+    return *text.p != ' ' && *text.p != '\t' && json_valid(text) && utf8_valid(text.p, text.n);
 }
 
 /* Most keys have nothing to escape. */
@@ -129,7 +130,7 @@ static bool read_plain(struct str item, struct str *key, struct str *value)
         else
             return false;
     }
-    return rc == 0 && key->n;
+    return rc == 0 && key->n && utf8_valid(key->p, key->n);
 }
 
 /* False if something in the row is not that simple. */

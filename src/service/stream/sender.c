@@ -14,6 +14,8 @@
 #include "base/clock.h"
 #include "base/diag.h"
 #include "base/random.h"
+#include "record/check.h"
+#include "record/record.h"
 #include "record/setting_wire.h"
 #include "record/wire.h"
 #include "service/limits.h"
@@ -64,6 +66,8 @@ static void send_exit(struct sender *s, struct str record)
     s->complete = may_end && !wire_find_varint(record, NOT_COMPLETE);
 }
 
+enum { KIND_HISTORY = 2 };
+
 /* By field number in Record. */
 static void (*const kinds[])(struct sender *s, struct str record) = {
     [2] = send_history,     [3] = send_summary,         [5] = upsert_config,
@@ -75,6 +79,15 @@ static void (*const kinds[])(struct sender *s, struct str record) = {
 
 enum { N_KINDS = sizeof kinds / sizeof kinds[0] };
 
+/* Our own handler has checked what it kept; others may have written anything. Rows of history are
+ * checked where they are read. */
+static bool is_well_formed(const struct wire_field *f)
+{
+    const ProtobufCFieldDescriptor *d =
+        protobuf_c_message_descriptor_get_field(&pb__record__descriptor, f->number);
+    return f->number == KIND_HISTORY || !d || record_check(d->descriptor, f->bytes);
+}
+
 static void send_record(struct sender *s, struct str record)
 {
     struct wire_reader r = wire_open(record);
@@ -82,7 +95,10 @@ static void send_record(struct sender *s, struct str record)
     while (wire_next(&r, &f) == 1) {
         if (f.type != WIRE_BYTES || f.number >= N_KINDS || !kinds[f.number])
             continue;
-        kinds[f.number](s, f.bytes);
+        if (!s->o.is_sync || is_well_formed(&f))
+            kinds[f.number](s, f.bytes);
+        else
+            diag_warn("sender: a malformed record of kind %u is left out", f.number);
         return;
     }
 }

@@ -271,17 +271,17 @@ static bool is_known(uint32_t field)
 static void put_summary(const struct run_params *p, struct buf *to)
 {
     size_t mark = wire_buf_begin(to, RUN_SUMMARY);
-    const char *at = p->summary.data, *end = at + p->summary.len;
+    struct str json = p->summary.len ? buf_str(&p->summary) : STR("{}");
+    const char *end = json.p + json.n, *at = json_skip_space(json.p, end);
     struct json_item item;
-    if (p->summary.len && *(at = json_skip_space(at, end)) == '{')
-        for (at++; json_next_member(&at, end, &item) == 1;) {
-            AUTO_BUF key = {0};
-            json_unescape(&key, item.key);
-            size_t update = wire_buf_begin(to, 1);
-            wire_buf_bytes(to, 1, buf_str(&key));
-            wire_buf_bytes(to, 16, item.value);
-            wire_buf_end(to, update);
-        }
+    for (at++; json_next_member(&at, end, &item) == 1;) {
+        AUTO_BUF key = {0};
+        json_unescape(&key, item.key);
+        size_t update = wire_buf_begin(to, 1);
+        wire_buf_bytes(to, 1, buf_str(&key));
+        wire_buf_bytes(to, 16, item.value);
+        wire_buf_end(to, update);
+    }
     wire_buf_end(to, mark);
 }
 
