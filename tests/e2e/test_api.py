@@ -6,12 +6,14 @@ import contextlib
 import http.server
 import json
 import pathlib
+import subprocess
+import sys
 import threading
 
 import google.protobuf.json_format
 import service_support
 import wandb
-from online_support import run_script
+from online_support import clean_env, run_script
 from server_support import Server
 from service_support import TARE
 from wandb.proto import wandb_internal_pb2 as pb
@@ -122,6 +124,23 @@ def test_a_program_reads_and_changes_the_same(tmp_path):
     """runs, history, scans, console, files, updates, sweeps, charts, queues, and what is missing"""
     ours, theirs = read_through(tmp_path, TARE), read_through(tmp_path, PEER)
     assert len(theirs) > 30
+    assert ours == theirs
+
+
+def verify_through(tmp_path, core):
+    folder = tmp_path / ("v-" + pathlib.Path(core).name)
+    folder.mkdir()
+    with Server(folder) as server:
+        p = subprocess.run([sys.executable, "-m", "wandb", "verify"], cwd=folder, text=True, timeout=300,
+                           env=clean_env(folder, server.url, core, WANDB_API_KEY=server.key),
+                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return p.returncode, [line for line in p.stdout.splitlines() if "Checking" in line]
+
+
+def test_wandb_verify_finds_the_same(tmp_path):
+    """login, files, large payloads, artifacts, a sweep with its agent; TLS is missing on purpose"""
+    ours, theirs = verify_through(tmp_path, TARE), verify_through(tmp_path, PEER)
+    assert len(theirs[1]) == 10
     assert ours == theirs
 
 
