@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "service/watch/machine.h"
+#include "service/watch/gpu.h"
 
 #include "base/alloc.h"
 #include "base/err.h"
@@ -236,13 +237,23 @@ static uint64_t or_setting(uint64_t found, struct str settings, uint32_t number)
     return set > 0 ? (uint64_t)set : found;
 }
 
+/* What the settings say of GPUs stands behind what was found, so that it counts. */
+static void put_gpus(struct buf *to, struct str settings)
+{
+    struct gpu_reading *r = xmem_alloc(sizeof *r);
+    if (gpu_read(r, GPU_FACTS_NS))
+        gpu_put_facts(to, r);
+    mem_free(r);
+    put_text(to, GPU, setting_wire_text(settings, SET_GPU_TYPE));
+    put_count(to, GPU_COUNT, or_setting(0, settings, SET_GPU_COUNT));
+}
+
 void machine_put_host(struct buf *to, struct str settings, const char *writer_id)
 {
     know_cpus();
     put_count(to, CPU_COUNT, or_setting(cpus.physical, settings, SET_CPU_COUNT));
     put_count(to, CPU_COUNT_LOGICAL, or_setting(cpus.logical, settings, SET_CPU_LOGICAL_COUNT));
-    put_text(to, GPU, setting_wire_text(settings, SET_GPU_TYPE));
-    put_count(to, GPU_COUNT, or_setting(0, settings, SET_GPU_COUNT));
+    put_gpus(to, settings);
     put_disks(to, settings);
     put_memory(to);
     if (cpus.model[0]) {

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "record/setting_wire.h"
+#include "service/watch/gpu.h"
 #include "service/watch/machine.h"
 
 #include <pthread.h>
@@ -20,6 +21,7 @@ enum {
     SET_DISABLE_MACHINE_INFO = 158,
     SET_INTERVAL = 174,
     SET_LABEL = 181,
+    SET_GPU_DEVICE_IDS = 186,
     SET_TREE = 198,
     SET_NO_CGROUP = 207,
     SET_SELF_USAGE = 210,
@@ -125,19 +127,25 @@ struct sample {
     struct buf *to;
 };
 
-static void put(struct sample *p, const char *key, double v)
+static void put_json(struct sample *p, const char *key, struct str json)
 {
-    AUTO_BUF name = {0}, json = {0};
+    AUTO_BUF name = {0};
     buf_puts(&name, key);
     if (p->s->label.n > 0) {
         buf_puts(&name, "/l:");
         buf_put_str(&name, p->s->label);
     }
-    json_put_double(&json, v);
     size_t item = wire_buf_begin(p->to, STATS_ITEM);
     wire_buf_bytes(p->to, ITEM_KEY, buf_str(&name));
-    wire_buf_bytes(p->to, ITEM_VALUE, buf_str(&json));
+    wire_buf_bytes(p->to, ITEM_VALUE, json);
     wire_buf_end(p->to, item);
+}
+
+static void put(struct sample *p, const char *key, double v)
+{
+    AUTO_BUF json = {0};
+    json_put_double(&json, v);
+    put_json(p, key, buf_str(&json));
 }
 
 static double since(uint64_t now, uint64_t then)
@@ -294,6 +302,69 @@ static void put_self(struct sample *p, struct sysmon *s, int64_t mono_ns)
     put(p, "wandb.memory.rssMB", (double)process.rss_bytes / MIB);
 }
 
+/* ---- GPUs ---- */
+
+/* Whether the setting x_stats_gpu_device_ids names the device, or none. */
+static bool is_watched(const struct sysmon *s, int device)
+{
+    struct str ids = wire_find_bytes(s->settings, SET_GPU_DEVICE_IDS);
+    struct wire_reader r = wire_open(ids);
+    struct wire_field f = {0};
+    bool any = false;
+    while (wire_next(&r, &f) > 0) {
+        struct wire_reader packed = wire_open(f.type == WIRE_BYTES ? f.bytes : STR(""));
+        uint64_t id = f.value;
+        for (bool is_one = f.type != WIRE_BYTES; is_one || wire_get_varint(&packed, &id); is_one = false) {
+            any = true;
+            if ((int32_t)id == device)
+                return true;
+        }
+    }
+    return !any;
+}
+
+static bool is_used_by(const struct gpu_reading *r, int device, const int32_t *pids, int n)
+{
+    for (int i = 0; i < r->n_pids[device]; i++)
+        for (int k = 0; k < n; k++)
+            if (r->pids[device][i] == pids[k])
+                return true;
+    return false;
+}
+
+static void put_gpu_metric(struct sample *p, const struct gpu_metric *m, bool used)
+{
+    AUTO_BUF json = {0};
+    char key[96];
+    if (m->is_whole)
+        buf_printf(&json, "%.0f", m->value);
+    else
+        json_put_double(&json, m->value);
+    snprintf(key, sizeof key, "gpu.%d.%s", m->device, m->name);
+    put_json(p, key, buf_str(&json));
+    snprintf(key, sizeof key, "gpu.process.%d.%s", m->device, m->name);
+    if (used && m->of_process)
+        put_json(p, key, buf_str(&json));
+}
+
+static void put_gpus(struct sample *p, int64_t mono_ns)
+{
+    struct gpu_reading *r = xmem_alloc(sizeof *r);
+    bool watched[GPU_MAX], used[GPU_MAX];
+    int32_t pids[SYSMON_MAX_TREE];
+    struct sysmon_process process;
+    bool there = gpu_read(r, GPU_SAMPLE_NS);
+    int n = there && p->s->pid > 0 ? shared_tree(&process, p->s->pid, pids, SYSMON_MAX_TREE, mono_ns) : 0;
+    for (int d = 0; there && d < r->n_gpus; d++) {
+        watched[d] = is_watched(p->s, d);
+        used[d] = is_used_by(r, d, pids, n);
+    }
+    for (int i = 0; there && i < r->n_metrics; i++)
+        if (watched[r->metric[i].device])
+            put_gpu_metric(p, &r->metric[i], used[r->metric[i].device]);
+    mem_free(r);
+}
+
 /* ---- a sample ---- */
 
 static void put_paths(struct sample *p, struct str settings, const struct sysmon_host *h)
@@ -338,6 +409,7 @@ void sysmon_sample(struct sysmon *s, int64_t wall_ns, struct buf *record)
     }
     put_timestamp(record, wall_ns);
     size_t empty = record->len;
+    put_gpus(&p, mono_ns);
     put_network(&p, &host);
     double memory_bytes = put_memory(&p, &host, &usage);
     put_group(&p, s, &usage);

@@ -6,6 +6,7 @@
  *   proc.memory.rssMB, .percent, .availableMB, memory_percent, proc.cpu.threads
  *   proc.cpu.throttledPercent, proc.memory.oomKills   of a control group with limits
  *   wandb.cpu, wandb.memory.rssMB                    of the service, where the settings ask for it
+ *   gpu.N.*, gpu.process.N.*  gpu.h
  *   network.sent, .recv, .tcpRetransmits     since the first sample, bytes
  *   disk.DEVICE.in, .out                     since the first sample, MB
  *   disk.PATH.usagePercent, .usageGB

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Where we do not know how to ask: disks by path are all there is. */
+#include "service/watch/gpu.h"
 #include "service/watch/sysmon.h"
 
 void sysmon_read_host(struct sysmon_host *to)
@@ -41,4 +42,13 @@ void sysmon_sum_tree(struct sysmon_process *to, const struct sysmon_table *t, co
 enum sysmon_place sysmon_device_of(const char *path, char name[SYSMON_NAME_MAX])
 {
     return SYSMON_NOWHERE;
+}
+
+bool gpu_read(struct gpu_reading *to, int64_t wait_ns)
+{
+    return false;
+}
+
+void gpu_put_facts(struct buf *to, const struct gpu_reading *r)
+{
 }

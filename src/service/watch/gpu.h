@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/* GPUs, by the vendors' libraries, which are opened when the first run asks.
+ *
+ * The libraries may hang, so they have one thread of their own in the process, and who asks waits
+ * for it a bounded time: a library that hangs costs its own figures and nothing else. Where there is
+ * no library or no GPU the thread ends and nothing is asked again.
+ *
+ * TARE_NVML names another library than libnvidia-ml.so.1. Names of metrics are the peer's
+ * (symon/src/gpu_nvidia.rs). */
+#ifndef TARE_SERVICE_WATCH_GPU_H
+#define TARE_SERVICE_WATCH_GPU_H
+
+#include "base/buf.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { GPU_MAX = 32, GPU_MAX_METRICS = 1024, GPU_MAX_PIDS = 64, GPU_TEXT = 96 };
+
+#define GPU_FRESH_NS (500LL * 1000000)  /* readings younger than this are shared */
+#define GPU_SAMPLE_NS (250LL * 1000000) /* a sample waits no longer for the library */
+#define GPU_FACTS_NS (2000LL * 1000000) /* and what is told once of a run, no longer than this */
+
+struct gpu_metric {
+    int device;
+    const char *name; /* of static storage: "powerWatts" */
+    double value;
+    bool is_whole; /* written without a fraction */
+    bool of_process; /* told again as gpu.process.N.NAME to runs that use the GPU */
+};
+
+struct gpu_facts {
+    char name[GPU_TEXT], architecture[GPU_TEXT], uuid[GPU_TEXT], pci_bus_id[GPU_TEXT];
+    uint64_t memory_bytes;
+    uint32_t cuda_cores;
+    int32_t numa_node; /* -1: none */
+};
+
+struct gpu_reading {
+    int n_gpus, n_metrics;
+    char cuda_version[GPU_TEXT];
+    struct gpu_facts facts[GPU_MAX];
+    int32_t pids[GPU_MAX][GPU_MAX_PIDS]; /* who uses it */
+    int n_pids[GPU_MAX];
+    struct gpu_metric metric[GPU_MAX_METRICS];
+};
+
+/* Copy a reading not older than GPU_FRESH_NS; false if there is no GPU, or the library has not
+ * answered `wait_ns` after it was asked. Any thread. */
+bool gpu_read(struct gpu_reading *to, int64_t wait_ns);
+
+/* Append the GPU fields of an EnvironmentRecord. Any thread. */
+void gpu_put_facts(struct buf *to, const struct gpu_reading *r);
+
+/* ---- for the sources ---- */
+
+void gpu_add(struct gpu_reading *r, const struct gpu_metric *m);
+
+/* NVML; called on the one thread. False if there is none to be used. */
+bool gpu_nvidia_open(void);
+void gpu_nvidia_read(struct gpu_reading *to);
+
+#endif

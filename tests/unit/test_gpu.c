@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT */
+/* GPUs by a stand-in for NVML (support/fake_nvml.c). What is known of it is kept for the life of a
+ * process, so each test is one of its own. */
+#include "unit.h"
+
+#include "base/buf.h"
+#include "record/wire.h"
+#include "service/watch/gpu.h"
+#include "service/watch/machine.h"
+#include "service/watch/sysmon.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define CHECK(x)                                                                                      \
+    do {                                                                                              \
+        if (!(x)) {                                                                                   \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);                                   \
+            _exit(1);                                                                                 \
+        }                                                                                             \
+    } while (0)
+
+static void in_process(const char *mode, void (*check)(void))
+{
+    int status;
+    pid_t pid = fork();
+    if (pid == 0) {
+        char self[16];
+        snprintf(self, sizeof self, "%d", (int)getpid());
+        setenv("FAKE_NVML", mode, 1);
+        setenv("FAKE_NVML_PID", self, 1);
+        setenv("TARE_NVML", strcmp(mode, "missing") == 0 ? "/nowhere/nvml.so" : getenv("TARE_TEST_NVML"), 1);
+        check();
+        _exit(0); /* with a thread that hangs in the library */
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
+/* The JSON of `key` in a StatsRecord; "" if it is not there. Static storage. */
+static const char *value_of(const struct buf *record, const char *key)
+{
+    static char text[64];
+    struct wire_reader r = wire_open(buf_str(record));
+    struct wire_field f = {0};
+    text[0] = 0;
+    while (wire_next(&r, &f) > 0)
+        if (f.number == 3 && str_eqz(wire_find_bytes(f.bytes, 1), key)) {
+            struct str v = wire_find_bytes(f.bytes, 16);
+            snprintf(text, sizeof text, "%.*s", (int)v.n, v.p);
+        }
+    return text;
+}
+
+static bool has(const struct buf *record, const char *key, const char *json)
+{
+    const char *v = value_of(record, key);
+    if (strcmp(v, json) != 0)
+        fprintf(stderr, "%s is '%s', not '%s'\n", key, v, json);
+    return strcmp(v, json) == 0;
+}
+
+static void put_pid(struct buf *settings)
+{
+    size_t mark = wire_buf_begin(settings, 42);
+    wire_buf_varint(settings, 1, (uint64_t)getpid());
+    wire_buf_end(settings, mark);
+}
+
+static void check_names(void)
+{
+    AUTO_BUF settings = {0}, record = {0}, later = {0};
+    put_pid(&settings);
+    struct sysmon *s = sysmon_new(buf_str(&settings));
+    for (int i = 0; i < 200 && !*value_of(&record, "gpu.0.gpu"); i++) { /* however slow the machine */
+        buf_clear(&record);
+        sysmon_sample(s, 1, &record);
+    }
+    CHECK(has(&record, "gpu.0.gpu", "75.0") && has(&record, "gpu.0.memory", "40"));
+    CHECK(has(&record, "gpu.0.memoryAllocated", "75.0"));
+    CHECK(has(&record, "gpu.0.memoryAllocatedBytes", "64424509440"));
+    CHECK(has(&record, "gpu.0.temp", "61.0") && has(&record, "gpu.0.powerWatts", "350.5"));
+    CHECK(has(&record, "gpu.0.enforcedPowerLimitWatts", "701.0") && has(&record, "gpu.0.powerPercent", "50.0"));
+    CHECK(has(&record, "gpu.0.energyJoules", "12.345"));
+    CHECK(has(&record, "gpu.0.smClock", "1980") && has(&record, "gpu.0.memoryClock", "2619"));
+    CHECK(has(&record, "gpu.0.fanSpeed", "")); /* a function that the library does not have */
+    CHECK(has(&record, "gpu.0.pcieTxBytes", "")); /* GPM's are still to come */
+    CHECK(has(&record, "gpu.process.0.temp", "61.0") && has(&record, "gpu.process.0.smClock", ""));
+    CHECK(has(&record, "gpu.1.pcieTxBytes", "10240.0") && has(&record, "gpu.1.pcieRxBytes", "20480.0"));
+    CHECK(has(&record, "gpu.1.memoryAllocated", "") && has(&record, "gpu.process.1.temp", ""));
+    usleep(600000); /* past what is shared */
+    for (int i = 0; i < 200 && !*value_of(&later, "gpu.0.smActive"); i++) {
+        buf_clear(&later);
+        sysmon_sample(s, 1, &later);
+    }
+    CHECK(has(&later, "gpu.0.smActive", "2.0") && has(&later, "gpu.0.dramActive", ""));
+    CHECK(has(&later, "gpu.0.pcieTxBytes", "20971520.0") && has(&later, "gpu.0.nvlinkRxBytes", "62914560.0"));
+    sysmon_free(s);
+}
+
+static void test_gpus_have_the_peers_names(void **state)
+{
+    in_process("", check_names);
+}
+
+static void check_ids(void)
+{
+    AUTO_BUF settings = {0}, record = {0};
+    size_t mark = wire_buf_begin(&settings, 186);
+    wire_buf_bytes(&settings, 1, (struct str){"\x01", 1});
+    wire_buf_end(&settings, mark);
+    struct sysmon *s = sysmon_new(buf_str(&settings));
+    for (int i = 0; i < 200 && !*value_of(&record, "gpu.1.gpu"); i++) {
+        buf_clear(&record);
+        sysmon_sample(s, 1, &record);
+    }
+    CHECK(has(&record, "gpu.1.gpu", "75.0") && has(&record, "gpu.0.gpu", ""));
+    sysmon_free(s);
+}
+
+static void test_only_the_devices_asked_for(void **state)
+{
+    in_process("", check_ids);
+}
+
+static void check_facts(void)
+{
+    AUTO_BUF record = {0}, json = {0};
+    for (int i = 0; i < 50 && wire_find_varint(buf_str(&record), 19) == 0; i++) {
+        buf_clear(&record);
+        machine_put_host(&record, STR(""), "w");
+    }
+    CHECK(wire_find_varint(buf_str(&record), 19) == 2);
+    CHECK(machine_put_json(&json, buf_str(&record)) == 0);
+    CHECK(strstr(buf_z(&json), "\"gpu\": \"NVIDIA H100\",\n  \"gpu_count\": 2"));
+    CHECK(strstr(buf_z(&json), "\"name\": \"NVIDIA H100\",\n      \"memoryTotal\": \"85899345920\",\n"
+                               "      \"cudaCores\": 16896,\n      \"architecture\": \"Hopper\",\n"
+                               "      \"uuid\": \"GPU-0\""));
+    CHECK(strstr(buf_z(&json), "\"architecture\": \"Kepler\""));
+    CHECK(strstr(buf_z(&json), "\"cudaVersion\": \"12.4\""));
+}
+
+static void test_facts_of_the_gpus(void **state)
+{
+    in_process("", check_facts);
+}
+
+/* The rest of a sample comes, without GPUs. */
+static void check_none(void)
+{
+    AUTO_BUF settings = {0};
+    put_pid(&settings);
+    struct sysmon *s = sysmon_new(buf_str(&settings));
+    for (int i = 0; i < 3; i++) {
+        AUTO_BUF record = {0};
+        sysmon_sample(s, 1, &record);
+        CHECK(*value_of(&record, "proc.memory.rssMB"));
+        CHECK(has(&record, "gpu.0.gpu", ""));
+    }
+    sysmon_free(s);
+}
+
+static void test_broken_libraries_cost_only_their_figures(void **state)
+{
+    in_process("missing", check_none);
+    in_process("error", check_none);
+    in_process("hang", check_none);
+    in_process("lost", check_none);
+}
+
+static void check_stall(void)
+{
+    AUTO_BUF settings = {0}, record = {0};
+    put_pid(&settings);
+    struct sysmon *s = sysmon_new(buf_str(&settings));
+    for (int i = 0; i < 200 && !*value_of(&record, "gpu.0.gpu"); i++) {
+        buf_clear(&record);
+        sysmon_sample(s, 1, &record);
+    }
+    CHECK(has(&record, "gpu.0.gpu", "75.0"));
+    usleep(900000); /* the next reading hangs, and the last is too old to be told again */
+    check_none();
+    sysmon_free(s);
+}
+
+static void test_a_library_that_hangs_later(void **state)
+{
+    in_process("stall", check_stall);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_gpus_have_the_peers_names),
+        cmocka_unit_test(test_only_the_devices_asked_for),
+        cmocka_unit_test(test_facts_of_the_gpus),
+        cmocka_unit_test(test_broken_libraries_cost_only_their_figures),
+        cmocka_unit_test(test_a_library_that_hangs_later),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
