@@ -138,9 +138,11 @@ static bool word_matches(const struct url_parts *url, const struct address *a, s
     const char *slash = word.n ? memchr(word.p, '/', word.n) : NULL;
     if (slash) {
         int bits = 0;
-        for (const char *p = slash + 1; p < word.p + word.n && *p >= '0' && *p <= '9' && bits < 1000; p++)
+        const char *p = slash + 1, *end = word.p + word.n;
+        for (; p < end && *p >= '0' && *p <= '9' && bits < 1000; p++)
             bits = bits * 10 + (*p - '0');
-        return a->family && slash + 1 < word.p + word.n && in_range(a, str_make(word.p, (size_t)(slash - word.p)), bits);
+        struct str net = str_make(word.p, (size_t)(slash - word.p));
+        return a->family && slash + 1 < end && in_range(a, net, bits);
     }
     struct str host;
     int port = 0;

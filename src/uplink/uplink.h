@@ -35,8 +35,9 @@ struct uplink {
     int (*git_upstream)(const char *root, bool fork_point, char sha[UPLINK_SHA_LEN + 1], char *why,
                         size_t why_size);
 
-    /* HTTP for loop/http.c, on the loop thread. `work_start` is that of loop/worker.h; `ended` is called once for every request sent, when nothing of it is under way any more,
-     * also from inside http_send and http_cancel. NULL: libcurl does not work. */
+    /* HTTP for loop/http.c, on the loop thread. `work_start` is that of loop/worker.h; `ended` is
+     * called once for every request sent, when nothing of it is under way any more, also from inside
+     * http_send and http_cancel. NULL: libcurl does not work. */
     struct uplink_http *(*http_open)(struct uv_loop_s *loop,
                                      void (*work_start)(struct uv_loop_s *loop, struct work *w),
                                      void (*ended)(void *ctx, struct http_request *r), void *ctx);

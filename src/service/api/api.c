@@ -226,7 +226,8 @@ void api_ask_raw(struct api_task *t, const char *operation, const char *document
     graphql_send(t->api->backend, &t->call);
 }
 
-static struct api_task *add_task(struct api *api, const struct api_kind *kind, struct str body, uint64_t serial)
+static struct api_task *add_task(struct api *api, const struct api_kind *kind, struct str body,
+                                 uint64_t serial)
 {
     struct api_task *t = xmem_calloc(1, kind->size);
     t->api = api;
@@ -284,21 +285,26 @@ void apis_cancelled(struct apis *a, uint64_t serial)
 
 /* ---- login by a key alone ---- */
 
-enum { LOGIN_KEY = 1, LOGIN_URL = 2, LOGIN_DEFAULT_ENTITY = 1, LOGIN_ERROR_STATUS = 2 };
+enum { LOGIN_KEY = 1, LOGIN_URL = 2, LOGIN_ERROR_STATUS = 2 };
 
-void apis_authenticate(struct apis *a, struct service *s, struct str request, struct str info, uint64_t serial)
+static char *text_of(struct str request, uint32_t number)
 {
-    AUTO_BUF response = {0};
+    struct str s = wire_find_bytes(request, number);
+    return xmem_strndup(s.n ? s.p : "", s.n);
+}
+
+void apis_authenticate(struct apis *a, struct service *s, struct str request, struct str info,
+                       uint64_t serial)
+{
+    AUTO_BUF response = {0}, why = {0};
     struct err e = {0};
-    struct str key = wire_find_bytes(request, LOGIN_KEY), url = wire_find_bytes(request, LOGIN_URL);
-    AUTO_FREE char *key_z = xmem_strndup(key.n ? key.p : "", key.n), *url_z = xmem_strndup(url.n ? url.p : "", url.n);
-    struct backend *b = backend_new(service_http(s), &s->loop, (struct str){0}, url_z, key_z, &e);
+    AUTO_FREE char *key = text_of(request, LOGIN_KEY), *url = text_of(request, LOGIN_URL);
+    struct backend *b = backend_new(service_http(s), &s->loop, (struct str){0}, url, key, &e);
     if (b) {
         struct api_task *t = add_task(add_api(a, s, b), &api_login, info, serial);
         t->kind->start(t);
         return;
     }
-    AUTO_BUF why = {0};
     buf_printf(&why, "Invalid URL: %s", e.text);
     wire_buf_bytes(&response, LOGIN_ERROR_STATUS, buf_str(&why));
     buf_put_str(&response, info);

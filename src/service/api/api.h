@@ -36,6 +36,7 @@ void apis_request(struct apis *a, struct service *s, struct str request, uint64_
 void apis_cancelled(struct apis *a, uint64_t serial);
 
 /* ServerAuthenticateRequest: likewise, with a ServerAuthenticateResponse that has `info` at its end. */
-void apis_authenticate(struct apis *a, struct service *s, struct str request, struct str info, uint64_t serial);
+void apis_authenticate(struct apis *a, struct service *s, struct str request, struct str info,
+                       uint64_t serial);
 
 #endif

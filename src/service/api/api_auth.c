@@ -47,7 +47,9 @@ static void on_viewer(struct api_task *t)
         return;
     }
     if (viewer.n == 0) {
-        api_fail(t, 0, "invalid credentials: the server did not recognize an account for the configured credentials");
+        api_fail(t, 0,
+                 "invalid credentials: the server did not recognize an account"
+                 " for the configured credentials");
         return;
     }
     api_put_text_at(&inner, 1, viewer, "entity");

@@ -45,8 +45,8 @@ static bool is_local(const struct api_history_task *t, size_t nth)
     return t->scan->columns.len == 0 || t->is_cached.data[nth];
 }
 
-static struct parquet_file *open_one(struct api_history_task *t, const char *url, size_t nth, const char **keys,
-                                     size_t n_keys)
+static struct parquet_file *open_one(struct api_history_task *t, const char *url, size_t nth,
+                                     const char **keys, size_t n_keys)
 {
     AUTO_FREE char *path = is_local(t, nth) ? cached_path(t->scan, nth) : NULL;
     return parquet_open(path ? path : url, keys, n_keys, &t->err);

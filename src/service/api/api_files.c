@@ -97,7 +97,8 @@ static void put_headers(struct buf *to, struct str request)
         if (f.number != HEADERS || f.type != WIRE_BYTES)
             continue;
         struct str name = wire_find_bytes(f.bytes, 1), value = wire_find_bytes(f.bytes, 2);
-        bool is_one = name.n && !memchr(name.p, '\n', name.n) && !(value.n && memchr(value.p, '\n', value.n)) &&
+        bool is_one = name.n && !memchr(name.p, '\n', name.n) &&
+                      !(value.n && memchr(value.p, '\n', value.n)) &&
                       !(value.n && memchr(value.p, '\r', value.n));
         if (is_one)
             buf_printf(to, "%.*s: %.*s\n", STR_ARG(name), STR_ARG(value));

@@ -131,7 +131,8 @@ void parquet_close(struct parquet_file *f)
     mem_free(f);
 }
 
-int parquet_scan(struct parquet_file *f, int64_t min_step, int64_t max_step, struct api_rows *rows, struct err *e)
+int parquet_scan(struct parquet_file *f, int64_t min_step, int64_t max_step, struct api_rows *rows,
+                 struct err *e)
 {
     struct scan_result result = {0};
     char *error = library.scan(f->reader, min_step, max_step, &result);

@@ -26,7 +26,8 @@ struct parquet_file *parquet_open(const char *path, const char *const *keys, siz
 void parquet_close(struct parquet_file *f);
 
 /* Add the rows with min_step <= _step < max_step. 0, or the reason in `e`. */
-int parquet_scan(struct parquet_file *f, int64_t min_step, int64_t max_step, struct api_rows *rows, struct err *e);
+int parquet_scan(struct parquet_file *f, int64_t min_step, int64_t max_step, struct api_rows *rows,
+                 struct err *e);
 
 /* Add the rows of what the library answers a scan with; TARE_EFORMAT if they are cut off. Any thread. */
 int parquet_decode(struct str bytes, struct api_rows *rows);

@@ -395,7 +395,8 @@ struct backend *backend_new(struct http *http, uv_loop_t *loop, struct str setti
     AUTO_FREE char *address = cut_slashes(url ? str_of(url) : setting_wire_text(settings, X_BASE_URL));
     struct url_parts parts;
     if (!url_split(address, &parts)) {
-        err_set(e, TARE_EINVAL, "\"%.200s\" is no http:// or https:// address of a W&B server: set WANDB_BASE_URL",
+        err_set(e, TARE_EINVAL,
+                "\"%.200s\" is no http:// or https:// address of a W&B server: set WANDB_BASE_URL",
                 address);
         return NULL;
     }

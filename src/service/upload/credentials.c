@@ -31,7 +31,8 @@ static const struct {
 } states[] = {
     [CREDENTIALS_READY] = {"ready", TO(CREDENTIALS_LOADING)},
     [CREDENTIALS_LOADING] = {"loading", TO(CREDENTIALS_EXCHANGING) | TO(CREDENTIALS_READY)},
-    [CREDENTIALS_EXCHANGING] = {"exchanging", TO(CREDENTIALS_RESTING) | TO(CREDENTIALS_SAVING) | TO(CREDENTIALS_READY)},
+    [CREDENTIALS_EXCHANGING] = {"exchanging", TO(CREDENTIALS_RESTING) | TO(CREDENTIALS_SAVING) |
+                                                  TO(CREDENTIALS_READY)},
     [CREDENTIALS_RESTING] = {"resting", TO(CREDENTIALS_EXCHANGING) | TO(CREDENTIALS_READY)},
     [CREDENTIALS_SAVING] = {"saving", TO(CREDENTIALS_READY)},
 };
@@ -211,7 +212,8 @@ static void on_refused(struct credentials *c)
     else
         snprintf(c->why, sizeof c->why,
                  "api: couldn't fetch access token: failed to retrieve access token: HTTP %d: %.*s",
-                 r->status, (int)(r->answer.len < 300 ? r->answer.len : 300), r->answer.data ? r->answer.data : "");
+                 r->status, (int)(r->answer.len < 300 ? r->answer.len : 300),
+                 r->answer.data ? r->answer.data : "");
     if (final) {
         end(c, TARE_EPERM);
     } else if (c->n_tries > c->policy.max || !retry_again(&c->policy, r)) {

@@ -41,10 +41,13 @@ void download_put_status(struct buf *to, int status)
         int status;
         const char *words;
     } known[] = {
-        {400, "Bad Request"}, {401, "Unauthorized"}, {403, "Forbidden"}, {404, "Not Found"},
-        {409, "Conflict"}, {410, "Gone"}, {413, "Request Entity Too Large"}, {416, "Requested Range Not Satisfiable"},
-        {429, "Too Many Requests"}, {500, "Internal Server Error"}, {501, "Not Implemented"},
-        {502, "Bad Gateway"}, {503, "Service Unavailable"}, {504, "Gateway Timeout"},
+        {400, "Bad Request"},       {401, "Unauthorized"},
+        {403, "Forbidden"},         {404, "Not Found"},
+        {409, "Conflict"},          {410, "Gone"},
+        {413, "Request Entity Too Large"}, {416, "Requested Range Not Satisfiable"},
+        {429, "Too Many Requests"}, {500, "Internal Server Error"},
+        {501, "Not Implemented"},   {502, "Bad Gateway"},
+        {503, "Service Unavailable"}, {504, "Gateway Timeout"},
     };
     buf_printf(to, "%d", status);
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
@@ -68,7 +71,8 @@ static void close_run(struct work *w)
 {
     struct download *d = OF(w, work);
     if (d->fd >= 0) {
-        int cut = d->error ? 0 : os->ftruncate(d->fd, (off_t)d->received); /* an earlier try may have been longer */
+        /* an earlier try may have been longer */
+        int cut = d->error ? 0 : os->ftruncate(d->fd, (off_t)d->received);
         int closed = os->close(d->fd);
         d->rc = cut ? cut : closed;
     }

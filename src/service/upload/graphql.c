@@ -84,7 +84,8 @@ static void end(struct graphql_work *w, int error)
     c->status = w->http.status;
     c->answer = w->http.answer;
     w->http.answer = (struct buf){0};
-    c->data = c->status == 200 && error != TARE_EFORMAT ? json_at(buf_str(&c->answer), "data") : (struct str){0};
+    bool has_data = c->status == 200 && error != TARE_EFORMAT;
+    c->data = has_data ? json_at(buf_str(&c->answer), "data") : (struct str){0};
     c->work = NULL;
     DL_DELETE(*backend_calls(w->backend), w);
     uv_close((uv_handle_t *)&w->timer, on_closed);
@@ -181,7 +182,8 @@ static bool is_again(const struct graphql_work *w)
 static void rest(struct graphql_work *w)
 {
     struct graphql_call *c = w->call;
-    uint64_t ms = retry_wait_ms(backend_policy(w->backend, BACKEND_GRAPHQL), &w->http, w->n_tries, random_u32());
+    const struct retry_policy *p = backend_policy(w->backend, BACKEND_GRAPHQL);
+    uint64_t ms = retry_wait_ms(p, &w->http, w->n_tries, random_u32());
     move(w, RESTING);
     if (c->give_up_ns) {
         int64_t left = (c->give_up_ns - clock_mono_ns()) / 1000000;
