@@ -44,12 +44,16 @@ def test_answer_to_exit_means_written(service, tmp_path):
 def test_every_kind_of_request_is_routed(service, tmp_path):
     c, run = service.connect(), Run(tmp_path, "r1")
     start_run(c, run)
-    unsupported = ["init_sync", "sync", "sync_status",
-                   "sweep_scheduler_init", "sweep_scheduler_next_task", "sweep_scheduler_stop"]
+    unsupported = ["sweep_scheduler_init", "sweep_scheduler_next_task", "sweep_scheduler_stop"]
     for kind in unsupported:
         req = spb.ServerRequest()
         getattr(req, kind).SetInParent()
         assert "does not do" in c.ask(req).error_response.message, kind
+    sync = ["init_sync", "sync", "sync_status"]
+    for kind in sync:
+        req = spb.ServerRequest()
+        getattr(req, kind).SetInParent()
+        assert c.ask(req).WhichOneof("server_response_type") == f"{kind}_response"
     req = spb.ServerRequest()
     req.inform_detach._info.stream_id = "r1"
     assert c.ask(req).WhichOneof("server_response_type") == "inform_detach_response"
@@ -74,7 +78,7 @@ def test_every_kind_of_request_is_routed(service, tmp_path):
     req.record_communicate.CopyFrom(run.request("get_summary").record_publish)
     assert c.ask(req).HasField("result_communicate")
     assert c.must(run.finish()).WhichOneof("server_response_type") == "inform_finish_response"
-    tested = len(unsupported) + len(["detach", "authenticate", "api_init", "api", "cancel", "cleanup", "attach",
+    tested = len(unsupported + sync) + len(["detach", "authenticate", "api_init", "api", "cancel", "cleanup", "attach",
                                      "communicate", "finish", "init", "publish"])
     kinds = spb.ServerRequest.DESCRIPTOR.oneofs_by_name["server_request_type"].fields
     assert tested == len(kinds) - 1  # and teardown, in test_service_life
