@@ -37,6 +37,11 @@
 
 #define CURSOR_BATCH_BYTES (64 * 1024)              /* records are given in slices of so much */
 #define CURSOR_WINDOW_BYTES (96 * 1024)             /* what a cursor reads of a file at a time */
+#define JOB_INPUTS 1000                             /* that a program may declare of its job */
+#define JOB_INPUT_PATHS 10000                       /* of one of them */
+#define JOB_INPUT_FILE_BYTES (16 * 1024 * 1024)
+#define JOB_TREE_BYTES (64 * 1024 * 1024)           /* a config while its types are found */
+#define JOB_FILE_BYTES (256 * 1024 * 1024)          /* of the run's diff or requirements */
 #define CURSOR_GATHER_MS 100                        /* new records wait so long for others */
 #define CURSOR_HURRY_MS 1000                        /* no such wait so long after someone asks */
 #define CURSOR_LOOK_MS 1000                         /* between looks at another's journal, as the peer */

@@ -44,6 +44,10 @@ static void on_tell(void *ctx, bool error, const char *text)
     printf("told %s: %s\n", error ? "error" : "warning", text);
 }
 
+static void on_logged(void *ctx, struct str type, const char *name, const char *id)
+{
+}
+
 static void on_finished(void *ctx, int error)
 {
     struct driver *d = ctx;
@@ -110,7 +114,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "%s\n", e.text);
         return 1;
     }
-    struct artifacts_owner owner = {&d, on_tell, on_finished};
+    struct artifacts_owner owner = {&d, on_tell, on_logged, on_finished};
     d.artifacts = artifacts_new(d.backend, buf_str(&settings), &loop, &owner);
     for (int i = 6; i < argc; i++) {
         struct question *q = &questions[i - 6];

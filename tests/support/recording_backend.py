@@ -207,6 +207,12 @@ class RecordingBackend(FakeBackend):
 
     # ---- artifacts: enough for a service to upload one
 
+    def on_ArtifactType(self, variables):
+        return {"project": {"artifact": None}}
+
+    def on_UpdateArtifact(self, variables):
+        return {"updateArtifact": {"artifact": {"id": variables["artifactID"]}}}
+
     def on_CreateArtifact(self, variables):
         found = variables.get("input") or variables
         name = found["artifactCollectionName"]

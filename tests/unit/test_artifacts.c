@@ -35,6 +35,10 @@ static void on_tell(void *ctx, bool error, const char *text)
     snprintf(x.told, sizeof x.told, "%s", text);
 }
 
+static void on_logged(void *ctx, struct str type, const char *name, const char *id)
+{
+}
+
 static void on_finished(void *ctx, int error)
 {
     x.n_finished++;
@@ -69,7 +73,7 @@ static int teardown(void **state)
 
 static void begin(void)
 {
-    struct artifacts_owner owner = {NULL, on_tell, on_finished};
+    struct artifacts_owner owner = {NULL, on_tell, on_logged, on_finished};
     x.a = artifacts_new(NULL, (struct str){0}, &x.loop, &owner);
 }
 

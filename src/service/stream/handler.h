@@ -63,6 +63,7 @@ struct handler_out {
     /* Likewise: a request about artifacts, to be answered when it is done. `kind` is its field number
      * in Request. */
     void (*artifact)(void *ctx, uint32_t kind, struct str request, const struct reply_to *to);
+    void (*job_input)(void *ctx, struct str request); /* a JobInputRequest; no answer */
 };
 
 /* `settings` is borrowed and outlives the handler. NULL when out of memory. */

@@ -24,7 +24,7 @@ static const struct {
     {12, 29}, /* check_version: no message */
     {17, 18}, /* keepalive */
     {67, 67}, /* server_info: nothing known */
-    {73, 68}, /* job_info: no job is made offline */
+    {73, 68}, /* job_info: the peer does not answer; nothing in the SDK asks */
     {1000, 1000},
 };
 
@@ -106,4 +106,12 @@ void rule_artifact(struct handler *h, const struct incoming *in)
         h->out.artifact(h->out.ctx, in->kind, in->body, in->to);
     else
         rule_no_response(h, in);
+}
+
+/* Nobody waits for an answer. */
+void rule_job_input(struct handler *h, const struct incoming *in)
+{
+    if (h->online)
+        h->out.job_input(h->out.ctx, in->body);
+    rule_no_response(h, in);
 }

@@ -183,5 +183,6 @@ RULE(rule_no_response);
 RULE(rule_stop_status);
 RULE(rule_network_status);
 RULE(rule_artifact);
+RULE(rule_job_input);
 
 #endif

@@ -65,7 +65,7 @@ const struct handler_kind handler_request_kinds[] = {
     {72, "telemetry_record", rule_no_response, 0},
     {73, "job_info", rule_respond_own, A},
     {74, "get_system_metrics", rule_get_system_metrics, A},
-    {77, "job_input", rule_no_response, 0},
+    {77, "job_input", rule_job_input, 0},
     {78, "link_artifact", rule_artifact, 0},
     {81, "sync_finish", rule_no_response, 0},
     {82, "operations", rule_operations, A},

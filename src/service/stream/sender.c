@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* The life of a sender:
  *
- *   READING ─ exit record, or the journal's end ─► ENDING_RUN ─► ENDING_ARTIFACTS ─► ENDING_FILES
- *                                                            ─► ENDING_STREAM ─► ENDED
+ *   READING ─ exit record, or the journal's end ─► ENDING_RUN ─► ENDING_ARTIFACTS [─► ENDING_JOB]
+ *                                            ─► ENDING_FILES ─► ENDING_STREAM ─► ENDED
  *
  * The order of the end is the peer's (stream/sender.go, finishRunSync): the console, then the run's
- * summary and config, artifacts, then files, then the exit code; what makes work ends before what does it.
+ * summary and config, artifacts, the job made of them, then files, then the exit code; what makes work ends before what does it.
  * While READING, the cursor stops whenever something must come first: the backend's answer to the
  * run record, room in the file stream, the form of console lines. */
 #include "service/stream/sender_impl.h"
@@ -74,7 +74,8 @@ static void (*const kinds[])(struct sender *s, struct str record) = {
     [6] = send_files,       [7] = send_stats,           [8] = send_artifact,
     [10] = send_alert,      [11] = upsert_telemetry,    [12] = upsert_metric,
     [13] = send_output_raw, [17] = send_run,            [18] = send_exit,
-    [23] = send_preempting, [26] = send_environment,    [27] = send_output_logger,
+    [23] = send_preempting, [25] = send_use_artifact,   [26] = send_environment,
+    [27] = send_output_logger,
 };
 
 enum { N_KINDS = sizeof kinds / sizeof kinds[0] };
@@ -218,10 +219,20 @@ void sender_end_on(struct sender *s)
     artifacts_finish(s->artifacts);
 }
 
+void sender_job_over(struct sender *s)
+{
+    artifacts_finish(s->artifacts);
+}
+
 static void on_artifacts_finished(void *ctx, int error)
 {
     struct sender *s = ctx;
     s->error = s->error ? s->error : error;
+    if (s->stage == SENDER_ENDING_ARTIFACTS && job_is_wanted(s->job)) {
+        s->stage = SENDER_ENDING_JOB;
+        sender_begin_job(s);
+        return;
+    }
     s->stage = SENDER_ENDING_FILES;
     files_finish(s->files);
 }
@@ -254,6 +265,7 @@ static void give_up(struct sender *s)
     s->filestream = NULL;
     upsert_abort(s);
     alerts_abort(s);
+    sender_job_abort(s);
     end(s);
 }
 
@@ -313,6 +325,11 @@ static void on_uploaded(void *ctx, const char *path)
     filestream_uploaded(s->filestream, path);
 }
 
+static void on_logged(void *ctx, struct str type, const char *name, const char *id)
+{
+    sender_logged_artifact(ctx, type, name, id);
+}
+
 static int on_writer_fd(void *ctx)
 {
     struct sender *s = ctx;
@@ -326,7 +343,7 @@ static void make_parts(struct sender *s)
     struct filestream_owner stream_owner = {s, on_summary, on_drained, on_reached, on_tell,
                                             on_stream_finished};
     struct files_owner files_owner = {s, on_uploaded, on_tell, on_files_finished};
-    struct artifacts_owner artifacts_owner = {s, on_tell, on_artifacts_finished};
+    struct artifacts_owner artifacts_owner = {s, on_tell, on_logged, on_artifacts_finished};
     uint64_t seed;
     random_bytes(&seed, sizeof seed);
     s->filestream = filestream_new(s->backend, s->o.settings, s->o.loop, &stream_owner);
@@ -357,6 +374,7 @@ struct sender *sender_new(const struct sender_options *o, const struct sender_ow
     s->shared = setting_wire_bool(o->settings, SET_SHARED);
     s->primary = setting_wire_bool(o->settings, SET_PRIMARY);
     s->server_side_summary = setting_wire_bool(o->settings, SET_SERVER_SIDE_SUMMARY);
+    s->job = job_new(o->settings);
     make_parts(s);
     return s;
 }
@@ -371,6 +389,7 @@ void sender_release(struct sender *s)
     history_line_fini(&s->line);
     summary_fini(&s->summary);
     buf_fini(&s->text);
+    job_free(s->job);
     mem_free(s->files_dir);
     mem_free(s->journal_path);
     mem_free(s);
@@ -392,6 +411,7 @@ void sender_free(struct sender *s)
     files_free(s->files);
     filestream_free(s->filestream);
     alerts_abort(s);
+    sender_job_abort(s);
     upsert_close(s);
     uv_close((uv_handle_t *)&s->bound, on_closed);
     backend_close(s->backend);
@@ -444,7 +464,7 @@ bool sender_artifact(struct sender *s, enum sender_artifact_kind what, struct st
         [SENDER_LINK_ARTIFACT] = artifacts_link,
         [SENDER_DOWNLOAD_ARTIFACT] = artifacts_download,
     };
-    if (!s->artifacts || s->stage > SENDER_ENDING_ARTIFACTS)
+    if (!s->artifacts || s->stage > SENDER_ENDING_JOB)
         return false;
     begins[what](s->artifacts, request, ask);
     return true;

@@ -89,6 +89,9 @@ enum sender_artifact_kind { SENDER_LOG_ARTIFACT, SENDER_LINK_ARTIFACT, SENDER_DO
 bool sender_artifact(struct sender *s, enum sender_artifact_kind what, struct str request,
                      struct artifact_ask *ask);
 
+/* A JobInputRequest. */
+void sender_job_input(struct sender *s, struct str request);
+
 const char *sender_display_name(const struct sender *s); /* "" before the run is known */
 int64_t sender_runtime_ms(const struct sender *s); /* of the run's earlier parts, once it is known */
 bool sender_should_stop(const struct sender *s); /* stop_status */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The inside of the sender, for its own files only: sender.c (its life, and which record goes
  * where), sender_upsert.c (when the run itself is told to the backend), sender_run.c and
- * sender_branch.c (what is told), sender_records.c and sender_console.c (one kind of record each). */
+ * sender_branch.c (what is told), sender_records.c and sender_console.c (one kind of record each), sender_job.c (the job that is
+ * made at the end). */
 #ifndef TARE_SERVICE_STREAM_SENDER_IMPL_H
 #define TARE_SERVICE_STREAM_SENDER_IMPL_H
 
@@ -20,6 +21,7 @@
 #include "service/upload/file.h"
 #include "service/upload/filestream.h"
 #include "service/upload/graphql.h"
+#include "service/upload/job.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -85,6 +87,7 @@ enum sender_stage {
     SENDER_READING,
     SENDER_ENDING_RUN,    /* the last upsert, alerts */
     SENDER_ENDING_ARTIFACTS,
+    SENDER_ENDING_JOB,    /* and artifacts once more, for it is one */
     SENDER_ENDING_FILES,
     SENDER_ENDING_STREAM, /* the exit code */
     SENDER_ENDED,
@@ -99,6 +102,8 @@ struct sender {
     struct filestream *filestream;
     struct files *files;
     struct artifacts *artifacts;
+    struct job *job;           /* NULL: none is to be made */
+    struct job_call *job_call; /* being made */
     struct upsert upsert;
     struct history_line line;
     struct summary summary; /* explicit values, as in the journal's summary records */
@@ -158,6 +163,15 @@ void sender_put_metadata_file(struct sender *s);
 void sender_put_config_file(struct sender *s);
 void sender_put_summary_file(struct sender *s);
 void alerts_abort(struct sender *s);
+
+/* -- sender_job.c -- */
+
+void send_use_artifact(struct sender *s, struct str record);
+/* An artifact that a client waited for is with the backend. */
+void sender_logged_artifact(struct sender *s, struct str type, const char *name, const char *id);
+void sender_begin_job(struct sender *s); /* in SENDER_ENDING_JOB: sender_job_over follows */
+void sender_job_abort(struct sender *s);
+void sender_job_over(struct sender *s); /* in sender.c */
 
 /* -- sender_console.c -- */
 

@@ -41,4 +41,8 @@
     " runName: $runName, title: $title, text: $text, severity: $severity,"                       \
     " waitDuration: $waitDuration}) { success } }"
 
+#define UPDATE_ARTIFACT                                                                          \
+    "mutation UpdateArtifact($artifactID: ID!, $metadata: JSONString) {"                         \
+    " updateArtifact(input: {artifactID: $artifactID, metadata: $metadata}) { artifact { id } } }"
+
 #endif

@@ -111,6 +111,12 @@ static void on_artifact(void *ctx, uint32_t kind, struct str request, const stru
     online_artifact(s->online, kind, request, to->wanted ? to->connection_id : 0);
 }
 
+static void on_job_input(void *ctx, struct str request)
+{
+    struct stream *s = ctx;
+    online_job_input(s->online, request);
+}
+
 static void on_job_run(struct work *w)
 {
     struct stream *s = (struct stream *)((char *)w - offsetof(struct stream, job_work));
@@ -384,7 +390,7 @@ struct stream *stream_new(struct service *service, struct str id, struct str set
         memcpy(s->id, id.p, id.n);
     s->out = (struct handler_out){s, on_append, on_reply, on_fail, on_work,
                                   s->settings.offline ? NULL : on_ask,
-                                  s->settings.offline ? NULL : on_artifact};
+                                  s->settings.offline ? NULL : on_artifact, on_job_input};
     s->handler = handler_new(&s->settings, &s->out, clock_wall_ns());
     if (!s->handler) {
         err_set(e, TARE_ENOMEM, "out of memory for a stream");

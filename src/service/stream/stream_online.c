@@ -360,6 +360,12 @@ void online_artifact(struct online *o, uint32_t kind, struct str request, uint64
     on_artifact_done(&w->ask, buf_str(&refusal));
 }
 
+void online_job_input(struct online *o, struct str request)
+{
+    if (o->sender && !o->over)
+        sender_job_input(o->sender, request);
+}
+
 void online_put_footer(const struct online *o, struct footer *f)
 {
     f->sync = !o->complete && !o->failed && !o->stream->settings.skip_journal;

@@ -13,7 +13,7 @@
 /* proto/request.proto, files.proto */
 enum { LOG_ARTIFACT = 1, LOG_HISTORY_STEP = 2, LOG_STAGING_DIR = 3 };
 enum { LOG_RESPONSE_ID = 1, LOG_RESPONSE_ERROR = 2 };
-enum { ARTIFACT_NAME = 5 };
+enum { ARTIFACT_TYPE = 4, ARTIFACT_NAME = 5 };
 enum { DOWNLOAD_RESPONSE_ERROR = 1 };
 enum { OP_DESC = 1, OP_RUNTIME = 2, OP_PROGRESS = 3, OP_ERROR = 4, STATS_OPERATIONS = 1 };
 
@@ -67,6 +67,8 @@ void artifacts_ended(struct save *s)
         snprintf(text, sizeof text, "Failed to log artifact %.200s: %s", s->name, s->err.text);
         a->owner.tell(a->owner.ctx, true, text);
     }
+    if (!s->err.code && s->ask && s->artifact_id && artifacts_are_wanted(a))
+        a->owner.logged(a->owner.ctx, save_text(s, ARTIFACT_TYPE), s->name, s->artifact_id);
     answer(s);
     free_save(s);
     artifacts_wake(a);
@@ -185,6 +187,7 @@ static void add(struct artifacts *a, struct str record, int64_t step, struct str
 {
     struct save *s = xmem_calloc(1, sizeof *s);
     struct str name = wire_find_bytes(record, ARTIFACT_NAME);
+    a->over = a->is_freed; /* it may have been finished before */
     s->owner = a;
     s->ask = ask;
     s->history_step = step;
@@ -262,6 +265,7 @@ int artifacts_operations(const struct artifacts *a, struct buf *to, int room)
 void artifacts_finish(struct artifacts *a)
 {
     a->finishing = true;
+    a->over = a->is_freed;
     artifacts_wake(a);
 }
 

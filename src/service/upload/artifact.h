@@ -22,8 +22,11 @@ struct artifacts;
 struct artifacts_owner {
     void *ctx;
     void (*tell)(void *ctx, bool error, const char *text); /* for the person at the program */
+    /* A save that was asked for (artifacts_log) has brought the artifact there, as `id`. */
+    void (*logged)(void *ctx, struct str type, const char *name, const char *id);
     /* After artifacts_finish: nothing is under way any more. `error`: of the first that failed and
-     * for whose answer nobody waited (`tell` has said so), TARE_ECANCELLED. No further calls. */
+     * for whose answer nobody waited (`tell` has said so), TARE_ECANCELLED. No further calls,
+     * unless something is asked for and finished anew. */
     void (*finished)(void *ctx, int error);
 };
 

@@ -595,6 +595,7 @@ static void begin_putting(struct save *s)
                                .headers = buf_z(&s->headers),
                                .done = on_put};
     s->is_putting = true;
+    artifacts_count_file(s->owner); /* the manifest is one to the peer */
     transfer_start(&s->put);
 }
 

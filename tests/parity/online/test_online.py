@@ -92,6 +92,10 @@ def without_message(side):
     side["printed"]["stdout"] = re.sub(r"status for run RUN0: .*", "", side["printed"]["stdout"])
 
 
+def without_artifact_count(side):
+    side["printed"]["stderr"] = re.sub(r"\d+ artifact file", "artifact file", side["printed"]["stderr"])
+
+
 def without_cloud_question(side):
     side["graphql"]["other"].pop("OrganizationCoreWeaveOrganizationID", None)
     side["uploads"].pop("RUN0/wandb-metadata.json")  # probed in time, or not
@@ -101,6 +105,8 @@ ACCEPTED = {
     "console_rewrites": without_console, "console_terminal": without_console,
     "fault_put_403": without_faults, "fault_urls_404": without_faults,
     "fault_resume_404": without_message, "files": without_folder,
+    "job_inputs": without_artifact_count, "job_of_code": without_artifact_count,
+    "job_of_git": without_artifact_count, "job_of_image": without_artifact_count,
     "killed": without_last_files, "long_lines": without_console,
     "random_calls": without_streamed_summary, "statistics": without_cloud_question,
 }

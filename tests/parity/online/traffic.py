@@ -31,7 +31,7 @@ CONFIG_TIMES = {"start_time", "startedAt", "writerId", "e"}
 ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
 # What the client shows of operations under way is a matter of the moment; so are failed requests,
 # which it asks for now and then.
-UNDER_WAY = re.compile(r"wandb: (updating|uploading|finishing|waiting|retrying|setting up)\b.*\n"
+UNDER_WAY = re.compile(r"wandb: (updating|uploading|finishing|waiting|retrying|setting up|saving job)\b.*\n"
                        r"|wandb: \d+ encountered .*, retrying request\n")
 NOTICE = re.compile(r"wandb: (WARNING|\d+ encountered|updating|uploading|setting up) ")
 SAME_SECOND = re.compile(r"\b(run-STAMP-RUN\d+)-\d+\b")  # a second folder made within it
@@ -39,6 +39,9 @@ SAME_SECOND = re.compile(r"\b(run-STAMP-RUN\d+)-\d+\b")  # a second folder made 
 LATE_THREAD = re.compile(r"^Exception in thread NetStatThr:\n(?:.*\n)*?"
                          r"wandb\.\S*AlreadyJoinedError: .*\n", re.M)
 GENERATED = re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
+CLIENT_ID = re.compile(r"\b[0-9A-Za-z]{128}\b")  # of an artifact that the service made
+# What a service made of a job, and staged files; so the manifest's digest differs too.
+MADE_FILE = re.compile(r'/[^"\\]*/(tmpfile-\d+|tare-job-\w{6}/wandb-job\.json|artifacts/staging/tmp\w+)')
 # Telemetry of what a service does now and then, not of what the program did: 41 is the gathering of
 # config and summary records, which is a matter of timing.
 OF_THE_MOMENT = {"number 41", 41}
@@ -115,6 +118,11 @@ def operations(requests):
             place = "/".join([variables["entity"], variables["project"], variables["run"]])
             files[place] |= {facts.LOG_TIME.sub("TIME", name) for name in variables["files"]}
         else:
+            if request.name.endswith("ArtifactManifest"):
+                variables["digest"] = "of what is compared as an upload"
+            if request.name == "CreateArtifactFiles":  # in no fixed order
+                specs = (variables.get("input") or variables)["artifactFiles"]
+                specs.sort(key=lambda spec: spec["name"])
             found[request.name].append(variables)
     for run, sent in upserts.items():
         last = {}
@@ -288,6 +296,7 @@ class Names(facts.Names):
 
     def __call__(self, text):
         text = SAME_SECOND.sub(r"\1", super().__call__(text))
+        text = MADE_FILE.sub("MADE", CLIENT_ID.sub("RANDOM", text))
         return GENERATED.sub("UUID", ADDRESS.sub("BACKEND", text))
 
 
