@@ -285,7 +285,10 @@ static void on_done(struct work *w)
         (struct journal_stage *)((char *)w - offsetof(struct journal_stage, work));
     switch (j->op) {
     case OP_OPEN: after_open(j); break;
-    case OP_WRITE: after_write(j); break;
+    case OP_WRITE:
+        j->parked = j->parked && j->writer.fd < 0;
+        after_write(j);
+        break;
     case OP_PARK:
         j->parked = true;
         step(j);
@@ -344,6 +347,14 @@ bool journal_stage_is_full(const struct journal_stage *j)
                        ? JOURNAL_PENDING_SCARCE_BYTES
                        : JOURNAL_PENDING_BYTES;
     return !j->error && j->writing.len + j->pending.len > limit;
+}
+
+/* While a worker opens or closes it, it may be another's when this returns. */
+int journal_stage_fd(const struct journal_stage *j)
+{
+    bool is_open = j->state == JS_READY || j->state == JS_REFUSED ||
+                   (j->state == JS_WRITING && !j->parked);
+    return is_open ? j->writer.fd : -1;
 }
 
 void journal_stage_close(struct journal_stage *j)

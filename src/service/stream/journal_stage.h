@@ -87,6 +87,9 @@ static inline uint64_t journal_stage_end(const struct journal_stage *j)
     return j->encoder.offset;
 }
 
+/* The file's descriptor, for who reads it at once; -1 while it is parked, opened or closed. */
+int journal_stage_fd(const struct journal_stage *j);
+
 /* Write everything, then close the file: JOURNAL_CLOSED follows, never from inside. */
 void journal_stage_close(struct journal_stage *j);
 

@@ -161,7 +161,7 @@ static void on_finished(void *ctx, int error)
 static int on_writer_fd(void *ctx)
 {
     struct online *o = ctx;
-    return o->stream->journal.writer.fd;
+    return journal_stage_fd(&o->stream->journal);
 }
 
 /* -- what the stream says ------------------------------------------------------------------------------ */
