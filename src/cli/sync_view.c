@@ -17,8 +17,9 @@ void sync_view_init(struct sync_view *v, bool quiet)
 void sync_view_clear(struct sync_view *v)
 {
     AUTO_BUF b = {0};
-    if (v->height)
-        buf_printf(&b, "\033[%dA\r\033[J", v->height);
+    if (!v->height)
+        return;
+    buf_printf(&b, "\033[%dA\r\033[J", v->height);
     v->height = 0;
     term_flush(&b);
     fflush(stdout);
@@ -63,7 +64,7 @@ static void put_bar(const struct sync_view *v, struct buf *b, double part)
     int full = (int)(part * BAR_COLUMNS);
     term_repeat(b, v->term.utf8 ? "\u2588" : "#", full);
     term_repeat(b, v->term.utf8 ? "\u2591" : "-", BAR_COLUMNS - full);
-    buf_printf(b, " %3.0f %%  ", part * 100);
+    buf_printf(b, " %3d %%  ", (int)(part * 100)); /* 100 only when all is there */
 }
 
 static double part_of(uint64_t reached, uint64_t bytes)

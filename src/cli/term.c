@@ -117,6 +117,7 @@ void term_repeat(struct buf *to, const char *z, int times)
 
 void term_flush(struct buf *b)
 {
-    fwrite(b->data, 1, b->len, stdout);
+    if (b->len)
+        fwrite(b->data, 1, b->len, stdout);
     buf_clear(b);
 }

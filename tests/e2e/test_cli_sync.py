@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
 """`tare sync`: runs from disk to a backend, once, in order, as far as they go."""
 
+import contextlib
 import json
 import os
 import pathlib
+import pty
 import signal
 import subprocess
 import sys
@@ -190,3 +192,20 @@ def test_wrong_use(tmp_path, backend):
     assert "there is no" in sync(tmp_path, backend, "nowhere", expect=1)
     assert "no address" in sync(tmp_path, backend, "--to", "ftp://x", make_run(tmp_path, "to0000").dir,
                                 expect=1)
+
+
+def test_bars_on_a_terminal(tmp_path, backend):
+    run = make_run(tmp_path, "bars00")
+    backend.fault("file_stream", "slow", times=1)
+    ours, theirs = pty.openpty()
+    child = subprocess.Popen([TARE, "sync"], cwd=tmp_path, stdout=theirs,
+                             env=environment(tmp_path, backend, TERM="xterm", LC_ALL="C", COLUMNS="80"))
+    os.close(theirs)
+    text = b""
+    with contextlib.suppress(OSError):  # the end of a terminal
+        while data := os.read(ours, 4096):
+            text += data
+    os.close(ours)
+    assert child.wait(60) == 0
+    assert b"- " in text and f"test/{run.id}".encode() in text and b"\x1b[J" in text
+    assert text.rstrip().endswith(f"Finished syncing wandb/{run.dir.name}".encode())

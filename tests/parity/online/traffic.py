@@ -104,6 +104,26 @@ def upsert_variables(sent):
     return found
 
 
+ARTIFACT_IDS = {"artifactID", "artifactManifestID", "baseManifestID", "clientID", "sequenceClientID"}
+MANIFEST = re.compile(r"artifacts/manifest-\d+$")
+
+
+def without_ids(tree):
+    """Ids of artifacts are numbers in the order of the requests that made them."""
+    if isinstance(tree, dict):
+        return {k: "id" if k in ARTIFACT_IDS and v else without_ids(v) for k, v in tree.items()}
+    return [without_ids(v) for v in tree] if isinstance(tree, list) else tree
+
+
+def artifact_files(sent):
+    """Files of artifacts are asked for in groups: all of them together."""
+    specs = [without_ids(spec) for v in sent for spec in (v.get("input") or v)["artifactFiles"]]
+    rest = {json.dumps(without_ids({k: x for k, x in (v.get("input") or v).items()
+                                    if k != "artifactFiles"}), sort_keys=True) for v in sent}
+    return [{"files": sorted(specs, key=lambda spec: json.dumps(spec, sort_keys=True)),
+             "rest": sorted(rest)}]
+
+
 def operations(requests):
     found = collections.defaultdict(list)
     upserts = collections.defaultdict(list)
@@ -124,6 +144,14 @@ def operations(requests):
                 specs = (variables.get("input") or variables)["artifactFiles"]
                 specs.sort(key=lambda spec: spec["name"])
             found[request.name].append(variables)
+    for name, sent in found.items():
+        if name == "CreateArtifactFiles":
+            found[name] = artifact_files(sent)
+        elif "Artifact" in name:
+            found[name] = [without_ids(v) for v in sent]
+        if name == "CreateArtifactManifest":
+            for v in found[name]:
+                v.update(digest=bool(v.get("digest")))
     for run, sent in upserts.items():
         last = {}
         for variables in sent[1:]:
@@ -237,6 +265,8 @@ def keys_of(tree):
 def upload(name, data):
     """What a file holds, as it can be compared."""
     base = name.rpartition("/")[2]
+    if name.startswith("manifest "):
+        return "there"
     if base in MACHINE_FILES:  # its facts are probed in the background: a short run may end first
         return sorted(set(json.loads(data)) - set(facts.MACHINE))
     if base == "wandb-summary.json":
@@ -268,7 +298,17 @@ def uploads(requests):
     for request in requests:
         if request.kind == "put" and request.applied:
             name = facts.LOG_TIME.sub("TIME", urllib.parse.unquote(request.name))
+            if MANIFEST.search(name):  # several; each by what it says
+                name = "manifest " + json.dumps(manifest(request.body), sort_keys=True)
             found[name] = upload(name, request.body)
+    return found
+
+
+def manifest(data):
+    found = json.loads(data)
+    for entry in found.get("contents", {}).values():
+        entry.pop("birthArtifactID", None)
+        entry.pop("local_path", None)  # a temporary one; so the digest of the manifest is no fixed one
     return found
 
 
