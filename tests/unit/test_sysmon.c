@@ -67,7 +67,8 @@ static void test_a_sample_has_the_peers_names(void **state)
     double percent = number_of(&first, "memory_percent");
     assert_true(percent > 0 && percent < 100);
     assert_true(number_of(&first, "proc.memory.availableMB") > 1);
-    assert_int_equal((int)number_of(&first, "proc.cpu.threads"), 1);
+    double threads = number_of(&first, "proc.cpu.threads"); /* the one that looks for GPUs may be there yet */
+    assert_true(threads == 1 || threads == 2);
     assert_true(number_of(&first, "disk./.usagePercent") > 0);
     assert_true(number_of(&first, "disk./.usageGB") > 0);
     burn(0.2);

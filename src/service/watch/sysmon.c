@@ -182,24 +182,28 @@ static void put_device(struct sample *p, const struct sysmon_device *d)
     put(p, key, since(d->written_bytes, first ? first->written_bytes : d->written_bytes) / MIB);
 }
 
-/* The devices of all file systems on the way to a path; all there are where one cannot be told. */
-static void want_devices(bool *wanted, const struct sysmon_host *h, char *real)
+/* The device under a path; all there are where it cannot be told. */
+static void want_device(bool *wanted, const struct sysmon_host *h, const char *path)
 {
     char name[SYSMON_NAME_MAX];
-    for (char *end = real; end; end = strchr(end + 1, '/')) {
-        char *cut = end == real ? end + 1 : end, kept = *cut;
-        *cut = 0;
-        enum sysmon_place place = sysmon_device_of(real, name);
-        *cut = kept;
-        bool known = place == SYSMON_DEVICE && find_device(h, name);
-        for (int d = 0; d < h->n_devices && place != SYSMON_NOWHERE; d++)
-            wanted[d] |= !known || strcmp(h->device[d].name, name) == 0;
-        if (end == real && real[1] == 0)
-            break;
+    enum sysmon_place place = sysmon_device_of(path, name);
+    bool known = place == SYSMON_DEVICE && find_device(h, name);
+    for (int d = 0; d < h->n_devices && place != SYSMON_NOWHERE; d++)
+        wanted[d] |= !known || strcmp(h->device[d].name, name) == 0;
+}
+
+/* The devices of all file systems on the way to a path, as the peer. */
+static void want_devices(bool *wanted, const struct sysmon_host *h, char *real)
+{
+    want_device(wanted, h, "/");
+    for (char *end = real; end && real[1];) {
+        end = strchr(end + 1, '/');
+        if (end)
+            *end = 0;
+        want_device(wanted, h, real);
+        if (end)
+            *end = '/';
     }
-    if (real[1] != 0 && sysmon_device_of(real, name) == SYSMON_DEVICE)
-        for (int d = 0; d < h->n_devices; d++)
-            wanted[d] |= strcmp(h->device[d].name, name) == 0;
 }
 
 static void put_devices(struct sample *p, const struct sysmon_host *h, char *const *paths, int n_paths)
