@@ -46,7 +46,7 @@ def measure(binary, n_runs, seconds, metrics, tree):
         for i in range(n_runs):
             run = support.Run(root, f"bench{i:03}", x_stats_pid=os.getpid(), x_stats_sampling_interval=1.0,
                               x_stats_track_process_tree=tree, x_disable_stats=not metrics,
-                              x_disable_meta=True)
+                              x_disable_meta=True, x_stats_buffer_size=1000)
             init = run.init()
             init.inform_init.settings.x_stats_disk_paths.value.append("/")
             client.must(init)
@@ -56,6 +56,9 @@ def measure(binary, n_runs, seconds, metrics, tree):
         before, begun = used(service.pid), time.monotonic()
         time.sleep(seconds)
         percent = (used(service.pid) - before) / (time.monotonic() - begun) * 100
+        answer = client.must(run.request("get_system_metrics")).result_communicate.response
+        taken = answer.get_system_metrics_response.system_metrics["memory_percent"].record
+        assert len(taken) >= (seconds * 0.8 if metrics else 0), len(taken)
         service.proc.kill()  # its runs never end
         service.proc.wait()
         return percent
