@@ -255,6 +255,14 @@ static void test_git_commit_is_the_first_choice(void **state)
     manifest_fini(&m);
 }
 
+static void test_commit_without_changes_needs_no_diff(void **state)
+{
+    struct fixture *x = *state;
+    assert_int_equal(build(x), 0);
+    assert_int_equal(x->e.code, 0);
+    assert_true(x->record.len > 0);
+}
+
 static void test_saved_code_is_the_second(void **state)
 {
     struct fixture *x = *state;
@@ -441,6 +449,7 @@ int main(void)
         TEST(test_names_are_made_safe),
         TEST(test_settings_forbid_jobs),
         TEST(test_git_commit_is_the_first_choice),
+        TEST(test_commit_without_changes_needs_no_diff),
         TEST(test_saved_code_is_the_second),
         TEST(test_image_gives_its_tag_as_alias),
         TEST(test_settings_choose_source_and_name),

@@ -14,7 +14,6 @@
 #include "service/upload/job_types.h"
 #include "service/upload/json_path.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -177,7 +176,6 @@ static void add_entry(struct buf *manifest, const char *name, const char *path, 
     wire_buf_end(manifest, mark);
 }
 
-/* 0, TARE_ENOTFOUND or another code. */
 static int add_file(struct buf *manifest, const char *dir, const char *file, const char *name, struct err *e)
 {
     AUTO_BUF content = {0};
@@ -210,9 +208,10 @@ static int put_manifest(const struct job *j, const struct job_run *run, const st
     if (rc)
         return err_set(e, rc, "%s: %s", path, err_text(rc));
     add_entry(to, "wandb-job.json", path, buf_str(&json));
-    if (source->type == JOB_REPO && (rc = add_file(to, run->files_dir, "diff.patch", "diff.patch", e)) != 0)
-        return rc == -ENOENT ? 0 : rc;
-    return 0;
+    AUTO_FREE char *diff = path_join(run->files_dir, "diff.patch");
+    if (source->type != JOB_REPO || access(diff, F_OK) != 0)
+        return 0;
+    return add_file(to, run->files_dir, "diff.patch", "diff.patch", e);
 }
 
 static void put_client_id(struct buf *to, uint32_t field)
