@@ -49,7 +49,7 @@ for a in artifacts:
     a.wait()
 for run in runs:
     run.finish()
-print(json.dumps([sorted(tree(wandb.Api().artifact(f"local/two/of{i}:latest").download(f"out{i}", skip_cache=True)).items()) for i in range(2)]))
+print(json.dumps([sorted(tree(fetch(wandb.Api().artifact(f"local/two/of{i}:latest"), f"out{i}")).items()) for i in range(2)]))
 """)
     for i in range(2):
         assert {k: bytes.fromhex(v).decode() for k, v in got[i]} == {f"deep/{k}": f"{i} {k}" for k in range(300)}
@@ -67,6 +67,6 @@ with wandb.init(project="off", id="later") as run:
     run.log_artifact(a)
 del os.environ["WANDB_MODE"]
 subprocess.run([os.environ["PARITY_CORE"], "sync", *glob.glob("wandb/offline-run-*-later")], check=True, stdout=subprocess.DEVNULL)
-print(json.dumps(tree(wandb.Api().artifact("local/off/off:v0").download("off", skip_cache=True))))
+print(json.dumps(tree(fetch(wandb.Api().artifact("local/off/off:v0"), "off"))))
 """)
     assert bytes.fromhex(got["o"]) == b"offline"
