@@ -69,7 +69,7 @@ part_e2e() {
     tools/venv.sh .venv-0.28 tests/requirements-0.28.txt || exit 1
     local out
     out=$(mktemp)
-    .venv/bin/python -m pytest tests/e2e tests/parity -q --timeout=300 -n 2 --dist loadfile \
+    .venv/bin/python -m pytest tests/e2e tests/parity -q --timeout=300 -n 3 --dist loadfile \
         -p no:cacheprovider 2>&1 | tee "$out"
     local last
     last=$(grep -E '(passed|failed|error)' "$out" | tail -1)

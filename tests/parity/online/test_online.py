@@ -12,6 +12,7 @@ purpose is in docs/parity.md.
 """
 
 import collections
+import concurrent.futures
 import contextlib
 import json
 import os
@@ -26,6 +27,8 @@ import pytest
 import harness
 import traffic
 from recording_backend import RecordingBackend
+
+pytestmark = pytest.mark.timeout(1200)  # the first test waits until all scripts have run
 
 HERE = pathlib.Path(__file__).resolve().parent
 SCRIPTS = sorted(HERE.glob("scripts/[a-z]*.py")) + sorted(harness.SCRIPTS.glob("[a-z]*.py"))
@@ -208,12 +211,11 @@ def sides(request, tmp_path_factory):
     chosen = {item.callspec.params["script"] for item in request.session.items
               if item.module is request.module and hasattr(item, "callspec")}
     chosen = [s for s in SCRIPTS if s in chosen and s.stem not in OFFLINE_ONLY]
-    found = []
-    for name, binary in (("theirs", harness.THEIRS), ("ours", harness.OURS)):
-        side = Side(tmp_path_factory.mktemp(name), binary)
-        side.run(chosen)
-        found.append(side.found)
-    return found
+    both = [Side(tmp_path_factory.mktemp(name), binary)
+            for name, binary in (("theirs", harness.THEIRS), ("ours", harness.OURS))]
+    with concurrent.futures.ThreadPoolExecutor(len(both)) as pool:  # they wait most of the time
+        list(pool.map(lambda side: side.run(chosen), both))
+    return [side.found for side in both]
 
 
 def test_there_are_enough_scripts():

@@ -8,13 +8,16 @@ from wandb.sdk import launch
 
 pathlib.Path("part.py").write_text("x = 1\n")
 pathlib.Path("conf.json").write_text('{"a": {"b": 1, "c": [1, 2]}, "d": "<x>", "e": {}, "f": null}')
+# a type to a list: the peer names several in any order
 pathlib.Path("conf.yaml").write_text("""\
 base: &base {x: 1, y: two}
 derived:
   <<: *base
   y: 0x1F
 floats: [1.5, 1e3, .inf, -1_000, 0o17]
-truth: [true, yes, No, "true", ~]
+truths: [true, False]
+words: [yes, No, "true"]
+nothing: [~, null]
 when: 2026-01-01
 numbers: {1: a}
 """)
