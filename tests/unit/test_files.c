@@ -263,7 +263,6 @@ static void test_ignored_files_stay(void **state)
     wire_buf_bytes(&x->settings, 1, STR("sub/[ab]?"));
     wire_buf_end(&x->settings, mark);
     start(x);
-    AUTO_FREE char *sub = xmem_strdup(x->dir);
     char path[128];
     snprintf(path, sizeof path, "%s/sub", x->dir);
     assert_int_equal(mkdir(path, 0700), 0);
