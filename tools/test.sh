@@ -8,7 +8,7 @@
 #   clang  the whole build with clang: warnings are errors there too
 #   tsan   the tests of what has threads (the client library, the workers) under ThreadSanitizer
 #   e2e    pytest with the unmodified wandb package
-#   fuzz   each fuzz target for FUZZ_SECONDS (60) on its corpus
+#   fuzz   the fuzz targets on their corpora: tools/fuzz.sh with FUZZ_SECONDS=60
 #
 # The closing line is "N passed, N failed".
 set -uo pipefail

@@ -18,7 +18,7 @@ static void check_segment(const struct segment *s)
         struct str block = str_make(s->groups[key->group].data + key->offset, key->length);
         if (codec_get_column(k, block, s->n_lines, &columns[i]) != 0)
             abort();
-        fields[i] = (struct row_field){key->path, &columns[i]};
+        fields[i] = (struct row_field){.path = key->path, .column = &columns[i]};
     }
     struct row_writer *w = row_writer_new(fields, keys.n, true);
     AUTO_BUF line = {0};
