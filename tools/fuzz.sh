@@ -1,25 +1,26 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # fuzz.sh BUILD_DIR [TARGET...]: run fuzz targets on a copy of their corpus (tests/fuzz/corpus/NAME), two at a
-# time: for FUZZ_SECONDS each those that read what any program may send or a disk may hold, the others half as long. FUZZ_SEED (1) makes a run repeatable; 0 is a new seed each time.
+# time: for FUZZ_SECONDS each those that read what any program may send or a disk may hold, the others half as
+# long. FUZZ_SEED (1) makes a run repeatable; 0 is a new seed each time.
 # Exit 1 if one of them finds something; the input stays in BUILD_DIR/findings.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 dir=$1
 shift
 seconds=${FUZZ_SECONDS:-60} seed=${FUZZ_SEED:-1}
-first="fuzz_frame fuzz_journal fuzz_record fuzz_handler"
+longest="fuzz_frame fuzz_journal fuzz_record fuzz_handler"
 targets=("$@")
 if [ ${#targets[@]} = 0 ]; then
-    mapfile -t targets < <(printf '%s\n' $first
-        find "$dir/tests/fuzz" -maxdepth 1 -name 'fuzz_*' -type f -perm -u+x -printf '%f\n' | sort | grep -vxE "${first// /|}")
+    mapfile -t targets < <(printf '%s\n' $longest
+        find "$dir/tests/fuzz" -maxdepth 1 -name 'fuzz_*' -type f -perm -u+x -printf '%f\n' | sort | grep -vxE "${longest// /|}")
 fi
 [ ${#targets[@]} -gt 0 ] || { echo "fuzz: no targets in $dir" >&2; exit 1; }
 mkdir -p "$dir/findings"
 
 one() { # TARGET
     local name=${1#fuzz_} work seconds=$seconds
-    [[ " $first " == *" $1 "* ]] || seconds=$(((seconds + 1) / 2))
+    [[ " $longest " == *" $1 "* ]] || seconds=$(((seconds + 1) / 2))
     work=$(mktemp -d)
     local corpus=tests/fuzz/corpus/$name dict=tests/fuzz/$name.dict
     local log=$dir/findings/$name.log
