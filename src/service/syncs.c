@@ -215,8 +215,8 @@ static struct sync_op *make_op(struct service *s, const struct words *w)
         .live = w->live,
     };
     op->sync = sync_new(&o, &(struct sync_owner){op, on_tell, on_finished});
-    for (const char *p = w->paths.data, *end = p + w->paths.len; p < end; p += strlen(p) + 1)
-        sync_add(op->sync, p);
+    for (size_t at = 0; at < w->paths.len; at += strlen(w->paths.data + at) + 1)
+        sync_add(op->sync, w->paths.data + at);
     snprintf(op->id, sizeof op->id, "sync-%llu", (unsigned long long)s->syncs.last_id++);
     DL_APPEND(s->syncs.ops, op);
     return op;
