@@ -120,6 +120,20 @@ int buf_printf(struct buf *b, const char *fmt, ...)
     return rc;
 }
 
+int buf_put_percent(struct buf *b, struct str s, const char *also)
+{
+    for (size_t i = 0; i < s.n && !b->failed; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                     (c && (strchr("-._~", c) || strchr(also, c)));
+        if (plain)
+            buf_putc(b, (char)c);
+        else
+            buf_printf(b, "%%%02X", c);
+    }
+    return b->failed ? TARE_ENOMEM : 0;
+}
+
 void buf_consume(struct buf *b, size_t n)
 {
     if (n >= b->len) {

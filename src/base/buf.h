@@ -29,6 +29,9 @@ int buf_append(struct buf *b, const void *p, size_t n); /* 0 or TARE_ENOMEM */
 int buf_puts(struct buf *b, const char *z);
 int buf_put_str(struct buf *b, struct str s);
 int buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* As a part of a URL: letters, digits, "-._~" (RFC 3986, 2.3) and the characters of `also` stand as they
+ * are, all other bytes as %XX. */
+int buf_put_percent(struct buf *b, struct str s, const char *also);
 int buf_vprintf(struct buf *b, const char *fmt, va_list ap);
 
 static inline int buf_putc(struct buf *b, char c)

@@ -289,28 +289,17 @@ static void look_later(struct sync *s)
 
 /* -- sending ----------------------------------------------------------------------------------- */
 
-/* Into a link: everything but what an address may hold as it is. */
-static void put_escaped(struct buf *b, struct str text)
-{
-    for (size_t i = 0; i < text.n; i++) {
-        unsigned char c = (unsigned char)text.p[i];
-        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                     memchr("-_.~", c, 4);
-        plain ? buf_putc(b, (char)c) : buf_printf(b, "%%%02X", c);
-    }
-}
-
 static void on_run_ready(void *ctx, struct str run)
 {
     struct item *it = ctx;
     struct str name = wire_find_bytes(run, RUN_DISPLAY_NAME);
     struct buf b = {0};
     buf_printf(&b, "%s/", backend_app_url(sender_backend(it->sender)));
-    put_escaped(&b, wire_find_bytes(run, RUN_ENTITY));
+    buf_put_percent(&b, wire_find_bytes(run, RUN_ENTITY), "");
     buf_putc(&b, '/');
-    put_escaped(&b, wire_find_bytes(run, RUN_PROJECT));
+    buf_put_percent(&b, wire_find_bytes(run, RUN_PROJECT), "");
     buf_puts(&b, "/runs/");
-    put_escaped(&b, wire_find_bytes(run, RUN_ID));
+    buf_put_percent(&b, wire_find_bytes(run, RUN_ID), "");
     mem_free(it->url);
     it->url = xmem_strdup(buf_z(&b));
     buf_fini(&b);

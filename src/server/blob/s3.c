@@ -260,18 +260,6 @@ struct multipart {
     struct buf ids, list; /* its memory; the XML that completes it */
 };
 
-/* Percent-encode all but what SigV4 leaves alone. */
-static void put_encoded(struct buf *to, struct str s)
-{
-    for (size_t i = 0; i < s.n; i++) {
-        unsigned char c = (unsigned char)s.p[i];
-        if ((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c && strchr("-_.~", c)))
-            buf_putc(to, (char)c);
-        else
-            buf_printf(to, "%%%02X", c);
-    }
-}
-
 static int begin_multipart(struct multipart *m, struct err *e)
 {
     struct remote_answer answer;
@@ -284,7 +272,7 @@ static int begin_multipart(struct multipart *m, struct err *e)
     text = buf_str(&answer.text);
     if (rc == 0 && (!next_tag(&text, "UploadId", &id) || id.n > 1024))
         rc = err_set(e, TARE_EPROTO, "the file store: it gave no id for an upload in parts");
-    put_encoded(&m->ids, id);
+    buf_put_percent(&m->ids, id, "");
     m->id = buf_str(&m->ids);
     remote_answer_fini(&answer);
     return rc;
@@ -508,11 +496,11 @@ static int list_page(const struct s3 *s, struct buf *token, struct buf *page, in
     snprintf(op.path, sizeof op.path, "%s/", s->base);
     if (token->len) {
         buf_puts(&query, "continuation-token=");
-        put_encoded(&query, buf_str(token));
+        buf_put_percent(&query, buf_str(token), "");
         buf_putc(&query, '&');
     }
     buf_printf(&query, "list-type=2&max-keys=%d&prefix=", max);
-    put_encoded(&query, str_of(s->prefix));
+    buf_put_percent(&query, str_of(s->prefix), "");
     op.query = buf_z(&query);
     return op.query ? send_plain(s, &op, e) : TARE_ENOMEM;
 }

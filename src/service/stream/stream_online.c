@@ -32,19 +32,8 @@ struct online {
 
 /* -- what the sender says ---------------------------------------------------------------------------- */
 
-/* As Go's url.PathEscape. */
-static void put_escaped(struct buf *to, struct str part)
-{
-    for (size_t i = 0; i < part.n; i++) {
-        unsigned char c = (unsigned char)part.p[i];
-        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                     (c && strchr("-_.~$&+=:@", c));
-        if (plain)
-            buf_putc(to, (char)c);
-        else
-            buf_printf(to, "%%%02X", c);
-    }
-}
+/* What Go's url.PathEscape leaves as it is, beside what every URL does. */
+#define PATH_PLAIN "$&+=:@"
 
 static void note_where(struct online *o, struct str run)
 {
@@ -54,11 +43,11 @@ static void note_where(struct online *o, struct str run)
         app.n--;
     buf_put_str(&url, app);
     buf_putc(&url, '/');
-    put_escaped(&url, wire_find_bytes(run, RUN_ENTITY));
+    buf_put_percent(&url, wire_find_bytes(run, RUN_ENTITY), PATH_PLAIN);
     buf_putc(&url, '/');
-    put_escaped(&url, wire_find_bytes(run, RUN_PROJECT));
+    buf_put_percent(&url, wire_find_bytes(run, RUN_PROJECT), PATH_PLAIN);
     buf_puts(&url, "/runs/");
-    put_escaped(&url, wire_find_bytes(run, RUN_ID));
+    buf_put_percent(&url, wire_find_bytes(run, RUN_ID), PATH_PLAIN);
     o->url = xmem_strdup(buf_z(&url));
 }
 

@@ -239,16 +239,6 @@ static void on_answer(struct http_request *r)
     }
 }
 
-static void put_quoted(struct buf *to, struct str text)
-{
-    for (size_t i = 0; i < text.n; i++) {
-        char b = text.p[i];
-        bool plain = (b >= 'a' && b <= 'z') || (b >= 'A' && b <= 'Z') || (b >= '0' && b <= '9') ||
-                     b == '-' || b == '_' || b == '.' || b == '~';
-        buf_printf(to, plain ? "%c" : "%%%02X", (unsigned char)b);
-    }
-}
-
 static void exchange(struct credentials *c)
 {
     struct http_request *r = &c->request;
@@ -258,7 +248,7 @@ static void exchange(struct credentials *c)
     http_request_init(r);
     buf_clear(&c->body);
     buf_puts(&c->body, "grant_type=urn:ietf:params:oauth:grant-type:jwt-bearer&assertion=");
-    put_quoted(&c->body, buf_str(&c->assertion));
+    buf_put_percent(&c->body, buf_str(&c->assertion), "");
     buf_clear(&c->all_headers);
     buf_printf(&c->all_headers, "Content-Type: application/x-www-form-urlencoded\nUser-Agent: wandb-core\n%s",
                c->headers);

@@ -457,17 +457,6 @@ void filestream_free(struct filestream *f)
     fs_post_close(&f->post, on_post_closed);
 }
 
-/* One part of the path: as it is if it is plain, else in percent. */
-static void put_part(struct buf *to, const char *part)
-{
-    for (const char *p = part; *p; p++) {
-        if ((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') || strchr("-._~", *p))
-            buf_putc(to, *p);
-        else
-            buf_printf(to, "%%%02X", (unsigned char)*p);
-    }
-}
-
 void filestream_start(struct filestream *f, const char *entity, const char *project, const char *run_id,
                       const struct filestream_offsets *from)
 {
@@ -475,11 +464,11 @@ void filestream_start(struct filestream *f, const char *entity, const char *proj
     AUTO_BUF url = {0};
     buf_puts(&url, backend_url(f->backend));
     buf_puts(&url, "/files/");
-    put_part(&url, entity);
+    buf_put_percent(&url, str_of(entity), "");
     buf_putc(&url, '/');
-    put_part(&url, project);
+    buf_put_percent(&url, str_of(project), "");
     buf_putc(&url, '/');
-    put_part(&url, run_id);
+    buf_put_percent(&url, str_of(run_id), "");
     buf_puts(&url, "/file_stream");
     f->url = xmem_strdup(buf_z(&url));
     f->waiting.history.at = from->history;
