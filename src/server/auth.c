@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "server/auth.h"
 #include "base/alloc.h"
+#include "base/base64.h"
 #include "base/clock.h"
 #include "base/diag.h"
 #include "base/hash.h"
@@ -73,32 +74,12 @@ static bool same_hash(const char *a, const char *b)
     return CRYPTO_memcmp(a, b, AUTH_HASH - 1) == 0;
 }
 
-static int base64_digit(char c)
-{
-    return c >= 'A' && c <= 'Z'   ? c - 'A'
-           : c >= 'a' && c <= 'z' ? c - 'a' + 26
-           : c >= '0' && c <= '9' ? c - '0' + 52
-           : c == '+'             ? 62
-           : c == '/'             ? 63
-                                  : -1;
-}
-
 /* The password of "Basic …": what follows the first colon. False: malformed. */
 static bool basic_password(const char *text, char *to, size_t size, struct str *out)
 {
-    size_t n = 0;
-    uint32_t bits = 0;
-    int have = 0;
-    for (; *text && *text != '='; text++) {
-        int d = base64_digit(*text);
-        if (d < 0 || n >= size)
-            return false;
-        bits = (bits << 6 | (uint32_t)d) & 0xFFFFFF;
-        if ((have += 6) >= 8) {
-            have -= 8;
-            to[n++] = (char)(bits >> have);
-        }
-    }
+    size_t n;
+    if (!base64_get(str_of(text), BASE64_STANDARD, to, size, &n))
+        return false;
     const char *colon = memchr(to, ':', n);
     if (!colon)
         return false;

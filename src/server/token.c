@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "server/token.h"
+#include "base/base64.h"
 #include "base/clock.h"
 #include "base/err.h"
 
@@ -9,45 +10,12 @@
 
 enum { MAC_BYTES = 16, MAC_TEXT = 22, MAX_TOKEN = 4096 };
 
-static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-
-static void put_base64url(struct buf *to, const unsigned char *p, size_t n)
-{
-    uint32_t bits = 0;
-    int have = 0;
-    for (size_t i = 0; i < n; i++) {
-        bits = bits << 8 | p[i];
-        for (have += 8; have >= 6; have -= 6)
-            buf_putc(to, digits[bits >> (have - 6) & 63]);
-    }
-    if (have)
-        buf_putc(to, digits[bits << (6 - have) & 63]);
-}
-
-static bool get_base64url(struct str in, unsigned char *to, size_t *n)
-{
-    uint32_t bits = 0;
-    int have = 0;
-    *n = 0;
-    for (size_t i = 0; i < in.n; i++) {
-        const char *d = in.p[i] ? strchr(digits, in.p[i]) : NULL;
-        if (!d)
-            return false;
-        bits = bits << 6 | (uint32_t)(d - digits);
-        if ((have += 6) >= 8) {
-            have -= 8;
-            to[(*n)++] = (unsigned char)(bits >> have);
-        }
-    }
-    return true;
-}
-
 static void put_mac(struct buf *to, const unsigned char secret[32], struct str text)
 {
     unsigned char mac[EVP_MAX_MD_SIZE];
     unsigned n = 0;
     HMAC(EVP_sha256(), secret, 32, (const unsigned char *)text.p, text.n, mac, &n);
-    put_base64url(to, mac, MAC_BYTES);
+    base64_put(to, BASE64_URL, mac, MAC_BYTES);
 }
 
 int token_put(struct buf *to, const unsigned char secret[32], struct str claims, int64_t expires_s)
@@ -56,7 +24,7 @@ int token_put(struct buf *to, const unsigned char secret[32], struct str claims,
     for (int shift = 56; shift >= 0; shift -= 8)
         buf_putc(&body, (char)((uint64_t)expires_s >> shift));
     buf_put_str(&body, claims);
-    put_base64url(&text, (const unsigned char *)body.data, body.len);
+    base64_put(&text, BASE64_URL, body.data, body.len);
     buf_put_str(to, buf_str(&text));
     buf_putc(to, '.');
     put_mac(to, secret, buf_str(&text));
@@ -74,7 +42,7 @@ int token_check(struct arena *a, const unsigned char secret[32], struct str toke
         return TARE_EPERM;
     unsigned char *body = arena_alloc(a, text.n + 1);
     size_t n = 0;
-    if (!body || !get_base64url(text, body, &n) || n < 8)
+    if (!body || !base64_get(text, BASE64_URL, body, text.n + 1, &n) || n < 8)
         return TARE_EPERM;
     uint64_t expires_s = 0;
     for (int i = 0; i < 8; i++)

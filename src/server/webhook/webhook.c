@@ -3,6 +3,7 @@
 #include "server/webhook/webhook.h"
 
 #include "base/alloc.h"
+#include "base/base64.h"
 #include "base/clock.h"
 #include "base/digest.h"
 #include "base/random.h"
@@ -10,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char prefix[] = "whsec_";
+#define PREFIX "whsec_"
 
 /* ---- the list ---- */
 
@@ -27,6 +28,14 @@ static bool has_scheme(const char *url, const char *scheme)
     return strncmp(url, scheme, n) == 0 && url[n] && url[n] != '/';
 }
 
+/* The bytes that a secret of the form of the Standard Webhooks stands for. False: it is of another form. */
+static bool decode(const char *secret, uint8_t key[WEBHOOK_MAX_SECRET], size_t *n)
+{
+    struct str text = str_of(secret);
+    return str_starts(text, STR(PREFIX)) &&
+           base64_get(str_of(secret + strlen(PREFIX)), BASE64_STANDARD, key, WEBHOOK_MAX_SECRET, n);
+}
+
 static int check(const struct webhook_add *w, struct err *e)
 {
     if (!has_scheme(w->url, "http://") && !has_scheme(w->url, "https://"))
@@ -38,6 +47,10 @@ static int check(const struct webhook_add *w, struct err *e)
             return err_set(e, TARE_EINVAL, "the URL has characters that must be escaped");
     if (!*w->secret || strlen(w->secret) > WEBHOOK_MAX_SECRET)
         return err_set(e, TARE_EINVAL, "a secret has 1 to %d characters", WEBHOOK_MAX_SECRET);
+    uint8_t key[WEBHOOK_MAX_SECRET];
+    size_t n;
+    if (str_starts(str_of(w->secret), STR(PREFIX)) && !decode(w->secret, key, &n))
+        return err_set(e, TARE_EINVAL, "behind " PREFIX " a secret is base64: leave it out to get a new one");
     return 0;
 }
 
@@ -76,8 +89,8 @@ void webhook_new_secret(char to[WEBHOOK_SECRET])
 {
     uint8_t raw[32];
     random_bytes(raw, sizeof raw);
-    memcpy(to, prefix, sizeof prefix);
-    digest_base64(to + sizeof prefix - 1, raw, sizeof raw);
+    memcpy(to, PREFIX, sizeof PREFIX);
+    digest_base64(to + strlen(PREFIX), raw, sizeof raw);
 }
 
 /* ---- events ---- */
@@ -97,34 +110,14 @@ int webhook_enqueue(struct db_conn *c, int64_t entity_id, int64_t project_id, st
 
 /* ---- signing ---- */
 
-static int base64_digit(char c)
-{
-    return c >= 'A' && c <= 'Z'   ? c - 'A'
-           : c >= 'a' && c <= 'z' ? c - 'a' + 26
-           : c >= '0' && c <= '9' ? c - '0' + 52
-           : c == '+'             ? 62
-           : c == '/'             ? 63
-                                  : -1;
-}
-
 /* The bytes that `secret` stands for; how many. */
 static size_t key_of(const char *secret, uint8_t key[WEBHOOK_MAX_SECRET])
 {
-    size_t n = 0;
-    uint32_t bits = 0;
-    int have = 0;
-    if (strncmp(secret, prefix, sizeof prefix - 1) == 0) {
-        for (const char *p = secret + sizeof prefix - 1; base64_digit(*p) >= 0 && n < WEBHOOK_MAX_SECRET; p++) {
-            bits = (bits << 6 | (uint32_t)base64_digit(*p)) & 0xFFFFFF;
-            if ((have += 6) >= 8) {
-                have -= 8;
-                key[n++] = (uint8_t)(bits >> have);
-            }
-        }
+    size_t n;
+    if (decode(secret, key, &n))
         return n;
-    }
-    for (; secret[n] && n < WEBHOOK_MAX_SECRET; n++)
-        key[n] = (uint8_t)secret[n];
+    n = strnlen(secret, WEBHOOK_MAX_SECRET);
+    memcpy(key, secret, n);
     return n;
 }
 

@@ -10,6 +10,7 @@
 #include "service/upload/artifact_impl.h"
 
 #include "base/alloc.h"
+#include "base/base64.h"
 #include "base/digest.h"
 #include "base/os.h"
 #include "base/path.h"
@@ -38,44 +39,14 @@ char *artifact_cache_dir(void)
     return xmem_strndup(path.data, path.len);
 }
 
-static int base64_value(char c)
-{
-    return c >= 'A' && c <= 'Z'   ? c - 'A'
-           : c >= 'a' && c <= 'z' ? c - 'a' + 26
-           : c >= '0' && c <= '9' ? c - '0' + 52
-           : c == '+'             ? 62
-           : c == '/'             ? 63
-                                  : -1;
-}
-
-/* 16 bytes in base64 are 24 characters. */
-static bool decode(struct str digest, uint8_t to[HASH_BYTES])
-{
-    uint32_t bits = 0;
-    int n_bits = 0, n = 0;
-    if (digest.n != 24 || digest.p[22] != '=' || digest.p[23] != '=')
-        return false;
-    for (size_t i = 0; i < 22; i++) {
-        int v = base64_value(digest.p[i]);
-        if (v < 0)
-            return false;
-        bits = bits << 6 | (uint32_t)v;
-        n_bits += 6;
-        if (n_bits >= 8 && n < HASH_BYTES) {
-            n_bits -= 8;
-            to[n++] = (uint8_t)(bits >> n_bits);
-        }
-    }
-    return true;
-}
-
 /* Where a file of that digest lies, its folder made. Heap; NULL if the digest is none. */
 static char *place_of(const char *cache, struct str digest, bool is_xxh128)
 {
     uint8_t hash[HASH_BYTES];
+    size_t n;
     char hex[2 * HASH_BYTES + 1];
     AUTO_BUF path = {0};
-    if (!decode(digest, hash))
+    if (!base64_get(digest, BASE64_STANDARD, hash, sizeof hash, &n) || n != sizeof hash)
         return NULL;
     digest_hex(hex, hash, HASH_BYTES);
     buf_printf(&path, "%s/obj/%s/%.2s", cache, is_xxh128 ? "xxh128" : "md5", hex);
