@@ -13,6 +13,7 @@ struct integration_row {
 
 struct trigger_row {
     int64_t id, entity_id, scope_id, created_us, updated_us;
+    int64_t project_id; /* 0: of the entity */
     bool enabled;
     struct str name, description, scope, event, filter, action, config;
 };
@@ -105,21 +106,30 @@ FIELD_(CreateGenericWebhookIntegrationPayload, integration, gql_object(c, TYPE_G
 
 #define TRIGGER_SQL                                                                                              \
     "SELECT id, entity_id, scope_id, created_at, updated_at, enabled, name, description, scope, event, filter, " \
-    "action, action_config FROM triggers "
+    "action, action_config, project_id FROM triggers "
 
 static int take_trigger(const struct accessor *a, struct db_rows *rows, const void *of, void *to)
 {
     struct trigger_row *t = to;
     struct str *const texts[] = {&t->name, &t->description, &t->scope, &t->event, &t->filter, &t->action, &t->config};
     *t = (struct trigger_row){db_int(rows, 0), db_int(rows, 1), db_int(rows, 2), db_int(rows, 3), db_int(rows, 4),
-                              db_int(rows, 5) != 0};
+                              db_int(rows, 13), db_int(rows, 5) != 0};
     for (int i = 0; i < 7; i++)
         *texts[i] = access_keep(a, db_str(rows, 6 + i));
     return 0;
 }
 
+/* A project of the entity may be shut to the asker who sees the entity. */
+static int take_readable_trigger(const struct accessor *a, struct db_rows *rows, const void *of, void *to)
+{
+    struct trigger_row *t = to;
+    struct project_row p;
+    int rc = take_trigger(a, rows, of, to);
+    return rc || !t->project_id ? rc : access_project_id(a, t->project_id, ACCESS_READ, &p);
+}
+
 static const struct list_shape trigger_list = {TYPE_TriggerConnection, TYPE_TriggerEdge, TYPE_Trigger,
-                                               sizeof(struct trigger_row), take_trigger};
+                                               sizeof(struct trigger_row), take_readable_trigger};
 
 void resolve_Project_triggers(struct gql_call *c, const void *obj)
 {
@@ -387,19 +397,30 @@ static int create_job(struct db_conn *db, void *arg, struct err *e)
     return rc == TARE_EEXIST ? err_set(e, rc, "there is already an automation called '%.*s'", STR_ARG(t.name)) : rc;
 }
 
+/* Whether the asker may change what belongs to the automation's project, or its entity. */
+static int may_change(const struct accessor *a, const struct trigger_row *t)
+{
+    AUTO_ROWS struct db_rows *owner = NULL;
+    struct project_row p;
+    struct entity_row en;
+    if (t->project_id)
+        return access_project_id(a, t->project_id, ACCESS_WRITE, &p);
+    int rc = db_first(a->db, a->e, &owner, "SELECT name FROM entities WHERE id = $1", DB_ARGS(db_i(t->entity_id)));
+    return rc == 1  ? access_entity(a, access_keep(a, db_str(owner, 0)), ACCESS_WRITE, &en)
+           : rc < 0 ? rc
+                    : TARE_ENOTFOUND;
+}
+
 /* An automation that the asker may change. */
 static int load_writable(const struct accessor *a, int64_t id, struct trigger_row *t)
 {
     AUTO_ROWS struct db_rows *rows = NULL;
-    struct entity_row en;
     int rc = db_first(a->db, a->e, &rows, TRIGGER_SQL "WHERE id = $1", DB_ARGS(db_i(id)));
-    if (rc == 1 && (rc = take_trigger(a, rows, NULL, t)) == 0) {
-        AUTO_ROWS struct db_rows *owner = NULL;
-        rc = db_first(a->db, a->e, &owner, "SELECT name FROM entities WHERE id = $1", DB_ARGS(db_i(t->entity_id)));
-        if (rc == 1)
-            return access_entity(a, access_keep(a, db_str(owner, 0)), ACCESS_WRITE, &en);
-    }
-    return rc < 0 ? rc : err_set(a->e, TARE_ENOTFOUND, "automation not found");
+    if (rc == 1 && (rc = take_trigger(a, rows, NULL, t)) == 0)
+        rc = may_change(a, t);
+    else if (rc == 0)
+        rc = TARE_ENOTFOUND;
+    return rc == TARE_ENOTFOUND ? err_set(a->e, rc, "automation not found") : rc;
 }
 
 static int update_job(struct db_conn *db, void *arg, struct err *e)

@@ -610,8 +610,10 @@ static int pop_job(struct db_conn *db, void *arg, struct err *e)
         return rc;
     take_item(&a, rows, NULL, &l->item);
     l->id = l->item.id;
-    return db_exec(db, e, "UPDATE run_queue_items SET state = 'LEASED', agent_id = $2, updated_at = $3 WHERE id = $1",
-                   DB_ARGS(db_i(l->id), db_i_if(agent != 0, agent), db_i(now)));
+    return db_exec(db, e,
+                   "UPDATE run_queue_items SET state = 'LEASED', updated_at = $3, agent_id ="
+                   " (SELECT id FROM launch_agents WHERE id = $2 AND project_id = $4) WHERE id = $1",
+                   DB_ARGS(db_i(l->id), db_i(agent), db_i(now), db_i(l->queue.project_id)));
 }
 
 void resolve_Mutation_popFromRunQueue(struct gql_call *c, const void *obj)
