@@ -283,10 +283,9 @@ static char *escape(const char *p, size_t n, char *w)
     return w;
 }
 
-int json_put_string(struct buf *b, struct str text)
+int json_put_escaped(struct buf *b, struct str text)
 {
     enum { PIECE = 4096 };
-    buf_putc(b, '"');
     for (size_t at = 0; at < text.n; at += PIECE) {
         size_t n = text.n - at < PIECE ? text.n - at : PIECE;
         char *w = buf_reserve(b, 6 * n + 8);
@@ -294,6 +293,13 @@ int json_put_string(struct buf *b, struct str text)
             return TARE_ENOMEM;
         b->len += (size_t)(escape(text.p + at, n, w) - w);
     }
+    return b->failed ? TARE_ENOMEM : 0;
+}
+
+int json_put_string(struct buf *b, struct str text)
+{
+    buf_putc(b, '"');
+    json_put_escaped(b, text);
     return buf_putc(b, '"');
 }
 

@@ -36,6 +36,7 @@ int json_next_element(const char **at, const char *end, struct json_item *item);
 
 /* Append "text" with quotes and escapes (ASCII control characters, quote, backslash). */
 int json_put_string(struct buf *b, struct str text);
+int json_put_escaped(struct buf *b, struct str text); /* what stands between its quotes */
 int json_put_double(struct buf *b, double v); /* as number_format_double */
 int json_put_i64(struct buf *b, int64_t v);
 

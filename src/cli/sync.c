@@ -7,6 +7,7 @@
 #include "cli/unsynced.h"
 #include "cli/where.h"
 #include "loop/http.h"
+#include "loop/proxy.h"
 #include "record/wire.h"
 #include "service/sync.h"
 
@@ -26,6 +27,7 @@ enum {
     SETTING_API_KEY = 55,
     SETTING_BASE_URL = 57,
     SETTING_PRIMARY = 182,
+    SETTING_NO_GZIP = 208,
 };
 
 struct job {
@@ -121,6 +123,12 @@ static void put_setting(struct buf *b, uint32_t number, const char *value)
     wire_buf_end(b, mark);
 }
 
+static bool is_this_machine(const char *url)
+{
+    struct url_parts parts;
+    return url_split(url, &parts) && proxy_is_skipped(&parts, "");
+}
+
 static void close_job(struct job *j)
 {
     sync_free(j->sync);
@@ -141,6 +149,8 @@ static int bring(const struct wanted *w, const struct where *where, unsigned par
     put_setting(&settings, SETTING_BASE_URL, where->url);
     put_setting(&settings, SETTING_API_KEY, where->key);
     wire_buf_bytes(&settings, SETTING_PRIMARY, STR("\x08\x01")); /* true: also files and end */
+    if (is_this_machine(where->url)) /* as the SDK has it everywhere: packing costs more than it saves */
+        wire_buf_bytes(&settings, SETTING_NO_GZIP, STR("\x08\x01"));
     uv_loop_init(&j.loop);
     j.http = http_new(&j.loop);
     const struct sync_options o = {

@@ -12,6 +12,7 @@
 
 enum { HISTORY_ITEM = 1, ITEM_KEY = 1, ITEM_NESTED = 2, ITEM_VALUE_JSON = 16 };
 enum { MAX_LABELS = 128 };
+enum { KEPT_KEYS = 4096, KEPT_BYTES = 256 << 10 }; /* of the row before */
 
 void history_line_init(struct history_line *h, int64_t starting_step, uint64_t seed)
 {
@@ -25,6 +26,9 @@ void history_line_fini(struct history_line *h)
     row_fini(&h->row);
     summary_fini(&h->keys);
     mem_free(h->order);
+    mem_free(h->last);
+    buf_fini(&h->bytes);
+    buf_fini(&h->plain);
     *h = (struct history_line){0};
 }
 
@@ -50,9 +54,25 @@ static void put_step(struct buf *to, int64_t step, bool first)
 
 /* -- rows of plain keys ------------------------------------------------------------------------ */
 
+/* How many of the word's first bytes are digits. */
+static size_t digits_of_8(uint64_t w)
+{
+    const uint64_t ones = 0x0101010101010101u;
+    uint64_t v = w ^ ones * '0';
+    uint64_t others = ((v + ones * (0x80 - 10)) | v) & ones * 0x80; /* right up to the first */
+    return others ? (size_t)__builtin_ctzll(others) / 8 : 8;
+}
+
 static size_t count_digits(struct str s, size_t at)
 {
     size_t from = at;
+    for (uint64_t w; at + 8 <= s.n;) {
+        memcpy(&w, s.p + at, 8);
+        size_t n = digits_of_8(w);
+        at += n;
+        if (n < 8)
+            return at - from;
+    }
     while (at < s.n && s.p[at] >= '0' && s.p[at] <= '9')
         at++;
     return at - from;
@@ -282,5 +302,159 @@ int history_line_put(struct history_line *h, struct str record, struct buf *to, 
     }
     *step = take_step(h, logged);
     put_step(to, *step, to->len == mark + 1);
+    return to->failed ? TARE_ENOMEM : 0;
+}
+
+/* -- quoted ------------------------------------------------------------------------------------ */
+
+/* Does the item begin with this key? Then *value is the rest. */
+static bool is_key(const struct history_line *h, const struct history_key *k, struct str item,
+                   struct str *value)
+{
+    if (item.n <= k->wire_n || memcmp(item.p, h->bytes.data + k->wire_at, k->wire_n) != 0)
+        return false;
+    struct wire_reader r = wire_open(str_make(item.p + k->wire_n, item.n - k->wire_n));
+    uint64_t n;
+    if (!wire_get_varint(&r, &n) || n != (uint64_t)(r.end - r.p))
+        return false;
+    *value = str_make(r.p, (size_t)n);
+    return true;
+}
+
+/* Make a key of the item's, its bytes at the end of `bytes`. False if it isn't that simple. */
+static bool make_key(struct history_line *h, struct str item, struct history_key *k, struct str *value)
+{
+    enum { TAG_BYTES = 2 };
+    struct str key;
+    AUTO_BUF quoted = {0};
+    if (!read_plain(item, &key, value) || value->p + value->n != item.p + item.n)
+        return false;
+    size_t n_wire = item.n - value->n - wire_varint_size(value->n);
+    if (n_wire < TAG_BYTES || memcmp(item.p + n_wire - TAG_BYTES, "\x82\x01", TAG_BYTES) != 0)
+        return false;
+    buf_putc(&quoted, ',');
+    json_put_string(&quoted, key);
+    buf_putc(&quoted, ':');
+    *k = (struct history_key){
+        .wire_at = (uint32_t)h->bytes.len,
+        .wire_n = (uint32_t)n_wire,
+        .text_at = (uint32_t)(h->bytes.len + n_wire),
+        .n_plain = (uint32_t)quoted.len,
+        .is_step = str_eq(key, STR("_step")),
+    };
+    buf_append(&h->bytes, item.p, n_wire);
+    json_put_escaped(&h->bytes, buf_str(&quoted));
+    k->text_n = (uint32_t)h->bytes.len - k->text_at;
+    return !quoted.failed && !h->bytes.failed && h->bytes.len < UINT32_MAX;
+}
+
+/* The key of the row's item `i`: that of the row before, or a new one in its place. */
+static bool find_key(struct history_line *h, uint32_t i, struct str item, struct history_key *k,
+                     struct str *value)
+{
+    if (i < h->n_last && is_key(h, &h->last[i], item, value)) {
+        *k = h->last[i];
+        return true;
+    }
+    if (i < h->n_last)
+        h->n_last = i;
+    const struct history_key *newest = h->n_last ? &h->last[h->n_last - 1] : NULL;
+    h->bytes.len = newest ? newest->text_at + newest->text_n : 0;
+    if (!make_key(h, item, k, value))
+        return false;
+    if (i != h->n_last || i == KEPT_KEYS || h->bytes.len > KEPT_BYTES)
+        return true;
+    if (i == h->cap_last) {
+        h->cap_last = i ? 2 * i : 8;
+        h->last = xmem_realloc(h->last, h->cap_last * sizeof *h->last);
+    }
+    h->last[h->n_last++] = *k;
+    return true;
+}
+
+/* Key and value; how much longer they are for being quoted is added to *n_more. */
+static bool put_member(const struct history_line *h, const struct history_key *k, struct str value,
+                       struct buf *to, size_t *n_more)
+{
+    char *p = buf_reserve(to, k->text_n + value.n);
+    if (!p)
+        return false;
+    memcpy(p, h->bytes.data + k->text_at, k->text_n);
+    to->len += k->text_n;
+    *n_more += k->text_n - k->n_plain;
+    if (is_number(value)) {
+        memcpy(p + k->text_n, value.p, value.n);
+        to->len += value.n;
+        return true;
+    }
+    size_t before = to->len;
+    if (!is_plain_value(value) || json_put_escaped(to, value))
+        return false;
+    *n_more += to->len - before - value.n;
+    return true;
+}
+
+/* As put_plain, quoted: all but the closing. */
+static bool put_plain_quoted(struct history_line *h, struct str record, struct buf *to, struct str *step,
+                             size_t *n_more)
+{
+    struct wire_reader r = wire_open(record);
+    struct wire_field f;
+    size_t mark = to->len;
+    uint32_t i = 0;
+    int rc;
+    buf_putc(to, '"');
+    while ((rc = wire_next(&r, &f)) == 1) {
+        struct history_key k;
+        struct str value;
+        if (f.number != HISTORY_ITEM || f.type != WIRE_BYTES)
+            continue;
+        if (!find_key(h, i++, f.bytes, &k, &value))
+            return false;
+        if (k.is_step) {
+            if (!is_plain_value(value))
+                return false;
+            *step = value;
+        } else if (!put_member(h, &k, value, to, n_more)) {
+            return false;
+        }
+    }
+    if (to->len == mark + 1)
+        buf_putc(to, '{');
+    else if (!to->failed)
+        to->data[mark + 1] = '{'; /* the first comma */
+    return rc == 0 && !to->failed;
+}
+
+/* A row that isn't that simple: first as it is. */
+static int quote(struct history_line *h, struct str record, struct buf *to, size_t *n_plain, int64_t *step,
+                 uint32_t *n_bad)
+{
+    buf_clear(&h->plain);
+    int rc = history_line_put(h, record, &h->plain, step, n_bad);
+    *n_plain = h->plain.len;
+    if (!rc)
+        rc = json_put_string(to, buf_str(&h->plain));
+    if (h->plain.cap > KEPT_BYTES)
+        buf_fini(&h->plain);
+    return rc;
+}
+
+int history_line_put_quoted(struct history_line *h, struct str record, struct buf *to, size_t *n_plain,
+                            int64_t *step, uint32_t *n_bad)
+{
+    size_t mark = to->len, n_more = 0;
+    struct str logged = {0};
+    *n_bad = 0;
+    if (!put_plain_quoted(h, record, to, &logged, &n_more)) {
+        to->len = mark;
+        h->bytes.failed = false;
+        return quote(h, record, to, n_plain, step, n_bad);
+    }
+    *step = take_step(h, logged);
+    buf_puts(to, to->len == mark + 2 ? "\\\"_step\\\":" : ",\\\"_step\\\":");
+    json_put_i64(to, *step);
+    buf_puts(to, "}\"");
+    *n_plain = to->len - mark - 2 - n_more - 2; /* two quotes; two backslashes of "_step" */
     return to->failed ? TARE_ENOMEM : 0;
 }

@@ -28,20 +28,28 @@ static void must_be_json(const struct buf *b)
 
 static void history(struct str record)
 {
-    struct history_line h;
+    struct history_line h, quoted;
     history_line_init(&h, 3, 1);
+    history_line_init(&quoted, 3, 1);
     for (int i = 0; i < 2; i++) {
-        AUTO_BUF line = {0};
-        int64_t step, least = h.next_step;
-        uint32_t n_bad;
-        if (history_line_put(&h, record, &line, &step, &n_bad)) {
+        AUTO_BUF line = {0}, in_quotes = {0}, expected = {0};
+        int64_t step, least = h.next_step, step_too;
+        uint32_t n_bad, n_bad_too;
+        size_t n;
+        int rc = history_line_put(&h, record, &line, &step, &n_bad);
+        must(history_line_put_quoted(&quoted, record, &in_quotes, &n, &step_too, &n_bad_too) == rc);
+        if (rc) {
             must(line.len == 0 && h.next_step == least);
             break;
         }
         must_be_json(&line);
+        json_put_string(&expected, buf_str(&line));
+        must(str_eq(buf_str(&in_quotes), buf_str(&expected)) && n == line.len);
+        must(step == step_too && n_bad == n_bad_too);
         must(step >= least && !memchr(line.data, '\n', line.len) && !memchr(line.data, '\r', line.len));
     }
     history_line_fini(&h);
+    history_line_fini(&quoted);
 }
 
 static void put_all(const struct run_params *p, const struct config *c, struct str record)

@@ -76,7 +76,7 @@ static void fuzz_lines(struct str text)
         struct str line = str_make(p, end ? (size_t)(end - p) : text.n - at);
         at += line.n + 1;
         if (line.n > 0 && line.p[0] == 'h')
-            fs_add_history(&w, line);
+            fs_add_event(&w, line);
         else
             fs_add_console(&w, line.n > 0 ? (unsigned char)line.p[0] : 0, line);
         fs_add_uploaded(&w, line);

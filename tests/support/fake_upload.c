@@ -3,12 +3,14 @@
 
 #include "base/alloc.h"
 #include "base/err.h"
+#include "base/json.h"
 #include "record/wire.h"
 #include "service/upload/artifact.h"
 #include "service/upload/file.h"
 #include "service/upload/filestream.h"
 #include "service/upload/graphql.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 #include <uv.h>
@@ -190,9 +192,11 @@ void filestream_start(struct filestream *f, const char *entity, const char *proj
                (unsigned long long)from->history);
 }
 
-void filestream_history(struct filestream *f, struct str line)
+void filestream_history(struct filestream *f, struct str quoted, size_t n)
 {
-    buf_printf(&fake_upload.log, "history %.*s\n", STR_ARG(line));
+    AUTO_BUF line = {0};
+    assert(!json_unescape(&line, str_make(quoted.p + 1, quoted.n - 2)) && line.len == n);
+    buf_printf(&fake_upload.log, "history %.*s\n", STR_ARG(buf_str(&line)));
 }
 
 void filestream_event(struct filestream *f, struct str line)

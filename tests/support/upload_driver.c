@@ -8,6 +8,7 @@
  *   stream ERROR files ERROR reached MARK stopped 0|1 */
 #include "base/alloc.h"
 #include "base/err.h"
+#include "base/json.h"
 #include "record/wire.h"
 #include "service/upload/file.h"
 #include "service/upload/filestream.h"
@@ -49,7 +50,9 @@ static void fill(struct driver *d)
         uint64_t i = d->next++;
         int n = snprintf(text, sizeof text, "{\"_step\":%llu,\"text\":\"\\u00e9 \\\"%llu\\\"\",\"nan\":NaN}",
                          (unsigned long long)i, (unsigned long long)(i * 7));
-        filestream_history(d->stream, str_make(text, (size_t)n));
+        AUTO_BUF quoted = {0};
+        json_put_string(&quoted, str_make(text, (size_t)n));
+        filestream_history(d->stream, buf_str(&quoted), (size_t)n);
         if (i % 5 == 0)
             filestream_event(d->stream, str_make(text, (size_t)n));
         n = snprintf(text, sizeof text, "line %llu", (unsigned long long)i);

@@ -29,6 +29,13 @@ static int teardown(void **state)
     return 0;
 }
 
+static void add_history(struct fs_waiting *w, struct str line)
+{
+    AUTO_BUF quoted = {0};
+    json_put_string(&quoted, line);
+    fs_add_history(w, buf_str(&quoted));
+}
+
 static void take(struct fixture *f, const int32_t *exit_code)
 {
     buf_fini(&f->r.text);
@@ -63,15 +70,15 @@ static void test_history_lines_are_quoted_and_counted(void **state)
 {
     struct fixture *f = *state;
     f->w.history.at = 18;
-    fs_add_history(&f->w, STR("{\"a\":1}"));
-    fs_add_history(&f->w, STR("{\"b\":\"x\\n\"}"));
+    add_history(&f->w, STR("{\"a\":1}"));
+    add_history(&f->w, STR("{\"b\":\"x\\n\"}"));
     take(f, NULL);
     assert_body(f, HISTORY(18, "\"{\\\"a\\\":1}\",\"{\\\"b\\\":\\\"x\\\\n\\\"}\""));
     assert_int_equal(f->r.history_at, 18);
     assert_int_equal(f->r.n_history, 2);
     assert_false(f->r.more);
     assert_int_equal(f->w.bytes, 0);
-    fs_add_history(&f->w, STR("{}"));
+    add_history(&f->w, STR("{}"));
     take(f, NULL);
     assert_body(f, HISTORY(20, "\"{}\""));
 }
@@ -81,7 +88,7 @@ static void test_all_in_one(void **state)
     struct fixture *f = *state;
     int32_t exit_code = -3;
     f->w.console_offset = 100;
-    fs_add_history(&f->w, STR("h"));
+    add_history(&f->w, STR("h"));
     fs_add_event(&f->w, STR("e"));
     fs_change_summary(&f->w);
     assert_true(fs_set_summary(&f->w, STR("{\"s\":1}")));
@@ -118,7 +125,7 @@ static void test_longest_head_fits(void **state)
 {
     struct fixture *f = *state;
     f->w.history.at = UINT64_MAX;
-    fs_add_history(&f->w, STR("h"));
+    add_history(&f->w, STR("h"));
     take(f, NULL);
     assert_body(f, HISTORY(18446744073709551615, "\"h\""));
 }
@@ -170,12 +177,12 @@ static void test_requests_are_limited(void **state)
     fs_waiting_fini(&f->w);
     fs_waiting_init(&f->w, 40, 30);
     for (int i = 0; i < 4; i++)
-        fs_add_history(&f->w, STR("0123456789"));
+        add_history(&f->w, STR("0123456789"));
     fs_add_event(&f->w, STR("0123456789"));
     fs_change_summary(&f->w);
     assert_true(fs_set_summary(&f->w, STR("012345678901234567890123456789")));
     fs_add_console(&f->w, 0, STR("0123456789"));
-    fs_add_history(&f->w, STR("a line that is longer than a whole request may be, which goes alone"));
+    add_history(&f->w, STR("a line that is longer than a whole request may be, which goes alone"));
     int32_t exit_code = 0;
     uint64_t n_history = 0;
     int n = 0;
@@ -214,10 +221,10 @@ static void test_age_of_what_waits(void **state)
     assert_int_equal(fs_oldest(&f->w), UINT32_MAX);
     fs_add_console(&f->w, 1, STR("x"));
     fs_add_console(&f->w, 9, STR("x"));
-    fs_add_history(&f->w, STR("{}"));
+    add_history(&f->w, STR("{}"));
     assert_int_equal(fs_oldest(&f->w), 0);
     take(f, NULL); /* history and line 1 */
-    fs_add_history(&f->w, STR("{}"));
+    add_history(&f->w, STR("{}"));
     assert_int_equal(fs_oldest(&f->w), 0); /* line 9 */
     take(f, NULL);
     assert_int_equal(fs_oldest(&f->w), UINT32_MAX);
@@ -234,7 +241,7 @@ static void test_out_of_memory(void **state)
         fs_waiting_init(&w, 100, 100);
         mem_fault_set(nth, 1);
         for (uint64_t i = 0; i < 20; i++) {
-            fs_add_history(&w, STR("{\"loss\":0.5}"));
+            fs_add_history(&w, STR("\"{\\\"loss\\\":0.5}\""));
             fs_add_console(&w, i * 3 % 20, STR("text"));
         }
         fs_add_event(&w, STR("{}"));

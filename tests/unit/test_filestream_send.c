@@ -101,7 +101,9 @@ static int teardown(void **state)
 
 static void history(struct fixture *x, const char *line)
 {
-    filestream_history(x->f, str_of(line));
+    AUTO_BUF quoted = {0};
+    json_put_string(&quoted, str_of(line));
+    filestream_history(x->f, buf_str(&quoted), strlen(line));
 }
 
 static void assert_body(const char *expected)
@@ -237,12 +239,13 @@ static void test_a_full_stream_sends_at_once_and_says_when_there_is_room(void **
     struct fixture *x = *state;
     static char line[100000];
     memset(line, 'x', sizeof line);
+    line[0] = line[sizeof line - 1] = '"';
     start(x);
     history(x, "a");
     fake_net_request();
     uint64_t n = 0;
     while (!filestream_is_full(x->f)) {
-        filestream_history(x->f, str_make(line, sizeof line));
+        filestream_history(x->f, str_make(line, sizeof line), sizeof line - 2);
         n++;
     }
     assert_in_range(n, FILESTREAM_FULL_BYTES / sizeof line - 1, FILESTREAM_FULL_BYTES / sizeof line + 1);

@@ -2,17 +2,19 @@
 #include "tests/unit/unit.h"
 
 #include "base/err.h"
+#include "base/json.h"
 #include "record/history_line.h"
 #include "record/wire.h"
 
 #include <stdio.h>
 
-static struct history_line h;
+static struct history_line h, q; /* q: the same, quoted */
 static struct buf record, line;
 
 static int setup(void **state)
 {
     history_line_init(&h, 0, 1);
+    history_line_init(&q, 0, 1);
     buf_clear(&record);
     buf_clear(&line);
     return 0;
@@ -21,6 +23,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     history_line_fini(&h);
+    history_line_fini(&q);
     buf_fini(&record);
     buf_fini(&line);
     return 0;
@@ -41,6 +44,25 @@ static void item(const char *key, const char *json)
     wire_buf_end(&record, mark);
 }
 
+/* The record's line quoted is its line in quotes. */
+static void assert_quoted_alike(int expected_rc)
+{
+    AUTO_BUF quoted = {0}, expected = {0};
+    int64_t step;
+    uint32_t n_bad;
+    size_t n;
+    buf_puts(&quoted, "before");
+    int rc = history_line_put_quoted(&q, buf_str(&record), &quoted, &n, &step, &n_bad);
+    assert_int_equal(rc, expected_rc);
+    assert_int_equal(q.next_step, h.next_step);
+    buf_puts(&expected, "before");
+    if (!rc) {
+        json_put_string(&expected, buf_str(&line));
+        assert_int_equal(n, line.len);
+    }
+    assert_string_equal(buf_z(&quoted), buf_z(&expected));
+}
+
 /* The line of the record, which is then empty again. */
 static const char *put(void)
 {
@@ -48,6 +70,7 @@ static const char *put(void)
     uint32_t n_bad;
     buf_clear(&line);
     assert_int_equal(history_line_put(&h, buf_str(&record), &line, &step, &n_bad), 0);
+    assert_quoted_alike(0);
     buf_clear(&record);
     return buf_z(&line);
 }
@@ -85,7 +108,7 @@ static void test_steps_only_grow(void **state)
 
 static void test_a_run_may_start_later(void **state)
 {
-    h.next_step = 40;
+    h.next_step = q.next_step = 40;
     item("a", "1");
     assert_string_equal(put(), "{\"a\":1,\"_step\":40}");
 }
@@ -126,6 +149,7 @@ static void test_what_is_no_json_is_left_out(void **state)
     item("good", "1");
     assert_int_equal(history_line_put(&h, buf_str(&record), &line, &step, &n_bad), 0);
     assert_int_equal(n_bad, 1);
+    assert_quoted_alike(0);
     assert_string_equal(buf_z(&line), "{\"good\":1,\"_step\":0}");
 }
 
@@ -138,6 +162,39 @@ static void test_a_malformed_record_gives_no_line(void **state)
     assert_int_equal(history_line_put(&h, buf_str(&record), &line, &step, &n_bad), TARE_EFORMAT);
     assert_int_equal(line.len, 0);
     assert_int_equal(h.next_step, 0);
+    assert_quoted_alike(TARE_EFORMAT);
+}
+
+/* Rows after another, each with keys where another row had others. */
+static void test_keys_change_from_row_to_row(void **state)
+{
+    static const char *const keys[] = {"a", "b\"\\", "loss", "los", "_step", "n/x", "\xc3\xa9", "s\n", ""};
+    static const char *const values[] = {"1", "-0.125e-300", "\"t\\u00e9\"", "[1, \"a\"]", "NaN", "7", "01", "",
+                                         "1234567890123456789012345", "{}", "-", "1.", "2e", "12345678", "1 "};
+    uint32_t chance = 1;
+    for (int row = 0; row < 3000; row++) {
+        int n_items = (int)((chance = chance * 1664525 + 1013904223) >> 28);
+        for (int i = 0; i < n_items; i++) {
+            uint32_t c = (chance = chance * 1664525 + 1013904223) >> 8;
+            /* mostly what stood there */
+            size_t key = c % 4 ? (size_t)i % 5 : c / 4 % 9, value = c / 64 % 2 ? c / 128 % 15 : c / 128 % 2;
+            item(keys[key], values[value]);
+        }
+        put();
+    }
+}
+
+static void test_a_long_row(void **state)
+{
+    char key[40];
+    for (int row = 0; row < 3; row++) {
+        for (int i = 0; i < 9000; i++) {
+            snprintf(key, sizeof key, "metric %d of a long row", i);
+            item(key, "1");
+        }
+        const char *text = put();
+        assert_int_equal(strlen(text), line.len);
+    }
 }
 
 int main(void)
@@ -152,6 +209,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_typed_values_are_written_out, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_is_no_json_is_left_out, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_malformed_record_gives_no_line, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_keys_change_from_row_to_row, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_long_row, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,14 +19,15 @@ void send_history(struct sender *s, struct str record)
 {
     int64_t step;
     uint32_t n_bad;
+    size_t n;
     buf_clear(&s->text);
-    if (history_line_put(&s->line, record, &s->text, &step, &n_bad)) {
+    if (history_line_put_quoted(&s->line, record, &s->text, &n, &step, &n_bad)) {
         diag_warn("sender: a history record is left out: it is malformed");
         return;
     }
     if (n_bad)
         diag_warn("sender: %u values are left out of step %lld", n_bad, (long long)step);
-    filestream_history(s->filestream, buf_str(&s->text));
+    filestream_history(s->filestream, buf_str(&s->text), n);
     if (s->shared && s->server_side_summary)
         return;
     s->last_step = step;

@@ -484,15 +484,15 @@ static bool takes(const struct filestream *f)
     return !f->over && !f->fatal && !f->aborted;
 }
 
-void filestream_history(struct filestream *f, struct str line)
+void filestream_history(struct filestream *f, struct str quoted, size_t n)
 {
     if (!takes(f))
         return;
-    if (line.n > f->max_line_bytes) {
-        tell_line_left_out(f, line.n);
+    if (n > f->max_line_bytes) {
+        tell_line_left_out(f, n);
         return;
     }
-    fs_add_history(&f->waiting, line);
+    fs_add_history(&f->waiting, quoted);
     added(f);
 }
 

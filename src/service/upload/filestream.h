@@ -51,9 +51,10 @@ void filestream_free(struct filestream *f);
 void filestream_start(struct filestream *f, const char *entity, const char *project,
                       const char *run_id, const struct filestream_offsets *from);
 
-/* One JSON object without newline; the bytes are copied. Lines over the limit are left out, said to
- * the person at most once a minute. */
-void filestream_history(struct filestream *f, struct str line);
+/* One JSON object without newline; the bytes are copied. One of history comes as a JSON string (as it
+ * goes on the wire) of `n` bytes unquoted. Lines over the limit are left out, said to the person at
+ * most once a minute. */
+void filestream_history(struct filestream *f, struct str quoted, size_t n);
 void filestream_event(struct filestream *f, struct str line);
 /* The summary has changed: `owner.summary` will be asked for it. Costs nothing. */
 void filestream_summary(struct filestream *f);

@@ -92,7 +92,8 @@ static struct fs_segment *segment_for(const struct fs_waiting *w, struct fs_line
     return l->last = s;
 }
 
-static void add_line(struct fs_waiting *w, struct fs_lines *l, struct str line)
+static void add_line(struct fs_waiting *w, struct fs_lines *l, struct str line,
+                     void (*put)(struct buf *to, struct str line))
 {
     struct fs_segment *s = segment_for(w, l, line.n);
     if (!s) {
@@ -102,20 +103,25 @@ static void add_line(struct fs_waiting *w, struct fs_lines *l, struct str line)
     size_t before = s->text.len;
     if (s->n_lines > 0)
         buf_putc(&s->text, ',');
-    put_line(&s->text, line);
+    put(&s->text, line);
     s->n_lines++;
     w->bytes += s->text.len - before;
     w->failed |= s->text.failed;
 }
 
-void fs_add_history(struct fs_waiting *w, struct str line)
+static void put_as_is(struct buf *to, struct str quoted)
 {
-    add_line(w, &w->history, line);
+    buf_put_str(to, quoted);
+}
+
+void fs_add_history(struct fs_waiting *w, struct str quoted)
+{
+    add_line(w, &w->history, quoted, put_as_is);
 }
 
 void fs_add_event(struct fs_waiting *w, struct str line)
 {
-    add_line(w, &w->events, line);
+    add_line(w, &w->events, line, put_line);
 }
 
 /* The first waiting line whose number is not below `number`. Most lines come at the end. */

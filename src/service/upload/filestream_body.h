@@ -70,8 +70,9 @@ struct fs_request {
 void fs_waiting_init(struct fs_waiting *w, size_t max_request_bytes, size_t max_line_bytes);
 void fs_waiting_fini(struct fs_waiting *w);
 
-/* Lines of text without newline; UTF-8 is mended. Running out of memory sets `failed`. */
-void fs_add_history(struct fs_waiting *w, struct str line);
+/* Lines of text without newline; UTF-8 is mended. One of history comes as it goes on the wire.
+ * Running out of memory sets `failed`. */
+void fs_add_history(struct fs_waiting *w, struct str quoted);
 void fs_add_event(struct fs_waiting *w, struct str line);
 void fs_add_console(struct fs_waiting *w, uint64_t number, struct str line);
 void fs_add_uploaded(struct fs_waiting *w, struct str path);
