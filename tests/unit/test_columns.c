@@ -2,6 +2,7 @@
 #include "unit.h"
 
 #include "base/alloc.h"
+#include "base/json.h"
 #include "server/store/segment.h"
 
 #include <math.h>
@@ -164,6 +165,37 @@ static void test_damage_is_noticed(void **unused)
 
 /* ---- lines ---- */
 
+/* As a body has it: quoted. */
+static int add_quoted(struct rowset *rs, const char *line)
+{
+    AUTO_BUF quoted = {0}, rest = {0};
+    bool whole;
+    json_put_string(&quoted, str_of(line));
+    const char *p = quoted.data + 1, *end = quoted.data + quoted.len, *at = rowset_begin_quoted(rs, p, end, &whole);
+    if (whole) {
+        assert_ptr_equal(at, end);
+        return 0;
+    }
+    assert_int_equal(json_unescape(&rest, str_make(at, (size_t)(end - at) - 1)), 0);
+    return at == p ? rowset_add_line(rs, buf_str(&rest)) : rowset_add_rest(rs, buf_str(&rest));
+}
+
+/* Quoted lines are the same columns. */
+static void assert_quoted_alike(struct codec *k, const char *const *lines, uint32_t n, const struct segment *s)
+{
+    struct rowset rs;
+    struct segment other = {0};
+    rowset_init(&rs);
+    for (uint32_t i = 0; i < n; i++)
+        assert_int_equal(add_quoted(&rs, lines[i]), 0);
+    assert_int_equal(segment_encode(k, &rs, 0, n, 0, 3, &other), 0);
+    assert_true(str_eq(buf_str(&s->directory), buf_str(&other.directory)));
+    for (int i = 0; (uint32_t)i < s->n_groups; i++)
+        assert_true(str_eq(buf_str(&s->groups[i]), buf_str(&other.groups[i])));
+    segment_fini(&other);
+    rowset_fini(&rs);
+}
+
 static char *lines_round_trip(const char *const *lines, uint32_t n, bool strict)
 {
     AUTO_CODEC *k = codec_take();
@@ -174,6 +206,7 @@ static char *lines_round_trip(const char *const *lines, uint32_t n, bool strict)
     for (uint32_t i = 0; i < n; i++)
         assert_int_equal(rowset_add_line(&rs, str_of(lines[i])), 0);
     assert_int_equal(segment_encode(k, &rs, 0, n, 0, 3, &s), 0);
+    assert_quoted_alike(k, lines, n, &s);
     assert_int_equal(segment_keys_read(k, buf_str(&s.directory), &keys), 0);
     struct column *columns = calloc(keys.n + 1, sizeof *columns);
     struct row_field *fields = calloc(keys.n + 1, sizeof *fields);
@@ -262,6 +295,20 @@ static void test_strict_rows_are_strict_json(void **unused)
     free(got);
 }
 
+static void test_rows_that_leave_the_path_of_the_row_before(void **unused)
+{
+    (void)unused;
+    const char *lines[] = {
+        "{\"a\":1,\"b\":2.5,\"c\":true,\"_step\":0}",     "{\"a\":-1,\"b\":NaN,\"c\":null,\"_step\":1}",
+        "{\"a\":1,\"b\":\"x\\ny\",\"c\":3,\"_step\":2}", "{\"a\":1 ,\"b\":2,\"c\":3}",
+        "{\"a\":1, \"b\":2,\"c\":[1],\"d\":{\"e\":1}}",   "{\"a\":1,\"bb\":2,\"c\":3,\"_step\":4}",
+        "{\"a\":123456789012345678901234567890,\"b\":2}", "{}",
+        "{\"b\":2}",                                     "{\"a\":1,\"b\":Infinity,\"c\":3,\"_step\":4}",
+        "{\"a\":{\"b\":7},\"b\":2.5}",                  "{\"a\":{\"b\":7},\"b\":2.5 }",
+    };
+    free(lines_round_trip(lines, sizeof lines / sizeof *lines, false));
+}
+
 static void test_what_is_no_object_is_refused(void **unused)
 {
     (void)unused;
@@ -274,6 +321,11 @@ static void test_what_is_no_object_is_refused(void **unused)
         int rc = rowset_add_line(&rs, str_of(bad[i]));
         if (rc != TARE_EFORMAT)
             fail_msg("%s: %d", bad[i], rc);
+        rowset_fini(&rs);
+        rowset_init(&rs);
+        assert_int_equal(add_quoted(&rs, "{\"a\":1}"), 0);
+        if ((rc = add_quoted(&rs, bad[i])) != TARE_EFORMAT)
+            fail_msg("%s, quoted: %d", bad[i], rc);
         rowset_fini(&rs);
     }
 }
@@ -364,6 +416,7 @@ int main(void)
         cmocka_unit_test(test_a_key_twice_counts_once),
         cmocka_unit_test(test_lines_that_differ_keep_apart),
         cmocka_unit_test(test_strict_rows_are_strict_json),
+        cmocka_unit_test(test_rows_that_leave_the_path_of_the_row_before),
         cmocka_unit_test(test_what_is_no_object_is_refused),
         cmocka_unit_test(test_envelopes_hold_every_extreme),
         cmocka_unit_test(test_memory_failures_are_told),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Reading a body goes over its bytes once: objects are walked as they come, and each history line is
- * freed of its string escapes into one scratch buffer and taken apart there (store/rowset.h). */
+ * taken apart where it stands as long as it looks like the one before (store/rowset.h), and freed of its
+ * string escapes into one scratch buffer from there on. */
 #include "server/ingest/filestream.h"
 
 #include "base/alloc.h"
@@ -58,28 +59,10 @@ static bool skip_value(struct reader *r)
 
 /* ---- strings ---- */
 
-/* The usual escapes, 0 for \u (and for what is none). */
-static char escape_of(char c)
-{
-    switch (c) {
-    case '"':
-    case '\\':
-    case '/':
-        return c;
-    case 'n':
-        return '\n';
-    case 't':
-        return '\t';
-    case 'r':
-        return '\r';
-    case 'b':
-        return '\b';
-    case 'f':
-        return '\f';
-    default:
-        return 0;
-    }
-}
+/* What stands behind a backslash, 0 for \u (and for what is no escape). */
+static const char escape_of[256] = {
+    ['"'] = '"', ['\\'] = '\\', ['/'] = '/', ['n'] = '\n', ['t'] = '\t', ['r'] = '\r', ['b'] = '\b', ['f'] = '\f',
+};
 
 /* A high bit for each byte of `w` that is a quote, a backslash or below 0x20. */
 static uint64_t special_bytes(uint64_t w)
@@ -89,29 +72,49 @@ static uint64_t special_bytes(uint64_t w)
     return (((quote - ones) & ~quote) | ((backslash - ones) & ~backslash) | ((w - ones * 0x20) & ~w)) & high;
 }
 
-/* Copy plain bytes from *p up to the next special one, 8 at a time; room for 8 more must be in `to`
- * at each step. */
+enum { WORD = 8 };
+
+/* Copy what is in the string from *p on to *w, a word at a time and the usual escapes at once, while
+ * there are bytes and room for that. Stops at what it leaves to others: the closing quote, another
+ * escape, a byte that may not be there, the last few bytes. */
+static void copy_words(const char **p, const char *end, char **w, const char *w_end)
+{
+    const char *from = *p;
+    char *to = *w;
+    while (end - from >= WORD + 2 && w_end - to >= WORD) {
+        uint64_t word;
+        memcpy(&word, from, WORD);
+        memcpy(to, &word, WORD);
+        uint64_t special = special_bytes(word);
+        size_t n = special ? (size_t)__builtin_ctzll(special) / 8 : WORD;
+        from += n;
+        to += n;
+        if (!special)
+            continue;
+        char c = *from == '\\' ? escape_of[(unsigned char)from[1]] : 0;
+        if (!c)
+            break;
+        *to++ = c;
+        from += 2;
+    }
+    *p = from;
+    *w = to;
+}
+
+/* Copy the string from *p on, its usual escapes undone, up to what is something else. */
 static bool copy_plain(const char **p, const char *end, struct buf *to)
 {
+    enum { PIECE = 4096 };
     for (;;) {
-        if (to->cap - to->len < 16 && !buf_reserve(to, to->cap + 256))
+        if (to->cap - to->len < 2 * WORD && !buf_reserve(to, PIECE))
             return false;
-        if (end - *p < 8)
+        char *w = to->data + to->len;
+        copy_words(p, end, &w, to->data + to->cap);
+        to->len = (size_t)(w - to->data);
+        if (to->cap - to->len >= 2 * WORD)
             break;
-        uint64_t w;
-        memcpy(&w, *p, 8);
-        memcpy(to->data + to->len, &w, 8);
-        uint64_t special = special_bytes(w);
-        if (special) {
-            size_t n = (size_t)__builtin_ctzll(special) / 8;
-            *p += n;
-            to->len += n;
-            return true;
-        }
-        *p += 8;
-        to->len += 8;
     }
-    while (*p < end && **p != '"' && **p != '\\' && (unsigned char)**p >= 0x20)
+    for (int i = 0; i < WORD + 2 && *p < end && **p != '"' && **p != '\\' && (unsigned char)**p >= 0x20; i++)
         to->data[to->len++] = *(*p)++;
     return true;
 }
@@ -128,11 +131,9 @@ static bool read_string_slowly(struct reader *r, const char *start, struct buf *
     return rc ? stop(r, rc) : true;
 }
 
-/* A string at r->p, appended to `to`. */
-static bool read_string(struct reader *r, struct buf *to)
+/* The string from r->p on, which is behind its opening quote, appended to `to`. */
+static bool read_inside(struct reader *r, struct buf *to)
 {
-    if (!expect(r, '"'))
-        return false;
     const char *start = r->p;
     size_t old_len = to->len;
     for (;;) {
@@ -144,12 +145,20 @@ static bool read_string(struct reader *r, struct buf *to)
             r->p++;
             return true;
         }
-        char c = r->end - r->p > 1 ? escape_of(r->p[1]) : 0;
+        if (*r->p != '\\')
+            continue;
+        char c = r->end - r->p > 1 ? escape_of[(unsigned char)r->p[1]] : 0;
         if (!c)
             return read_string_slowly(r, start, to, old_len);
         to->data[to->len++] = c;
         r->p += 2;
     }
+}
+
+/* A string at r->p, appended to `to`. */
+static bool read_string(struct reader *r, struct buf *to)
+{
+    return expect(r, '"') && read_inside(r, to);
 }
 
 /* ---- walking objects ---- */
@@ -224,17 +233,31 @@ static bool add_summary(struct reader *r)
     return buf_put_str(&r->fs->summary, text) == 0 ? true : stop(r, TARE_ENOMEM);
 }
 
+/* Most rows look as the one before and are taken as they stand; the others are unescaped first. */
+static bool add_row(struct reader *r, struct rowset *rs)
+{
+    bool whole;
+    if (!expect(r, '"'))
+        return false;
+    const char *start = r->p;
+    r->p = rowset_begin_quoted(rs, start, r->end, &whole);
+    if (whole)
+        return true;
+    bool begun = r->p != start;
+    if (!read_inside(r, &r->line))
+        return false;
+    int rc = begun ? rowset_add_rest(rs, buf_str(&r->line)) : rowset_add_line(rs, buf_str(&r->line));
+    return rc ? stop(r, rc) : true;
+}
+
 static bool add_line(struct reader *r, enum file file)
 {
-    int rc;
     buf_clear(&r->line);
+    if (file == F_HISTORY || file == F_EVENTS)
+        return add_row(r, &r->rows[file]);
     if (!read_string(r, &r->line))
         return false;
     switch (file) {
-    case F_HISTORY:
-    case F_EVENTS:
-        rc = rowset_add_line(&r->rows[file], buf_str(&r->line));
-        return rc ? stop(r, rc) : true;
     case F_SUMMARY:
         return add_summary(r);
     case F_CONSOLE:

@@ -318,42 +318,46 @@ static const char *take_key(struct rowset *rs, const char *p, const char *end, u
     return q + 1;
 }
 
+/* `p` is at the key's opening quote; the result is behind the value, NULL if malformed. */
+static const char *take_member(struct rowset *rs, const char *p, const char *end, uint32_t parent, int depth)
+{
+    uint32_t node;
+    if (p >= end || *p != '"' || !(p = take_key(rs, p + 1, end, parent, &node)))
+        return NULL;
+    p = json_skip_space(p, end);
+    if (p >= end || *p != ':')
+        return NULL;
+    p = json_skip_space(p + 1, end);
+    return p < end ? take_value(rs, p, end, node, depth) : NULL;
+}
+
+/* `p` is behind a member; the result is behind the object. */
+static const char *take_more(struct rowset *rs, const char *p, const char *end, uint32_t parent, int depth)
+{
+    for (;;) {
+        p = json_skip_space(p, end);
+        if (p >= end)
+            return NULL;
+        if (*p == '}')
+            return p + 1;
+        if (*p != ',' || !(p = take_member(rs, json_skip_space(p + 1, end), end, parent, depth)))
+            return NULL;
+    }
+}
+
 /* `p` is at the opening brace; the result is behind the closing one, NULL if malformed. */
 static const char *take_object(struct rowset *rs, const char *p, const char *end, uint32_t parent, int depth)
 {
     p = json_skip_space(p + 1, end);
     if (p < end && *p == '}')
         return p + 1;
-    for (;;) {
-        uint32_t node;
-        if (p >= end || *p != '"' || !(p = take_key(rs, p + 1, end, parent, &node)))
-            return NULL;
-        p = json_skip_space(p, end);
-        if (p >= end || *p != ':')
-            return NULL;
-        p = json_skip_space(p + 1, end);
-        if (p >= end || !(p = take_value(rs, p, end, node, depth)))
-            return NULL;
-        p = json_skip_space(p, end);
-        if (p >= end)
-            return NULL;
-        if (*p == '}')
-            return p + 1;
-        if (*p != ',')
-            return NULL;
-        p = json_skip_space(p + 1, end);
-    }
+    p = take_member(rs, p, end, parent, depth);
+    return p ? take_more(rs, p, end, parent, depth) : NULL;
 }
 
-int rowset_add_line(struct rowset *rs, struct str line)
+/* `p` is behind the row's object, or NULL if it was malformed. */
+static int end_row(struct rowset *rs, const char *p, const char *end)
 {
-    const char *end = line.p + line.n;
-    const char *p = line.n ? json_skip_space(line.p, end) : end;
-    rs->last_node = 0;
-    if (p < end && *p == '{')
-        p = take_object(rs, p, end, 0, 0);
-    else
-        p = NULL;
     if (rs->too_wide)
         return TARE_ELIMIT;
     if (rs->failed)
@@ -362,6 +366,54 @@ int rowset_add_line(struct rowset *rs, struct str line)
         return TARE_EFORMAT;
     rs->n_rows++;
     return 0;
+}
+
+int rowset_add_line(struct rowset *rs, struct str line)
+{
+    const char *end = line.p + line.n;
+    const char *p = line.n ? json_skip_space(line.p, end) : end;
+    rs->last_node = 0;
+    return end_row(rs, p < end && *p == '{' ? take_object(rs, p, end, 0, 0) : NULL, end);
+}
+
+/* A member inside a string: the key that is expected, in escaped quotes, and a number or a word. The
+ * result is behind it; NULL if it is another, or anything is wrong: then it was not taken. */
+static const char *take_quoted(struct rowset *rs, const char *p, const char *end)
+{
+    uint32_t guess = rs->nodes[rs->last_node].follows;
+    const struct key_node *g = &rs->nodes[guess];
+    size_t n = g->key.n;
+    if (!guess || g->parent || !g->plain || (size_t)(end - p) < n + 6 || memcmp(p, "\\\"", 2) != 0 ||
+        memcmp(p + 2, g->key.p, n) != 0 || memcmp(p + 2 + n, "\\\":", 3) != 0)
+        return NULL;
+    p += n + 5;
+    if (*p == '\\' || *p == '[' || *p == '{' || !(p = take_value(rs, p, end, guess, 0)))
+        return NULL;
+    rs->last_node = guess;
+    return p;
+}
+
+const char *rowset_begin_quoted(struct rowset *rs, const char *p, const char *end, bool *whole)
+{
+    const char *at = p;
+    *whole = false;
+    rs->last_node = 0;
+    if (!rs->n_nodes || end - p < 2 || *p != '{' || !(p = take_quoted(rs, p + 1, end)))
+        return at;
+    do {
+        at = p;
+    } while (end - p > 1 && *p == ',' && (p = take_quoted(rs, p + 1, end)));
+    if (end - at < 2 || at[0] != '}' || at[1] != '"' || rs->failed)
+        return at;
+    rs->n_rows++;
+    *whole = true;
+    return at + 2;
+}
+
+int rowset_add_rest(struct rowset *rs, struct str rest)
+{
+    const char *end = rest.p + rest.n;
+    return end_row(rs, rest.n ? take_more(rs, rest.p, end, 0, 0) : NULL, end);
 }
 
 /* ---- paths ---- */

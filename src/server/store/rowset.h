@@ -48,6 +48,13 @@ void rowset_fini(struct rowset *rs);
  *           TARE_ENOMEM */
 int rowset_add_line(struct rowset *rs, struct str line);
 
+/* The same for a line that is still the inside of a JSON string: `p` is behind its opening quote. Takes
+ * what looks as in the row before, and returns how far it came: behind the closing quote if that was
+ * all of the row (*whole); at `p` if it was nothing, so that rowset_add_line is to take all of it;
+ * else rowset_add_rest is to take what is left, unescaped. */
+const char *rowset_begin_quoted(struct rowset *rs, const char *p, const char *end, bool *whole);
+int rowset_add_rest(struct rowset *rs, struct str rest);
+
 /* The column with `path` (escaped form), made if need be; NULL when out of memory. The pointer lives
  * until the next column is made. */
 struct column *rowset_column(struct rowset *rs, struct str path);
