@@ -146,6 +146,7 @@ static int bring(const struct wanted *w, const struct where *where, unsigned par
     char cwd[PATH_MAX];
     AUTO_BUF settings = {0};
     sync_view_init(&j.view, w->json);
+    mem_tune(1, 8 << 20, 4 << 20); /* what a request took serves the next */
     put_setting(&settings, SETTING_BASE_URL, where->url);
     put_setting(&settings, SETTING_API_KEY, where->key);
     wire_buf_bytes(&settings, SETTING_PRIMARY, STR("\x08\x01")); /* true: also files and end */

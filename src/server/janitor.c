@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/diag.h"
+#include "base/spare.h"
 #include "server/graphql/document.h"
 #include "server/metrics.h"
 #include "server/quota.h"
@@ -74,6 +75,7 @@ static int give_memory_back(struct server *s, struct err *e)
         return 0;
     s->quiet.trimmed = true;
     codec_pool_clear();
+    spare_clear();
     gql_cache_clear(s->documents);
     int rc = db_trim(s->db, e);
     mem_trim(0);

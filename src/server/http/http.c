@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/diag.h"
+#include "base/spare.h"
 #include "server/http/inner.h"
 #include "server/http/route.h"
 
@@ -181,6 +182,8 @@ static void keep_piece(struct http_inner *q, const char *p, size_t n)
         http_reply_error(r, 413, "the body is too large");
         return;
     }
+    if (!r->body.cap && r->content_length > 0)
+        spare_take(&r->body, (size_t)r->content_length);
     if (!r->body.cap && r->content_length > 0 && r->content_length < (1 << 20))
         buf_reserve(&r->body, (size_t)r->content_length);
     atomic_fetch_add(&s->kept_bytes, n);
@@ -326,7 +329,7 @@ static void on_completed(void *cls, struct MHD_Connection *conn, void **context,
         MHD_destroy_response(q->response);
     set_phase(q, CONN_IDLE);
     atomic_fetch_sub(&s->kept_bytes, q->kept);
-    buf_fini(&q->r.body);
+    spare_give(&q->r.body);
     arena_fini(&q->arena);
     mem_free(q);
     pthread_mutex_lock(&s->lock);

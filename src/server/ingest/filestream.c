@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/number.h"
+#include "base/spare.h"
 
 #include <string.h>
 
@@ -478,7 +479,7 @@ int filestream_post(struct db *db, int64_t run, int64_t writer, struct buf *body
 {
     struct post *p = mem_calloc(1, sizeof *p);
     if (!p) {
-        buf_fini(body);
+        spare_give(body);
         return err_set(e, TARE_ENOMEM, "out of memory");
     }
     p->run = run;
@@ -486,7 +487,7 @@ int filestream_post(struct db *db, int64_t run, int64_t writer, struct buf *body
     p->done = done;
     p->arg = arg;
     int rc = filestream_read(buf_str(body), &p->fs, e);
-    buf_fini(body);
+    spare_give(body);
     if (!rc) {
         rc = db_submit(db, p->fs.n_bytes, post_job, post_done, p);
         if (!rc)
