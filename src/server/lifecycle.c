@@ -118,7 +118,8 @@ int server_open_db(const struct server_options *options, struct db **out, struct
 static int open_blobs(struct server *s, struct err *e)
 {
     AUTO_FREE char *path = path_join(s->options.dir, "blobs");
-    int rc = blobs_open(&s->blobs, s->options.blobs_url ? s->options.blobs_url : path, e);
+    const char *url = s->options.blobs_url ? s->options.blobs_url : path;
+    int rc = db_engine(s->db) == DB_SQLITE ? blobs_open(&s->blobs, url, e) : blobs_open_shared(&s->blobs, url, e);
     return rc ? rc : quota_open(s, e);
 }
 

@@ -220,11 +220,9 @@ void storage_put_handle(struct http_request *r)
     struct blob_put *put = u->put;
     u->put = NULL;
     u->now = now_us();
-    blobs_use_begin(s->blobs);
     int rc = blob_put_end(put, wanted_md5(r, u), &u->blob, &e);
     if (rc >= 0)
         rc = db_write(s->db, upload_job, u, &e);
-    blobs_use_end(s->blobs);
     if (rc < 0) {
         http_reply_error(r, status_of(rc), "%s", e.text);
         return;

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-#include "tests/unit/unit.h"
+#include "tests/unit/postgres.h"
 
 #include "server/artifact/artifact.h"
 #include "server/artifact/manifest.h"
 #include "server/id_text.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +16,7 @@ enum { PROJECT = 1, OTHER_PROJECT = 2 };
 static const int64_t now = 1795000000000000;
 
 struct fixture {
-    char dir[64];
+    char dir[64], url[256];
     struct db *db;
     struct blobs *blobs;
     struct err e;
@@ -35,8 +37,11 @@ static int setup(void **state)
     char path[128];
     if (!mkdtemp(f->dir))
         return -1;
-    snprintf(path, sizeof path, "%s/db", f->dir);
-    if (db_open(&(struct db_options){.url = path}, &f->db, &f->e) < 0)
+    const char *postgres = getenv("TARE_TEST_POSTGRES");
+    if (postgres)
+        empty_postgres(postgres);
+    snprintf(f->url, sizeof f->url, postgres ? "%s" : "%s/db", postgres ? postgres : f->dir);
+    if (db_open(&(struct db_options){.url = f->url}, &f->db, &f->e) < 0)
         return -1;
     snprintf(path, sizeof path, "%s/blobs", f->dir);
     if (blobs_open(&f->blobs, path, &f->e) < 0 || db_write(f->db, make_rows, NULL, &f->e) < 0)
@@ -364,6 +369,103 @@ static void test_collection_keeps_what_is_referenced(void **state)
     assert_int_equal(after, 1); /* the pending copy still refers to "same" */
 }
 
+struct row {
+    struct blob_info blob;
+    int64_t run_file; /* 0: no reference */
+};
+
+static int job_row(struct db_conn *c, void *arg, struct err *e)
+{
+    struct row *r = arg;
+    int rc = blob_row_put(c, &r->blob, now, e);
+    if (rc < 0 || !r->run_file)
+        return rc;
+    return db_exec(c, e,
+                   "INSERT INTO files (run_id, name, blob, created_at, updated_at) VALUES (1, $1, $2, 1, 1) "
+                   "ON CONFLICT (run_id, name) DO UPDATE SET blob = excluded.blob",
+                   DB_ARGS(db_t("f"), db_t(r->blob.name)));
+}
+
+/* The second upload finds the bytes there, and they are removed before its row is written. */
+static void test_bytes_that_are_removed_before_their_row_are_sent_again(void **state)
+{
+    struct fixture *f = *state;
+    struct row r = {0};
+    assert_int_equal(blob_put_bytes(f->blobs, "same", 4, &r.blob, &f->e), 0);
+    assert_true(r.blob.fresh);
+    assert_int_equal(db_write(f->db, job_row, &r, &f->e), 0);
+    assert_int_equal(blob_put_bytes(f->blobs, "same", 4, &r.blob, &f->e), 0);
+    assert_false(r.blob.fresh);
+    assert_int_equal(artifact_collect(f->db, f->blobs, now, NULL, &f->e), 0);
+    assert_int_equal(db_write(f->db, job_row, &r, &f->e), TARE_EIO);
+    assert_int_equal(number(f, "SELECT COUNT(*) FROM blobs WHERE size_bytes >= $1", 0), 0);
+    assert_int_equal(blob_put_bytes(f->blobs, "same", 4, &r.blob, &f->e), 0);
+    assert_int_equal(db_write(f->db, job_row, &r, &f->e), 0);
+}
+
+static int job_unrefer(struct db_conn *c, void *arg, struct err *e)
+{
+    return db_exec(c, e, "DELETE FROM files WHERE run_id = 1", DB_NONE);
+}
+
+static int make_run(struct db_conn *c, void *arg, struct err *e)
+{
+    return db_exec(c, e,
+                   "INSERT INTO runs (id, project_id, name, created_at, updated_at, heartbeat_at) "
+                   "VALUES (1, 1, 'r', 1, 1, 1)",
+                   DB_NONE);
+}
+
+struct other {
+    const struct fixture *f;
+    atomic_bool stop;
+    int64_t rounds;
+    int rc;
+};
+
+/* Another server on the same database and directory, collecting all the time. */
+static void *collect_beside(void *arg)
+{
+    struct other *o = arg;
+    struct fixture g = {0};
+    char path[128];
+    snprintf(path, sizeof path, "%s/blobs", o->f->dir);
+    o->rc = db_open(&(struct db_options){.url = o->f->url}, &g.db, &g.e);
+    if (o->rc >= 0)
+        o->rc = blobs_open_shared(&g.blobs, path, &g.e);
+    for (; o->rc >= 0 && !o->stop; o->rounds++)
+        o->rc = artifact_collect(g.db, g.blobs, now, NULL, &g.e);
+    db_close(g.db);
+    blobs_close(g.blobs);
+    return NULL;
+}
+
+static void test_two_servers_never_remove_what_one_of_them_refers_to(void **state)
+{
+    struct fixture *f = *state;
+    struct other o = {.f = f};
+    pthread_t thread;
+    int kept = 0, tries = 0;
+    assert_int_equal(db_write(f->db, make_run, NULL, &f->e), 1);
+    assert_int_equal(pthread_create(&thread, NULL, collect_beside, &o), 0);
+    while (kept < 150 || (o.rounds < 50 && o.rc >= 0)) {
+        struct row r = {.run_file = 1};
+        char text[8];
+        snprintf(text, sizeof text, "text %d", ++tries % 2);
+        assert_int_equal(blob_put_bytes(f->blobs, text, 6, &r.blob, &f->e), 0);
+        int rc = db_write(f->db, job_row, &r, &f->e);
+        if (rc == TARE_EIO)
+            continue; /* as a client does */
+        assert_true(rc >= 0);
+        assert_int_equal(blob_exists(f->blobs, r.blob.name, &f->e), 1);
+        kept++;
+        assert_true(db_write(f->db, job_unrefer, NULL, &f->e) >= 0);
+    }
+    o.stop = true;
+    pthread_join(thread, NULL);
+    assert_int_equal(o.rc, 0);
+}
+
 static void test_a_version_with_aliases_is_kept_unless_told(void **state)
 {
     struct fixture *f = *state;
@@ -435,6 +537,8 @@ int main(void)
         TEST(test_links_have_their_own_versions_and_leave_again),
         TEST(test_versions_are_found_by_alias_and_index),
         TEST(test_collection_keeps_what_is_referenced),
+        TEST(test_bytes_that_are_removed_before_their_row_are_sent_again),
+        TEST(test_two_servers_never_remove_what_one_of_them_refers_to),
         TEST(test_a_version_with_aliases_is_kept_unless_told),
         cmocka_unit_test(test_manifests_that_are_none_are_refused),
         cmocka_unit_test(test_ids_survive_and_foreign_ones_do_not),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "unit.h"
+#include "tests/unit/postgres.h"
 
 #include "base/alloc.h"
 #include "server/store/history.h"
@@ -25,14 +25,6 @@ static int make_runs(struct db_conn *c, void *arg, struct err *e)
                      "INSERT INTO projects (id, entity_id, name, created_at, updated_at) VALUES (1, 1, 'p', 1, 1);"
                      "INSERT INTO runs (id, project_id, name, created_at, updated_at, heartbeat_at) VALUES "
                      "(1, 1, 'one', 1, 1, 1), (2, 1, 'two', 1, 1, 1)");
-}
-
-static void empty_postgres(const char *url)
-{
-    char command[400];
-    snprintf(command, sizeof command,
-             "psql -q '%s' -c 'DROP SCHEMA public CASCADE; CREATE SCHEMA public' 2>/dev/null", url);
-    assert_int_equal(system(command), 0);
 }
 
 static int setup(void **state)

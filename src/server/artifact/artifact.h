@@ -26,8 +26,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* In a job. Make a finished upload known: without its row, a blob is nobody's. Whoever uploads holds
- * blobs_use_begin from blob_put_end until the row and a reference to it are committed. */
+/* In a job, before a reference to the blob is written: make a finished upload known. Without its row, a
+ * blob is nobody's. Expected: TARE_EIO  it was removed since it was found to be there: the client tries again. */
 int blob_row_put(struct db_conn *c, const struct blob_info *blob, int64_t now_us, struct err *e);
 
 enum { ARTIFACT_TTL_INHERIT = -1, ARTIFACT_TTL_NONE = -2 };

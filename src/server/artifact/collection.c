@@ -277,8 +277,12 @@ int artifact_collection_delete(struct db_conn *c, int64_t collection_id, int64_t
 
 struct collect {
     int64_t now_us;
+    struct blobs *blobs;
     struct buf names; /* blobs without a reference, NUL after each */
+    size_t from, to;  /* those that the next job removes */
+    int64_t freed;
 };
+enum { REMOVED_TOGETHER = 4 }; /* their bytes are removed on the writer's thread */
 
 #define UNREFERENCED                                                                                   \
     "NOT EXISTS (SELECT 1 FROM artifact_files f WHERE f.blob = b.name) AND "                           \
@@ -286,9 +290,7 @@ struct collect {
     "NOT EXISTS (SELECT 1 FROM files r WHERE r.blob = b.name) AND "                                    \
     "NOT EXISTS (SELECT 1 FROM upload_parts u WHERE u.storage_path = b.name)"
 
-/* The rows go first; blobs whose rows are gone are then removed. If the process dies between, the blob
- * has no row, and `tare server verify` names it. */
-static int collect_job(struct db_conn *c, void *arg, struct err *e)
+static int expire_job(struct db_conn *c, void *arg, struct err *e)
 {
     struct collect *k = arg;
     AUTO_BUF expired = {0};
@@ -302,29 +304,51 @@ static int collect_job(struct db_conn *c, void *arg, struct err *e)
         rc = delete_all(c, &expired, k->now_us, e);
     AUTO_ROWS struct db_rows *rows = NULL;
     if (rc >= 0)
-        rc = db_query(c, e, &rows, "SELECT b.name FROM blobs b WHERE " UNREFERENCED, DB_NONE);
+        rc = db_query(c, e, &rows, "SELECT b.name FROM blobs b WHERE " UNREFERENCED " ORDER BY b.name", DB_NONE);
     while (rc >= 0 && (rc = db_next(rows, e)) == 1)
         rc = buf_append(&k->names, db_text(rows, 0), strlen(db_text(rows, 0)) + 1);
-    if (rc >= 0)
-        rc = db_exec(c, e, "DELETE FROM blobs AS b WHERE " UNREFERENCED, DB_NONE);
+    return rc < 0 ? rc : 0;
+}
+
+/* The row is taken before references are looked for (why: version.c). Bytes go before the commit: if the
+ * process dies between, the row is left, and the next round removes it. */
+static int remove_one(struct collect *k, struct db_conn *c, const char *name, struct err *e)
+{
+    AUTO_ROWS struct db_rows *rows = NULL;
+    AUTO_BUF sql = {0};
+    buf_printf(&sql, "SELECT name FROM blobs WHERE name = $1%s", db_for_update(c));
+    const char *text = buf_z(&sql);
+    int rc = text ? db_first(c, e, &rows, text, DB_ARGS(db_t(name))) : TARE_ENOMEM;
+    if (rc == 1)
+        rc = db_exec(c, e, "DELETE FROM blobs AS b WHERE b.name = $1 AND " UNREFERENCED, DB_ARGS(db_t(name)));
+    if (rc != 1)
+        return rc;
+    k->freed += blob_size(k->blobs, name);
+    return blob_delete(k->blobs, name, e);
+}
+
+static int remove_job(struct db_conn *c, void *arg, struct err *e)
+{
+    struct collect *k = arg;
+    int rc = 0;
+    for (size_t at = k->from; rc >= 0 && at < k->to; at += strlen(k->names.data + at) + 1)
+        rc = remove_one(k, c, k->names.data + at, e);
     return rc < 0 ? rc : 0;
 }
 
 int artifact_collect(struct db *db, struct blobs *blobs, int64_t now_us, int64_t *freed_bytes,
                      struct err *e)
 {
-    struct collect k = {.now_us = now_us};
-    int64_t freed = 0;
-    blobs_collect_begin(blobs);
-    int rc = db_write(db, collect_job, &k, e);
-    for (size_t at = 0; rc >= 0 && at < k.names.len; at += strlen(k.names.data + at) + 1) {
-        int64_t size = blob_size(blobs, k.names.data + at);
-        rc = blob_delete(blobs, k.names.data + at, e);
-        freed += size;
+    struct collect k = {.now_us = now_us, .blobs = blobs};
+    int rc = db_write(db, expire_job, &k, e);
+    while (rc >= 0 && k.to < k.names.len) {
+        k.from = k.to;
+        for (int i = 0; i < REMOVED_TOGETHER && k.to < k.names.len; i++)
+            k.to += strlen(k.names.data + k.to) + 1;
+        rc = db_write(db, remove_job, &k, e);
     }
-    blobs_collect_end(blobs);
     buf_fini(&k.names);
     if (freed_bytes)
-        *freed_bytes = freed;
+        *freed_bytes = k.freed;
     return rc < 0 ? rc : 0;
 }

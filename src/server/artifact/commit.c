@@ -292,12 +292,10 @@ int artifact_commit(struct db *db, struct blobs *blobs, int64_t artifact_id, int
             rc = read_manifests(&k, c, e);
         db_read_end(c);
     }
-    blobs_use_begin(blobs);
     if (rc >= 0 && k.merged)
         rc = write_merged(&k, e);
     if (rc >= 0)
         rc = db_write(db, commit_job, &k, e);
-    blobs_use_end(blobs);
     HASH_CLEAR(hh, k.entries);
     arena_fini(&k.arena);
     return rc < 0 ? rc : 0;

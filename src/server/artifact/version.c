@@ -215,13 +215,51 @@ int artifact_create(struct db_conn *c, const struct artifact_spec *spec, int64_t
 
 /* ---- what arrives ---- */
 
+/* That a blob is not removed while a reference to it is on its way is between its row and these rules,
+ * since other servers may remove and refer to the same blobs:
+ *
+ *   - who refers to a blob holds its row until the reference is committed (on SQLite there is one writer);
+ *   - who removes takes the row for itself, looks for references then, and removes row and bytes before
+ *     it lets go (collection.c);
+ *   - so a row that had to be made although the bytes were there already comes after a removal, which may
+ *     have been that of these bytes: they are looked at once more. */
+
+static int gone_meanwhile(const struct blob_info *blob, struct err *e)
+{
+    return err_set(e, TARE_EIO, "the file's bytes (%.12s…) were removed meanwhile: try again", blob->name);
+}
+
+static int check_kept(const struct blob_info *blob, struct err *e)
+{
+    int rc = blob->fresh || !blob->store ? 1 : blob_exists(blob->store, blob->name, e);
+    return rc < 0 ? rc : rc ? 0 : gone_meanwhile(blob, e);
+}
+
+/* 1: the row is there, and stays until the end of this job. */
+static int hold_blob(struct db_conn *c, const char *name, struct err *e)
+{
+    AUTO_ROWS struct db_rows *rows = NULL;
+    AUTO_BUF sql = {0};
+    buf_printf(&sql, "SELECT name FROM blobs WHERE name = $1%s", db_for_reference(c));
+    const char *text = buf_z(&sql);
+    return text ? db_first(c, e, &rows, text, DB_ARGS(db_t(name))) : err_set(e, TARE_ENOMEM, "out of memory");
+}
+
 int blob_row_put(struct db_conn *c, const struct blob_info *blob, int64_t now_us, struct err *e)
 {
-    int rc = db_exec(c, e,
-                     "INSERT INTO blobs (name, size_bytes, md5, created_at) VALUES ($1, $2, $3, $4) "
-                     "ON CONFLICT (name) DO NOTHING",
-                     DB_ARGS(db_t(blob->name), db_i(blob->size_bytes), db_t(blob->md5), db_i(now_us)));
-    return rc < 0 ? rc : 0;
+    for (int i = 0; i < 2; i++) {
+        int rc = db_exec(c, e,
+                         "INSERT INTO blobs (name, size_bytes, md5, created_at) VALUES ($1, $2, $3, $4) "
+                         "ON CONFLICT (name) DO NOTHING",
+                         DB_ARGS(db_t(blob->name), db_i(blob->size_bytes), db_t(blob->md5), db_i(now_us)));
+        if (rc == 1)
+            return check_kept(blob, e);
+        if (rc == 0)
+            rc = hold_blob(c, blob->name, e);
+        if (rc != 0)
+            return rc < 0 ? rc : 0;
+    }
+    return gone_meanwhile(blob, e);
 }
 
 int artifact_manifest_put(struct db_conn *c, int64_t artifact_id, struct str name,
@@ -262,17 +300,22 @@ int artifact_manifest_stored(struct db_conn *c, int64_t manifest_id, const struc
 int artifact_find_bytes(struct db_conn *c, int64_t artifact_id, struct str digest,
                         struct db_rows **rows, struct err *e)
 {
-    return db_first(c, e, rows,
-                    "SELECT f.blob, f.size_bytes, f.artifact_id FROM artifact_files f "
-                    "JOIN artifacts a ON a.id = f.artifact_id "
-                    "JOIN artifact_collections s ON s.id = a.sequence_id "
-                    "JOIN projects p ON p.id = s.project_id "
-                    "WHERE f.digest = $1 AND f.blob IS NOT NULL AND a.state <> 'DELETED' AND p.entity_id = ("
-                    "  SELECT p2.entity_id FROM artifacts a2 "
-                    "  JOIN artifact_collections s2 ON s2.id = a2.sequence_id "
-                    "  JOIN projects p2 ON p2.id = s2.project_id WHERE a2.id = $2) "
-                    "ORDER BY f.artifact_id LIMIT 1",
-                    DB_ARGS(db_s(digest), db_i(artifact_id)));
+    int rc = db_first(c, e, rows,
+                      "SELECT f.blob, f.size_bytes, f.artifact_id FROM artifact_files f "
+                      "JOIN artifacts a ON a.id = f.artifact_id "
+                      "JOIN artifact_collections s ON s.id = a.sequence_id "
+                      "JOIN projects p ON p.id = s.project_id "
+                      "WHERE f.digest = $1 AND f.blob IS NOT NULL AND a.state <> 'DELETED' AND p.entity_id = ("
+                      "  SELECT p2.entity_id FROM artifacts a2 "
+                      "  JOIN artifact_collections s2 ON s2.id = a2.sequence_id "
+                      "  JOIN projects p2 ON p2.id = s2.project_id WHERE a2.id = $2) "
+                      "ORDER BY f.artifact_id LIMIT 1",
+                      DB_ARGS(db_s(digest), db_i(artifact_id)));
+    if (rc != 1 || (rc = hold_blob(c, db_text(*rows, 0), e)) == 1)
+        return rc;
+    db_rows_end(*rows);
+    *rows = NULL;
+    return rc;
 }
 
 int artifact_file_put(struct db_conn *c, int64_t artifact_id, struct str name, struct str digest,

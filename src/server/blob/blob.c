@@ -33,16 +33,15 @@ static int check_name(const char *name, struct err *e)
 
 /* ---- the store ---- */
 
-static int open_place(struct blobs **out, const char *url, bool tidy, struct err *e)
+static int open_place(struct blobs **out, const char *url, int64_t tidy_s, struct err *e)
 {
     struct blobs *b = mem_calloc(1, sizeof *b);
     if (!b)
         return err_set(e, TARE_ENOMEM, "out of memory");
     pthread_mutex_init(&b->lock, NULL);
-    pthread_rwlock_init(&b->in_use, NULL);
     int rc = strncmp(url, "s3://", 5) == 0 ? blob_s3_open(b, url, e)
              : strstr(url, "://")          ? err_set(e, TARE_EUNSUPPORTED, "--blobs %.200s: a directory or an s3:// URL is wanted", url)
-                                           : blob_dir_open(b, url, tidy, e);
+                                           : blob_dir_open(b, url, tidy_s, e);
     if (rc < 0) {
         blobs_close(b);
         return rc;
@@ -53,12 +52,17 @@ static int open_place(struct blobs **out, const char *url, bool tidy, struct err
 
 int blobs_open(struct blobs **out, const char *url, struct err *e)
 {
-    return open_place(out, url, true, e);
+    return open_place(out, url, 0, e);
+}
+
+int blobs_open_shared(struct blobs **out, const char *url, struct err *e)
+{
+    return open_place(out, url, 24 * 3600, e);
 }
 
 int blobs_open_beside(struct blobs **out, const char *url, struct err *e)
 {
-    return open_place(out, url, false, e);
+    return open_place(out, url, -1, e);
 }
 
 void blobs_close(struct blobs *b)
@@ -67,7 +71,6 @@ void blobs_close(struct blobs *b)
         return;
     if (b->ops)
         b->ops->close(b);
-    pthread_rwlock_destroy(&b->in_use);
     pthread_mutex_destroy(&b->lock);
     mem_free(b);
 }
@@ -223,6 +226,7 @@ int blob_put_end(struct blob_put *p, const char *want_md5, struct blob_info *inf
         if (got.fresh)
             count_used(p->store, got.size_bytes);
         *info = got;
+        info->store = p->store;
     }
     put_free(p);
     return rc;
@@ -265,24 +269,10 @@ int blob_open_part(struct blobs *b, const char *name, int64_t first, int64_t n, 
     return rc ? rc : b->ops->open(b, name, first, n, fd, size_bytes, e);
 }
 
-void blobs_use_begin(struct blobs *b)
+int blob_exists(struct blobs *b, const char *name, struct err *e)
 {
-    pthread_rwlock_rdlock(&b->in_use);
-}
-
-void blobs_use_end(struct blobs *b)
-{
-    pthread_rwlock_unlock(&b->in_use);
-}
-
-void blobs_collect_begin(struct blobs *b)
-{
-    pthread_rwlock_wrlock(&b->in_use);
-}
-
-void blobs_collect_end(struct blobs *b)
-{
-    pthread_rwlock_unlock(&b->in_use);
+    int64_t size = blob_is_name(name) ? b->ops->size(b, name, e) : -1;
+    return size >= 0 ? 1 : size == -1 ? 0 : (int)size;
 }
 
 int64_t blob_size(struct blobs *b, const char *name)

@@ -9,7 +9,7 @@
  *
  * An upload is hashed while it is written to a file, then kept: synced and renamed into place, or PUT. A
  * name that exists is complete and durable. Nothing here knows who refers to a blob; the caller deletes those that
- * nobody does (see blobs_collect_begin).
+ * nobody does (artifact_collect).
  *
  * A store may be used by any thread; one upload belongs to one thread at a time. */
 #ifndef TARE_SERVER_BLOB_BLOB_H
@@ -32,6 +32,7 @@ struct blob_info {
     char md5[BLOB_MD5];   /* MD5 in base64, as the clients write digests */
     int64_t size_bytes;
     bool fresh;           /* false: the store had it already */
+    struct blobs *store;  /* where it is */
 };
 
 /* Open the store at `url`: a directory (a path or file:PATH, made if it is not there), or
@@ -40,6 +41,8 @@ struct blob_info {
  *           TARE_EINVAL, TARE_EPERM, TARE_ENOTFOUND  the URL, the keys, the bucket
  *           or an errno value of the directory. */
 int blobs_open(struct blobs **out, const char *url, struct err *e);
+/* The same beside other servers: what they are uploading is left alone, unless it is a day old. */
+int blobs_open_shared(struct blobs **out, const char *url, struct err *e);
 /* The same for a process that only looks, beside the one that writes. */
 int blobs_open_beside(struct blobs **out, const char *url, struct err *e);
 void blobs_close(struct blobs *b); /* no upload may be under way; NULL is fine */
@@ -81,13 +84,8 @@ int blob_open_part(struct blobs *b, const char *name, int64_t first, int64_t n, 
 /* Size in bytes, 0 if there is no such blob (or the store does not say). */
 int64_t blob_size(struct blobs *b, const char *name);
 
-/* Between an upload's end and the commit of the row that refers to it, the blob is in use though no
- * row says so. Uploads hold `use` over that time (any number at once); who deletes unreferenced blobs
- * holds `collect` from looking for them to deleting them (alone). */
-void blobs_use_begin(struct blobs *b);
-void blobs_use_end(struct blobs *b);
-void blobs_collect_begin(struct blobs *b);
-void blobs_collect_end(struct blobs *b);
+/* Is it there? 1, 0, or a negative code of the store. */
+int blob_exists(struct blobs *b, const char *name, struct err *e);
 
 /* Remove a blob; missing is no error. Readers that have it open are not disturbed. */
 int blob_delete(struct blobs *b, const char *name, struct err *e);

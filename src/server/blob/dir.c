@@ -2,6 +2,7 @@
 /* Blobs in a directory: the layout is in blob.h. */
 #include "server/blob/inner.h"
 
+#include "base/clock.h"
 #include "base/os.h"
 #include "base/random.h"
 
@@ -133,18 +134,22 @@ static void close_dir(struct blobs *b)
 
 static const struct blob_ops ops = {stage, settle, open_blob, size_of, remove_blob, each_blob, close_dir};
 
-static void empty_tmp(const char *path)
+/* Files that were not written to for `age_s` seconds. */
+static void empty_tmp(const char *path, int64_t age_s)
 {
+    int64_t now_s = clock_wall_ns() / 1000000000;
+    struct stat st;
     DIR *d = opendir(path);
     if (!d)
         return;
     for (struct dirent *entry; (entry = readdir(d));)
-        if (entry->d_name[0] != '.')
+        if (entry->d_name[0] != '.' && fstatat(dirfd(d), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+            (!age_s || st.st_mtim.tv_sec + age_s < now_s))
             unlinkat(dirfd(d), entry->d_name, 0);
     closedir(d);
 }
 
-int blob_dir_open(struct blobs *b, const char *url, bool tidy, struct err *e)
+int blob_dir_open(struct blobs *b, const char *url, int64_t tidy_s, struct err *e)
 {
     char path[PATH_MAX];
     const char *dir = strncmp(url, "file:", 5) == 0 ? url + 5 : url;
@@ -156,7 +161,7 @@ int blob_dir_open(struct blobs *b, const char *url, bool tidy, struct err *e)
     int rc = os_mkdirs(path, 0700);
     if (rc < 0)
         return blob_fail(e, rc, "cannot make", path);
-    if (tidy)
-        empty_tmp(path);
+    if (tidy_s >= 0)
+        empty_tmp(path, tidy_s);
     return 0;
 }

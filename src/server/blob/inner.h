@@ -32,7 +32,6 @@ struct blob_ops {
 struct blobs {
     const struct blob_ops *ops;
     char dir[PATH_MAX - 128]; /* where uploads are staged: room there is watched */
-    pthread_rwlock_t in_use;  /* read: uploads that end; write: collection */
     pthread_mutex_t lock;     /* of the three figures below */
     int64_t keep_free_bytes, quota_bytes, used_bytes;
     void *place;              /* of s3.c */
@@ -49,9 +48,9 @@ struct blob_put {
 /* Tell a system call's failure in the store's own words. */
 int blob_fail(struct err *e, int rc, const char *what, const char *path);
 
-/* The places: fill in `b` (zeroed, locks made) for `url`. The directory is made on need; `tidy` says that no
- * upload of another is under way. */
-int blob_dir_open(struct blobs *b, const char *url, bool tidy, struct err *e);
+/* The places: fill in `b` (zeroed, locks made) for `url`. The directory is made on need; staged files of
+ * that age in seconds are nobody's and go (-1: none). */
+int blob_dir_open(struct blobs *b, const char *url, int64_t tidy_s, struct err *e);
 int blob_s3_open(struct blobs *b, const char *url, struct err *e);
 
 #endif

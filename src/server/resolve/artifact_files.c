@@ -474,11 +474,9 @@ void resolve_Mutation_completeMultipartUploadArtifact(struct gql_call *c, const 
     }
     if (!accessor_of(c, &e, &a))
         return;
-    blobs_use_begin(q->server->blobs);
     int rc = join_parts(q, &k, &a, (int64_t)parts->n);
     if (rc >= 0)
         rc = request_write(q, complete_job, &k, &e);
-    blobs_use_end(q->server->blobs);
     if (rc < 0)
         fail_with(c, rc, &e);
     else

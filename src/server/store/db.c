@@ -531,6 +531,11 @@ const char *db_for_update(const struct db_conn *c)
     return c->ops->for_update;
 }
 
+const char *db_for_reference(const struct db_conn *c)
+{
+    return c->ops->for_reference;
+}
+
 /* ---- keeping ---- */
 
 int db_copy(struct db *db, const char *path, struct err *e)

@@ -181,6 +181,9 @@ int db_script(struct db_conn *c, struct err *e, const char *sql);
 /* " FOR UPDATE" on PostgreSQL, "" on SQLite (where the writer is alone): append to a SELECT in a job
  * whose answer decides what is written. */
 const char *db_for_update(const struct db_conn *c);
+/* The same for a row that what is written will refer to: nobody removes it before the job's end, others
+ * may refer to it too. */
+const char *db_for_reference(const struct db_conn *c);
 
 /* ---- keeping ---- */
 

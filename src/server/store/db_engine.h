@@ -22,6 +22,7 @@ struct db_rows {
 struct db_engine_ops {
     enum db_engine engine;
     const char *for_update;
+    const char *for_reference; /* a shared lock of a row */
     const char *key_type; /* for @KEY@ in migrations */
     int (*open)(const char *url, bool writer, struct db_conn **out, struct err *e);
     void (*close)(struct db_conn *c);

@@ -532,6 +532,7 @@ static int64_t sq_size_bytes(struct db_conn *base)
 const struct db_engine_ops db_sqlite_ops = {
     .engine = DB_SQLITE,
     .for_update = "",
+    .for_reference = "",
     .key_type = "INTEGER PRIMARY KEY",
     .open = sq_open,
     .close = sq_close,
