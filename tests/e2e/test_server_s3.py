@@ -13,6 +13,7 @@ import sys
 
 import pytest
 
+from postgres_support import postgres
 from server_support import BINARY, ROOT, Server
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -204,17 +205,13 @@ def test_listing_and_deleting(s3):
 
 
 def test_postgres_and_s3_leave_nothing_in_the_directory(tmp_path, s3):
-    url = os.environ.get("TARE_TEST_POSTGRES")
-    if not url:
-        pytest.skip("TARE_TEST_POSTGRES names no database")
-    subprocess.run(["psql", "-q", url, "-c", "DROP SCHEMA public CASCADE; CREATE SCHEMA public"], check=True,
-                   stderr=subprocess.DEVNULL)
-    options = ("--db", url, "--blobs", s3.url(), "--no-access-log")
-    (tmp_path / "b" / "server").mkdir(parents=True)
-    (tmp_path / "a").mkdir()
-    with Server(tmp_path / "a", *options) as a:
-        shutil.copy(a.dir / "admin.key", tmp_path / "b" / "server")
-        serve_from_both(a, tmp_path / "b", options)
+    with postgres() as url:
+        options = ("--db", url, "--blobs", s3.url(), "--no-access-log")
+        (tmp_path / "b" / "server").mkdir(parents=True)
+        (tmp_path / "a").mkdir()
+        with Server(tmp_path / "a", *options) as a:
+            shutil.copy(a.dir / "admin.key", tmp_path / "b" / "server")
+            serve_from_both(a, tmp_path / "b", options)
 
 
 def serve_from_both(a: Server, folder: pathlib.Path, options) -> None:

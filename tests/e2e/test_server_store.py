@@ -14,6 +14,7 @@ import time
 
 import pytest
 
+from postgres_support import postgres
 from server_support import BINARY, Server
 
 KILLS = int(os.environ.get("TARE_KILLS", "12"))
@@ -286,12 +287,7 @@ def test_a_full_disk_refuses_and_lets_go_on(small_disk):
 
 
 def test_the_server_on_postgres(tmp_path):
-    url = os.environ.get("TARE_TEST_POSTGRES")
-    if not url:
-        pytest.skip("TARE_TEST_POSTGRES names no database")
-    subprocess.run(["psql", "-q", url, "-c", "DROP SCHEMA public CASCADE; CREATE SCHEMA public"], check=True,
-                   stderr=subprocess.DEVNULL)
-    with Server(tmp_path, "--db", url) as server:
+    with postgres() as url, Server(tmp_path, "--db", url) as server:
         server.script(LOG_FILES)
         rows, config, loss, note, copy = server.script(READ_FILES)
         assert rows == [[i, 1 / (i + 1), i] for i in range(2000)]
