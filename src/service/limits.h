@@ -62,6 +62,10 @@
 /* -- uploads: tries ------------------------------------------------------------------------ */
 
 #define RETRY_AFTER_MAX_MS 3600000                   /* of what a server may ask for */
+#define PACE_BURST 10                                /* requests that may go at once; the peer's */
+#define PACE_MIN_PER_S 0.1                           /* requests, whatever a backend's quota; the peer's */
+#define PACE_MAX_PER_S 65536                         /* the peer's */
+#define PACE_MAX_RESET_S 31e6                        /* a quota for longer is none */
 
 /* -- uploads: requests ----------------------------------------------------------------------- */
 

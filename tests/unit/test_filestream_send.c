@@ -148,15 +148,46 @@ static void test_first_line_goes_at_once_then_lines_gather(void **state)
     assert_int_equal(fake_net.n_sent, 2);
 }
 
+static void set_interval(struct fixture *x, double seconds)
+{
+    size_t mark = wire_buf_begin(&x->settings, SET_INTERVAL);
+    wire_buf_double(&x->settings, 1, seconds);
+    wire_buf_end(&x->settings, mark);
+}
+
+/* Ten more go at once; then one in ten seconds, as little as it can be, retries too. */
+static void test_a_quota_that_is_empty_slows_it_down(void **state)
+{
+    static const char empty[] = "ratelimit-remaining: 0\nratelimit-reset: 60\n";
+    struct fixture *x = *state;
+    set_interval(x, 0.001);
+    start(x);
+    for (int i = 0; i < 11; i++) {
+        history(x, "a");
+        fake_net_pass_ms(2);
+        fake_net_answer_to(fake_net_request(), 200, empty, "{}");
+    }
+    history(x, "b");
+    fake_net_pass_ms(9000);
+    assert_quiet();
+    fake_net_pass_ms(1100);
+    fake_net_answer_to(fake_net_request(), 500, empty, "{}");
+    fake_net_pass_ms(9000);
+    assert_quiet();
+    fake_net_pass_ms(1100);
+    fake_net_answer_to(fake_net_request(), 200, empty, "{}");
+    history(x, "c");
+    fake_net_pass_ms(5000);
+    assert_quiet();
+    filestream_abort(x->f); /* while it waits */
+    fake_net_settle();
+    assert_int_equal(x->n_finished, 1);
+}
+
 static void test_interval_of_the_settings(void **state)
 {
     struct fixture *x = *state;
-    double half = 0.5;
-    uint64_t bits;
-    memcpy(&bits, &half, 8);
-    size_t mark = wire_buf_begin(&x->settings, SET_INTERVAL);
-    wire_buf_double(&x->settings, 1, half);
-    wire_buf_end(&x->settings, mark);
+    set_interval(x, 0.5);
     start(x);
     history(x, "a");
     fake_net_answer(200, "{}");
@@ -592,6 +623,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(test_first_line_goes_at_once_then_lines_gather),
         T(test_interval_of_the_settings),
+        T(test_a_quota_that_is_empty_slows_it_down),
         T(test_heartbeat_after_silence),
         T(test_preempting_does_not_wait),
         T(test_nothing_goes_before_the_start),

@@ -21,8 +21,8 @@ static const struct {
     const char *name;
     unsigned to;
 } states[] = {
-    [FS_POST_DONE] = {"done", TO(FS_POST_PACKING) | TO(FS_POST_ASKING)},
-    [FS_POST_PACKING] = {"packing", TO(FS_POST_ASKING) | TO(FS_POST_DONE)},
+    [FS_POST_DONE] = {"done", TO(FS_POST_PACKING) | TO(FS_POST_ASKING) | TO(FS_POST_RESTING)},
+    [FS_POST_PACKING] = {"packing", TO(FS_POST_ASKING) | TO(FS_POST_RESTING) | TO(FS_POST_DONE)},
     [FS_POST_ASKING] = {"asking", TO(FS_POST_SENDING) | TO(FS_POST_RESTING) | TO(FS_POST_DONE)},
     [FS_POST_SENDING] = {"sending", TO(FS_POST_RESTING) | TO(FS_POST_DONE)},
     [FS_POST_RESTING] = {"resting", TO(FS_POST_ASKING) | TO(FS_POST_DONE)},
@@ -94,10 +94,16 @@ static void end_soon(struct fs_post *p, int error)
     uv_timer_start(&p->timer, on_timer, 0, 0);
 }
 
+static void rest_ms(struct fs_post *p, uint64_t ms)
+{
+    if (p->state != FS_POST_RESTING)
+        move(p, FS_POST_RESTING);
+    uv_timer_start(&p->timer, on_timer, ms, 0);
+}
+
 static void rest(struct fs_post *p)
 {
-    move(p, FS_POST_RESTING);
-    uv_timer_start(&p->timer, on_timer, (uint64_t)retry_wait_ms(&p->policy, &p->http, p->n_tries, random_u32()), 0);
+    rest_ms(p, retry_wait_ms(&p->policy, &p->http, p->n_tries, random_u32()));
     if (p->on_retry)
         p->on_retry(p);
 }
@@ -105,6 +111,7 @@ static void rest(struct fs_post *p)
 static void on_answer(struct http_request *r)
 {
     struct fs_post *p = (struct fs_post *)((char *)r - offsetof(struct fs_post, http));
+    pace_answer(&p->pace, r, clock_mono_ns());
     char why[sizeof p->why];
     /* An answer that is cut off, or too long to keep: the backend has taken the request. */
     bool is_taken = r->status >= 200 && r->status < 300;
@@ -169,6 +176,12 @@ static void on_headers(struct backend_headers *h, int error, const char *why)
 
 static void ask(struct fs_post *p)
 {
+    int64_t wait_ns = p->is_paced ? 0 : pace_take_ns(&p->pace, clock_mono_ns());
+    p->is_paced = wait_ns > 0;
+    if (wait_ns > 0) {
+        rest_ms(p, (uint64_t)(wait_ns + 999999) / 1000000);
+        return;
+    }
     move(p, FS_POST_ASKING);
     p->n_tries++;
     p->ask.ready = on_headers;
@@ -215,6 +228,7 @@ void fs_post_init(struct fs_post *p)
     p->timer.data = p;
     p->work.run = on_pack;
     p->work.done = on_packed;
+    pace_init(&p->pace, clock_mono_ns());
     http_request_init(&p->http);
 }
 
@@ -225,7 +239,7 @@ void fs_post_start(struct fs_post *p, const char *url, struct str body, bool gzi
     p->body = body;
     p->n_tries = 0;
     p->error = 0;
-    p->is_packed = p->cancelled = false;
+    p->is_packed = p->is_paced = p->cancelled = false;
     if (!gzip) {
         ask(p);
         return;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* One request of a file stream, until the backend has taken it: compressed where that is wanted,
  * sent, and sent again after growing waits for as long as the settings say (a week). Loop thread
- * only; large bodies are compressed on a worker thread.
+ * only; large bodies are compressed on a worker thread. A backend whose answers say that its quota
+ * runs out is asked more slowly (pace.h): a try that must wait for that rests, too.
  *
  *   [PACKING] ─► ASKING ─► SENDING ─► DONE
  *                  ▲          │
@@ -14,6 +15,7 @@
 #include "loop/http.h"
 #include "loop/worker.h"
 #include "service/upload/backend.h"
+#include "service/upload/pace.h"
 #include "service/upload/retry.h"
 
 #include <stdbool.h>
@@ -42,6 +44,8 @@ struct fs_post {
     struct str body;    /* as it was given */
     struct buf packed;  /* compressed */
     bool is_packed, cancelled, closing;
+    bool is_paced;      /* has waited for its turn */
+    struct pace pace;   /* of all requests */
     int error;          /* to end with, from the timer */
     uint32_t n_tries;
     struct backend_headers ask;
