@@ -2,7 +2,7 @@
 /* curl's multi interface on libuv: curl says which sockets it waits for and when it wants to be
  * called; a poll handle for each socket, and a timer, call it back.
  *
- *   send ─► curl ─► over ─► (blocks on their way to the disk) ─► ended
+ *   send ─► (parked until the certificates are read) ─► curl ─► over ─► (blocks on their way to the disk) ─► ended
  *
  * Nothing may be taken out of curl while one of its callbacks runs: what is cancelled there is
  * marked, and stopped when curl returns (leave_curl). */
@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "base/err.h"
+#include "uplink/certs.h"
 
 #include <assert.h>
 #include <signal.h>
@@ -29,6 +30,7 @@ struct uplink_http {
     void (*ended)(void *ctx, struct http_request *r);
     void *ctx;
     struct http_work *works; /* list */
+    struct certs certs;
     int in_curl;
     bool any_cancelled;
     int n_handles; /* of libuv, not yet closed */
@@ -53,6 +55,7 @@ static void handle_closed(struct uplink_http *m)
         return;
     void (*closed)(void *ctx) = m->closed;
     void *ctx = m->closed_ctx;
+    certs_free(&m->certs);
     mem_free(m);
     closed(ctx);
 }
@@ -333,6 +336,48 @@ void uplink_http_close(struct uplink_http *m, void (*closed)(void *ctx), void *c
     uv_close((uv_handle_t *)&m->soon, on_own_closed);
 }
 
+static void send_now(struct http_work *w)
+{
+    struct uplink_http *m = w->m;
+    int rc = http_setup(w, &m->certs);
+    if (rc == 0 && curl_multi_add_handle(m->curl, w->easy) == CURLM_OK) {
+        watch_stall(w);
+        return;
+    }
+    w->over = true;
+    stop(w, rc ? rc : TARE_ENOMEM);
+}
+
+static void on_certs(struct work *work)
+{
+    struct uplink_http *m = (struct uplink_http *)((char *)work - offsetof(struct uplink_http, certs.work));
+    struct http_work *w, *next;
+    certs_read(&m->certs);
+    DL_FOREACH_SAFE (m->works, w, next)
+        if (w->parked) {
+            w->parked = w->over = false;
+            send_now(w);
+        }
+    handle_closed(m);
+}
+
+/* Does it have to wait for the certificates? They are read when the first asks for them. */
+static bool park(struct http_work *w)
+{
+    struct uplink_http *m = w->m;
+    if (m->certs.state == CERTS_READ || !http_wants_certs(w))
+        return false;
+    if (m->certs.state == CERTS_UNREAD) {
+        certs_begin(&m->certs);
+        if (m->certs.state == CERTS_READ)
+            return false;
+        m->certs.work.done = on_certs;
+        m->n_handles++;
+        http_start_work(m, &m->certs.work);
+    }
+    return w->parked = w->over = true;
+}
+
 void uplink_http_send(struct uplink_http *m, struct http_request *r)
 {
     assert(m->in_curl == 0); /* not from `progress` */
@@ -341,13 +386,8 @@ void uplink_http_send(struct uplink_http *m, struct http_request *r)
     w->m = m;
     r->work = w;
     DL_APPEND(m->works, w);
-    int rc = http_setup(w);
-    if (rc == 0 && curl_multi_add_handle(m->curl, w->easy) == CURLM_OK) {
-        watch_stall(w);
-        return;
-    }
-    w->over = true;
-    stop(w, rc ? rc : TARE_ENOMEM);
+    if (!park(w))
+        send_now(w);
 }
 
 void uplink_http_cancel(struct uplink_http *m, struct http_request *r)

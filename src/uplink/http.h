@@ -3,6 +3,7 @@
  *
  *   http.c        the multi handle, its sockets and timer; the life of a transfer
  *   http_setup.c  a request → the options of its easy handle; what curl's errors mean
+ *   certs.c       the certificates by which servers are judged
  *   http_body.c   bodies: memory or blocks of a file, read and written on the worker threads */
 #ifndef TARE_UPLINK_HTTP_H
 #define TARE_UPLINK_HTTP_H
@@ -16,6 +17,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+struct certs;
 struct uplink_http;
 
 struct uplink_http *uplink_http_open(struct uv_loop_s *loop,
@@ -47,6 +49,7 @@ struct http_work {
     char curl_text[CURL_ERROR_SIZE];
     int error;         /* found by ourselves, before curl says it was stopped */
     bool cancelled;    /* from inside a callback of curl: to be stopped as soon as it returns */
+    bool parked;       /* and over: not yet curl's, waits for certificates */
     bool over;         /* curl has let go of it; blocks may be on their way to the disk */
     struct file_block up;
     struct file_block down; /* being written to the file ... */
@@ -58,8 +61,11 @@ struct http_work {
     uint64_t moved_bytes, moved_ms; /* what the stall timer saw last, and when it was new */
 };
 
-/* Set w->easy up from w->r: 0 or an error (w->r->why says it). */
-int http_setup(struct http_work *w);
+/* Set w->easy up from w->r: 0 or an error (w->r->why says it). With `certs` if they have been read and w
+ * wants them. */
+int http_setup(struct http_work *w, const struct certs *certs);
+/* Will it need the certificates of the environment or the system? */
+bool http_wants_certs(const struct http_work *w);
 /* What `code`, which ended it, means: w->r->error and why. */
 void http_explain(struct http_work *w, CURLcode code);
 

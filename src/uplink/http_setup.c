@@ -5,6 +5,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "loop/proxy.h"
+#include "uplink/certs.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -167,7 +168,15 @@ static const char *set_or(const char *a, const char *b)
     return a && *a ? a : b;
 }
 
-static bool set_route(struct http_work *w, const struct url_parts *url)
+bool http_wants_certs(const struct http_work *w)
+{
+    const struct http_route *route = w->r->route;
+    struct url_parts url;
+    return url_split(w->r->url, &url) && url.https &&
+           !(route && (route->insecure || (route->ca_file && *route->ca_file)));
+}
+
+static bool set_route(struct http_work *w, const struct url_parts *url, const struct certs *certs)
 {
     static const struct http_route none;
     const struct http_route *route = w->r->route ? w->r->route : &none;
@@ -180,8 +189,12 @@ static bool set_route(struct http_work *w, const struct url_parts *url)
         return false;
     if (w->proxy_headers)
         curl_easy_setopt(e, CURLOPT_PROXYHEADER, w->proxy_headers);
-    if (ca && *ca)
+    if (certs->store && http_wants_certs(w)) {
+        if (!certs_give(certs, e))
+            return false;
+    } else if (ca && *ca) {
         curl_easy_setopt(e, CURLOPT_CAINFO, ca);
+    }
     if (route->insecure) {
         curl_easy_setopt(e, CURLOPT_SSL_VERIFYPEER, 0L);
         curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, 0L);
@@ -205,13 +218,13 @@ static bool set_url(struct http_work *w)
     return ok;
 }
 
-int http_setup(struct http_work *w)
+int http_setup(struct http_work *w, const struct certs *certs)
 {
     struct url_parts url;
     const struct http_request *r = w->r;
     w->easy = curl_easy_init();
     bool ok = w->easy && url_split(r->url, &url) && set_fixed(w->easy) && set_callbacks(w) &&
-              set_method(w) && set_headers(w) && set_version(w, &url) && set_route(w, &url) &&
+              set_method(w) && set_headers(w) && set_version(w, &url) && set_route(w, &url, certs) &&
               set_url(w) &&
               curl_easy_setopt(w->easy, CURLOPT_TIMEOUT_MS, (long)r->timeout_ms) == CURLE_OK;
     return ok ? 0 : TARE_ENOMEM;

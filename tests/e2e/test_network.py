@@ -5,6 +5,7 @@ import base64
 import contextlib
 import http.server
 import json
+import os
 import random
 import select
 import shutil
@@ -113,9 +114,8 @@ def certificate(tmp_path_factory):
     return folder / "cert.pem", context
 
 
-def ask(service, url, **settings):
-    """The answer of a GraphQL request to `url`."""
-    c = service.connect()
+def begin(c, url, **settings):
+    """The GraphQL request that is to go to `url`."""
     req = spb.ServerRequest()
     s = req.api_init_request.settings
     s.base_url.value, s.api_key.value = url, KEY
@@ -130,7 +130,13 @@ def ask(service, url, **settings):
     req = spb.ServerRequest()
     req.api_request.api_id = api_id
     req.api_request.graphql_request.query = "{ x }"
-    answer = c.ask(req).api_response
+    return req
+
+
+def ask(service, url, **settings):
+    """The answer of a GraphQL request to `url`."""
+    c = service.connect()
+    answer = c.ask(begin(c, url, **settings)).api_response
     if answer.HasField("api_error_response"):
         return answer.api_error_response.message
     return json.loads(answer.graphql_response.data_json)
@@ -146,6 +152,41 @@ def test_tls_is_verified_unless_told_not_to(tmp_path, certificate):
     with backend("tls", context) as server, Service(tmp_path, env={"SSL_CERT_FILE": str(cert)}) as service:
         assert ask(service, f"https://localhost:{server.server_port}") == {"from": "tls"}
         assert "127.0.0.1" in ask(service, f"https://127.0.0.1:{server.server_port}")  # not its name
+
+
+def test_certificates_are_not_read_on_the_loop(tmp_path, certificate):
+    """A file of them that comes late holds up what waits for it, and nothing else."""
+    cert, context = certificate
+    late = tmp_path / "late.pem"
+    os.mkfifo(late)
+    with backend("tls", context) as server, backend("plain") as plain, \
+            Service(tmp_path, env={"SSL_CERT_FILE": str(late)}) as service:
+        url = f"https://localhost:{server.server_port}"
+        c = service.connect()
+        first, second = (c.deliver(begin(c, url)) for _ in range(2))
+        gone = service.connect()
+        gone.deliver(begin(gone, url))
+        assert ask(service, f"http://127.0.0.1:{plain.server_port}") == {"from": "plain"}
+        assert ask(service, url, insecure_disable_ssl=True) == {"from": "tls"}
+        assert not c.has_answer()
+        gone.close()
+        late.write_bytes(cert.read_bytes())
+        for answer in (c.wait(first), c.wait(second)):
+            assert json.loads(answer.api_response.graphql_response.data_json) == {"from": "tls"}
+        assert ask(service, url) == {"from": "tls"}
+        assert "127.0.0.1" in ask(service, f"https://127.0.0.1:{server.server_port}")  # not its name
+
+
+def test_certificates_that_cannot_be_read(tmp_path, certificate):
+    _, context = certificate
+    bad = tmp_path / "bad.pem"
+    bad.write_text("no certificate")
+    with backend("tls", context) as server:
+        url = f"https://localhost:{server.server_port}"
+        for name in (bad, tmp_path / "missing.pem"):
+            with Service(tmp_path, env={"SSL_CERT_FILE": str(name)}) as service:
+                assert str(name) in ask(service, url)
+        assert server.seen == []
 
 
 def test_a_tls_backend_through_a_proxy(tmp_path, certificate):
