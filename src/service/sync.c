@@ -16,16 +16,12 @@
 #include "service/sync.h"
 
 #include "base/alloc.h"
-#include "base/clock.h"
-#include "base/diag.h"
-#include "base/json.h"
 #include "base/os.h"
 #include "base/path.h"
-#include "journal/reader.h"
-#include "journal/replay.h"
 #include "loop/worker.h"
 #include "record/wire.h"
 #include "service/limits.h"
+#include "service/sync_look.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -34,9 +30,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-/* The version of the peer whose records we know; those of a newer one may hold more. */
-#define KNOWN_PRODUCER "0.31.0"
 
 /* Field numbers: Settings, RunRecord, OperationStats, Operation. */
 enum {
@@ -69,13 +62,7 @@ struct item {
     /* the worker's while `work.busy` */
     struct work work;
     bool marking; /* else looking */
-    struct {
-        char *entity, *project, *id, *producer;
-        int64_t start_ns;
-        uint64_t bytes;
-        int rc;
-        char why[512];
-    } look;
+    struct sync_look look;
 };
 
 struct sync {
@@ -120,77 +107,12 @@ static void fail(struct item *it, const char *why)
     step_soon(it->sync);
 }
 
-/* -- looking into a journal, on a worker thread ------------------------------------------------ */
-
-static char *copy_text(const char *text)
-{
-    return xmem_strdup(text ? text : "");
-}
-
-static void look_fini(struct item *it)
-{
-    mem_free(it->look.entity);
-    mem_free(it->look.project);
-    mem_free(it->look.id);
-    mem_free(it->look.producer);
-    it->look.entity = it->look.project = it->look.id = it->look.producer = NULL;
-}
-
-static int read_until_run(struct item *it, struct journal_reader *reader, struct replay *r)
-{
-    struct journal_item found;
-    int rc;
-    while (!r->has_run && (rc = journal_reader_next(reader, &found)) != JOURNAL_END) {
-        if (rc < 0)
-            return rc;
-        if (rc == JOURNAL_RECORD)
-            replay_record(r, found.bytes);
-    }
-    return r->has_run ? 0 : TARE_ENOTFOUND;
-}
-
-static void say_why(struct item *it, int rc)
-{
-    char *to = it->look.why;
-    size_t n = sizeof it->look.why;
-    if (rc == TARE_ENOTFOUND || rc == -ENOENT)
-        snprintf(to, n, "File does not exist: %s", it->shown);
-    else if (rc == -EACCES || rc == -EPERM)
-        snprintf(to, n, "Permission error opening file for reading: %s", it->shown);
-    else
-        snprintf(to, n, "Failed to read \"%s\": %s", it->shown, err_text(rc));
-}
+/* -- looking into a journal -------------------------------------------------------------------- */
 
 static void on_look(struct work *w)
 {
     struct item *it = (struct item *)((char *)w - offsetof(struct item, work));
-    struct journal_reader reader;
-    struct replay r;
-    it->look.rc = journal_reader_open(&reader, it->path, NULL);
-    if (it->look.rc < 0) {
-        say_why(it, it->look.rc);
-        return;
-    }
-    replay_init(&r, NULL, NULL);
-    r.skip_rows = true;
-    it->look.rc = read_until_run(it, &reader, &r);
-    struct stat st;
-    if (os->fstat(reader.fd, &st) == 0)
-        it->look.bytes = (uint64_t)st.st_size;
-    if (it->look.rc == TARE_ENOTFOUND)
-        snprintf(it->look.why, sizeof it->look.why,
-                 reader.n_records ? "Failed to read \"%s\": it does not say which run it is of"
-                                  : "Failed to read \"%s\": it is no journal, or an empty one",
-                 it->shown);
-    else if (it->look.rc < 0)
-        say_why(it, it->look.rc);
-    it->look.entity = copy_text(r.entity);
-    it->look.project = copy_text(r.project);
-    it->look.id = copy_text(r.run_id);
-    it->look.producer = copy_text(r.producer);
-    it->look.start_ns = r.start_ns;
-    replay_fini(&r);
-    journal_reader_close(&reader);
+    sync_look(&it->look, it->path, it->shown);
 }
 
 /* -- what a journal's run is ------------------------------------------------------------------- */
@@ -222,20 +144,6 @@ static char *run_path(const struct item *it)
     return path;
 }
 
-/* "0.31.0" against "0.30.1.dev1": by the numbers. */
-static int compare_versions(const char *a, const char *b)
-{
-    for (int i = 0; i < 3; i++) {
-        char *after_a, *after_b;
-        long x = strtol(a, &after_a, 10), y = strtol(b, &after_b, 10);
-        if (x != y)
-            return x < y ? -1 : 1;
-        a = *after_a == '.' ? after_a + 1 : after_a;
-        b = *after_b == '.' ? after_b + 1 : after_b;
-    }
-    return 0;
-}
-
 static void on_looked(struct work *w)
 {
     struct item *it = (struct item *)((char *)w - offsetof(struct item, work));
@@ -246,7 +154,7 @@ static void on_looked(struct work *w)
         return;
     }
     if (it->look.rc == TARE_ENOTFOUND && s->o.live && it->look.id) {
-        look_fini(it);
+        sync_look_fini(&it->look);
         look_later(s); /* its writer has not come so far */
         return;
     }
@@ -258,7 +166,7 @@ static void on_looked(struct work *w)
     it->bytes = it->look.bytes;
     it->start_ns = it->look.start_ns;
     it->state = SYNC_WAITING;
-    if (compare_versions(it->look.producer, KNOWN_PRODUCER) > 0)
+    if (sync_is_newer(it->look.producer))
         tell(it, SYNC_WARNING,
              "Syncing a run generated with a newer SDK version (%s) may not work as expected.",
              it->look.producer);
@@ -559,28 +467,12 @@ struct sync *sync_new(const struct sync_options *o, const struct sync_owner *own
 
 /* -- paths ------------------------------------------------------------------------------------- */
 
-/* The folder of a run where the file lies in one named after its id, below `cwd` without it:
- * wandb/offline-run-20261123_145101-3fk2abcd. (peer: runsync/displaypath.go) */
-static char *shown_path(const char *path, const char *cwd)
-{
-    struct str dir = path_dir(str_of(path)), file = path_base(str_of(path));
-    struct str id = {0};
-    if (str_starts(file, STR("run-")) && str_ends(file, STR(".wandb")))
-        id = str_make(file.p + 4, file.n > 10 ? file.n - 10 : 0);
-    struct str folder = path_base(dir);
-    struct str show = id.n && memmem(folder.p, folder.n, id.p, id.n) ? dir : str_of(path);
-    size_t n = cwd ? strlen(cwd) : 0;
-    if (n && show.n > n + 1 && memcmp(show.p, cwd, n) == 0 && show.p[n] == '/')
-        show = str_make(show.p + n + 1, show.n - n - 1);
-    return xmem_strndup(show.p, show.n);
-}
-
 void sync_add(struct sync *s, const char *path)
 {
     struct item *it = xmem_calloc(1, sizeof *it);
     it->sync = s;
     it->path = path[0] == '/' || !s->cwd ? xmem_strdup(path) : path_join(s->cwd, path);
-    it->shown = shown_path(it->path, s->cwd);
+    it->shown = sync_shown_path(it->path, s->cwd);
     s->items = xmem_realloc(s->items, (s->n_items + 1) * sizeof *s->items);
     s->items[s->n_items++] = it;
 }
@@ -615,7 +507,7 @@ void sync_abort(struct sync *s)
 
 static void free_item(struct item *it)
 {
-    look_fini(it);
+    sync_look_fini(&it->look);
     buf_fini(&it->settings);
     mem_free(it->path);
     mem_free(it->shown);
