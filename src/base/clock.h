@@ -11,6 +11,13 @@ int64_t clock_wall_ns(void);
 int64_t clock_mono_ns(void);
 /* The same as clock_wall_ns in seconds. */
 double clock_wall_s(void);
+/* Wall time as it would be had nobody set the clock since the first call: to measure with, and to say when
+ * something is due. */
+int64_t clock_steady_ns(void);
+/* What the wall clock shows now at a moment of the steady one: to write down. The same if it was not
+ * set by more than CLOCK_JUMP_NS. */
+#define CLOCK_JUMP_NS INT64_C(1000000000)
+int64_t clock_shown_ns(int64_t steady_ns);
 
 /* Make the clocks answer *wall_ns and *mono_ns; NULL, NULL brings the real ones back. Tests only. */
 void clock_fake(const int64_t *wall_ns, const int64_t *mono_ns);

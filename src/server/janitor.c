@@ -139,7 +139,7 @@ static void *janitor_main(void *arg)
     pthread_mutex_lock(&j->lock);
     while (!j->stopping) {
         struct timespec until;
-        clock_gettime(CLOCK_REALTIME, &until);
+        clock_gettime(CLOCK_MONOTONIC, &until);
         until.tv_sec += 1;
         pthread_cond_timedwait(&j->wake, &j->lock, &until);
         if (j->stopping)
@@ -157,7 +157,11 @@ int janitor_open(struct server *s, struct janitor **out, struct err *e)
     struct janitor *j = xmem_calloc(1, sizeof *j);
     j->server = s;
     pthread_mutex_init(&j->lock, NULL);
-    pthread_cond_init(&j->wake, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&j->wake, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     if (pthread_create(&j->thread, NULL, janitor_main, j)) {
         mem_free(j);
         return err_set(e, TARE_ENOMEM, "a thread could not be started");

@@ -73,6 +73,7 @@
 #define NOTED_ANSWERS 16                            /* kept for network_status */
 #define NOTED_ANSWER_BYTES 4096                     /* of each */
 #define TOKEN_EXPIRES_EARLY_NS INT64_C(300000000000) /* an access token is not used any more */
+#define TOKEN_REFUSED_NS INT64_C(60000000000)        /* after a refusal that led to an exchange, no other does */
 #define TOKEN_FILE_BYTES (1024 * 1024)
 #define TOKEN_ANSWER_BYTES (1024 * 1024)
 #define TOKEN_RETRIES 3                             /* of an exchange, as the peer, */

@@ -41,7 +41,7 @@ struct service {
     struct connection *connections; /* list */
     int n_connections;
     uint64_t last_connection_id;
-    int64_t now_ns;    /* wall time when this read began */
+    int64_t now_ns;    /* when this read began, by clock_steady_ns */
     char *read_buffer; /* READ_BUFFER_BYTES, for whichever connection is being read */
 
     enum service_stage stage;

@@ -31,14 +31,14 @@ def wait_for(what, seconds=60):
 class Program:
     """A program that logs beside the test; `go` lets it pass a point where it waits."""
 
-    def __init__(self, folder, url, script):
+    def __init__(self, folder, url, script, **env):
         self.folder = pathlib.Path(folder)
         path = self.folder / "program.py"
         path.write_text("import os, time, wandb\n"
                         "def point(name):\n"
                         "    open(name + '.here', 'w').close()\n"
                         "    while not os.path.exists(name): time.sleep(0.01)\n" + textwrap.dedent(script))
-        self.process = subprocess.Popen([sys.executable, str(path)], env=clean_env(folder, url), cwd=folder,
+        self.process = subprocess.Popen([sys.executable, str(path)], env=clean_env(folder, url, **env), cwd=folder,
                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def __enter__(self):

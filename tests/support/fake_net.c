@@ -321,6 +321,11 @@ void backend_note_answer(struct backend *b, int status, struct str body)
     fake_net.n_noted++;
 }
 
+bool backend_renews(struct backend *b, const struct http_request *r)
+{
+    return fake_net.renews && r->status == 401;
+}
+
 /* ---- loop/worker.h ---- */
 
 void work_start(uv_loop_t *loop, struct work *w)

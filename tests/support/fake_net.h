@@ -21,6 +21,7 @@ struct fake_net {
     int n_requests;
     struct graphql_call *calls[16]; /* likewise */
     int n_calls;
+    bool renews;               /* what backend_renews answers for 401 */
     int n_noted;               /* backend_note_answer */
 };
 

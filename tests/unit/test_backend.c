@@ -556,6 +556,63 @@ static void an_expiring_token_is_exchanged_anew(void **state)
     backend_close(b);
 }
 
+/* The clock is set back by ten days, then forth: what is left of a token's life does not change. */
+static void a_clock_that_is_set_does_not_matter(void **state)
+{
+    struct ask a;
+    int64_t wall = clock_wall_ns(), mono = clock_mono_ns(), day = INT64_C(86400000000000);
+    (void)state;
+    use_identity();
+    clock_fake(&wall, &mono);
+    struct backend *b = make_backend();
+    static const int by[] = {0, -10, 20};
+    for (size_t i = 0; i < sizeof by / sizeof *by; i++) {
+        wall += by[i] * day;
+        mono += INT64_C(1000000000);
+        ask(&a, b, "Viewer");
+        assert_int_equal(a.c.error, 0);
+        assert_int_equal(n_token, 1);
+        graphql_call_fini(&a.c);
+    }
+    wall += INT64_C(3600000000000) - 10 * day;
+    mono += INT64_C(3600000000000); /* now it is over */
+    ask(&a, b, "Viewer");
+    assert_int_equal(n_token, 2);
+    graphql_call_fini(&a.c);
+    backend_close(b);
+    clock_fake(NULL, NULL);
+}
+
+/* A backend that has forgotten the token: another is fetched, even where the file has the old one. */
+static void a_token_that_is_refused_later_is_exchanged_anew(void **state)
+{
+    struct ask a[3];
+    (void)state;
+    use_identity();
+    struct backend *b = make_backend();
+    ask(&a[0], b, "Viewer");
+    assert_int_equal(a[0].c.error, 0);
+    graphql_call_fini(&a[0].c);
+    strcpy(token.body, "{\"access_token\":\"second\",\"expires_in\":3600}");
+    failure = (struct tiny_reply){.status = 401, .body = "{}"};
+    fail_first = n_graphql + 3;
+    for (int i = 0; i < 3; i++)
+        start(&a[i], b, "Viewer");
+    for (int i = 0; i < 3; i++) {
+        wait_for(&a[i]);
+        assert_int_equal(a[i].c.error, 0);
+        graphql_call_fini(&a[i].c);
+    }
+    assert_int_equal(n_token, 2);
+    assert_non_null(strstr(last_head, "Authorization: Bearer second\r\n"));
+    fail_first = n_graphql + 1; /* again at once: that is for good */
+    ask(&a[0], b, "Viewer");
+    assert_int_equal(a[0].c.error, TARE_EPERM);
+    assert_int_equal(n_token, 2);
+    graphql_call_fini(&a[0].c);
+    backend_close(b);
+}
+
 static void no_identity_file_is_told(void **state)
 {
     struct ask a;
@@ -694,6 +751,8 @@ int main(void)
         T(the_exchange_is_the_peers),
         T(a_refused_token_is_not_tried_again),
         T(an_expiring_token_is_exchanged_anew),
+        T(a_clock_that_is_set_does_not_matter),
+        T(a_token_that_is_refused_later_is_exchanged_anew),
         T(no_identity_file_is_told),
         T(closing_while_a_token_is_fetched),
         T(features_are_asked_once),

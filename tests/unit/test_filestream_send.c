@@ -184,6 +184,19 @@ static void test_a_quota_that_is_empty_slows_it_down(void **state)
     assert_int_equal(x->n_finished, 1);
 }
 
+static void test_credentials_that_can_be_had_anew(void **state)
+{
+    struct fixture *x = *state;
+    fake_net.renews = true;
+    start(x);
+    history(x, "a");
+    fake_net_answer(401, "{}");
+    fake_net_pass_ms(5000);
+    assert_body(HISTORY(0, "\"a\""));
+    fake_net_answer(200, "{}");
+    assert_int_equal(x->n_told, 0);
+}
+
 static void test_interval_of_the_settings(void **state)
 {
     struct fixture *x = *state;
@@ -624,6 +637,7 @@ int main(void)
         T(test_first_line_goes_at_once_then_lines_gather),
         T(test_interval_of_the_settings),
         T(test_a_quota_that_is_empty_slows_it_down),
+        T(test_credentials_that_can_be_had_anew),
         T(test_heartbeat_after_silence),
         T(test_preempting_does_not_wait),
         T(test_nothing_goes_before_the_start),

@@ -396,7 +396,7 @@ static void *watch_main(void *arg)
     pthread_mutex_lock(&s->lock);
     while (!s->stopping) {
         struct timespec until;
-        clock_gettime(CLOCK_REALTIME, &until);
+        clock_gettime(CLOCK_MONOTONIC, &until);
         until.tv_sec += WATCH_S;
         while (!s->stopping && pthread_cond_timedwait(&s->changed, &s->lock, &until) != ETIMEDOUT) {
         }
@@ -551,7 +551,11 @@ int http_open(const struct http_options *o, struct http_server **out, struct err
     s->o = *o;
     s->listen_fd = -1;
     pthread_mutex_init(&s->lock, NULL);
-    pthread_cond_init(&s->changed, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&s->changed, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     fill_defaults(&s->o);
     s->workers = workers_new(s->o.max_workers, MAX_QUEUE);
     int rc = open_socket(s, o->listen, e);
@@ -574,7 +578,7 @@ int http_open(const struct http_options *o, struct http_server **out, struct err
 static void drain(struct http_server *s, int grace_ms)
 {
     struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += grace_ms / 1000 + 1;
     pthread_mutex_lock(&s->lock);
     while (s->n_requests && pthread_cond_timedwait(&s->changed, &s->lock, &until) != ETIMEDOUT) {

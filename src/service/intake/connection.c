@@ -99,7 +99,7 @@ static void on_read(uv_stream_t *h, ssize_t n, const uv_buf_t *buf)
         connection_part(c);
         return;
     }
-    c->service->now_ns = clock_wall_ns();
+    c->service->now_ns = clock_steady_ns();
     take(c, buf->base, (size_t)n);
     if (is_paused(c))
         stop_reading(c);
@@ -140,7 +140,7 @@ static void on_turn(struct turn_task *t)
         c->out_full = false;
     if (is_paused(c) || c->reading)
         return;
-    c->service->now_ns = clock_wall_ns();
+    c->service->now_ns = clock_steady_ns();
     take(c, NULL, 0); /* what was read before the pause */
     if (c->out.bytes)
         turn_add(&c->service->turn, &c->task);
@@ -301,7 +301,7 @@ void connection_drain(struct connection *c)
     if (c->closing || c->refused || uv_fileno(&c->h.handle, &fd))
         return;
     stop_reading(c);
-    c->service->now_ns = clock_wall_ns();
+    c->service->now_ns = clock_steady_ns();
     for (size_t total = 0; total < DRAIN_BYTES && !c->parting && !c->closing;) {
         size_t n = 0;
         if (c->waits_for)

@@ -14,6 +14,7 @@
 #include "service/stream/console.h"
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/os.h"
 #include "base/path.h"
@@ -265,7 +266,7 @@ struct console_write *console_take_write(struct console *c, int64_t now_ns, bool
         return NULL;
     }
     if (!c->path) {
-        c->path = new_path(c, now_ns);
+        c->path = new_path(c, clock_shown_ns(now_ns));
         c->part_start_ns = now_ns;
         w->is_first = true;
     }

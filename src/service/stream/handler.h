@@ -72,7 +72,7 @@ struct handler *handler_new(const struct stream_settings *settings, const struct
 void handler_free(struct handler *h);
 
 /* One record as it stood in the frame: `record` is a serialized wandb_internal.Record, borrowed for
- * the call. `now_ns` is wall time. Returns 0, or TARE_EFORMAT if the bytes are no Record. */
+ * the call. `now_ns` is of clock_steady_ns: the wall time unless that was set. Returns 0, or TARE_EFORMAT if the bytes are no Record. */
 int handler_record(struct handler *h, struct str record, const struct reply_to *to, int64_t now_ns);
 
 /* Which of several writers of the run this is. */

@@ -23,7 +23,7 @@ static void on_feed(void *ctx, struct str record)
     struct handler *h = ctx;
     struct reply_to nobody = {0};
     if (!h->exited)
-        handler_record(h, record, &nobody, clock_wall_ns());
+        handler_record(h, record, &nobody, clock_steady_ns());
 }
 
 static void on_idle(void *ctx, int64_t now_ns)

@@ -163,7 +163,7 @@ static void one_less(struct runfiles *r)
     r->n_busy--;
     if (r->idle_wanted && r->n_busy == 0) {
         r->idle_wanted = false;
-        r->owner.idle(r->owner.ctx, clock_wall_ns());
+        r->owner.idle(r->owner.ctx, clock_steady_ns());
     }
 }
 
@@ -431,11 +431,11 @@ static void console_job_done(struct handler_job *base, struct handler *h)
     (void)h;
     struct console_job *job = (struct console_job *)base;
     struct runfiles *r = job->r;
-    int rc = console_written(r->console, job->write, clock_wall_ns());
+    int rc = console_written(r->console, job->write, clock_steady_ns());
     if (rc < 0)
         diag_warn("runfiles: output.log of %s: %s", r->settings->files_dir, err_text(rc));
     else if (r->finished)
-        write_console(r, clock_wall_ns()); /* what came while this was under way */
+        write_console(r, clock_steady_ns()); /* what came while this was under way */
     mem_free(job);
 }
 
@@ -495,7 +495,7 @@ struct sample_job {
 static void sample_job_run(struct handler_job *base)
 {
     struct sample_job *job = (struct sample_job *)base;
-    sysmon_sample(job->r->sysmon, job->now_ns, &job->record); /* nobody else touches it meanwhile */
+    sysmon_sample(job->r->sysmon, clock_shown_ns(job->now_ns), &job->record); /* nobody else touches it meanwhile */
 }
 
 static void take_sample(struct runfiles *r, struct str record)

@@ -202,7 +202,7 @@ static void on_open_failed(struct stream *s)
         streams_remove(&s->service->streams, stream_id(s));
     s->state = STREAM_FINISHING;
     s->journal_closed = true;
-    handler_close(s->handler, clock_wall_ns());
+    handler_close(s->handler, clock_steady_ns());
     advance(s);
 }
 
@@ -275,7 +275,7 @@ static void on_deadline(uv_timer_t *t)
 {
     struct stream *s = t->data;
     s->deadline_ns = INT64_MAX;
-    handler_tick(s->handler, clock_wall_ns());
+    handler_tick(s->handler, clock_steady_ns());
     turn_add(&s->service->turn, &s->task);
 }
 
@@ -289,7 +289,7 @@ static void set_deadline(struct stream *s)
         uv_timer_stop(&s->timer);
         return;
     }
-    int64_t ms = (at - clock_wall_ns() + 999999) / 1000000;
+    int64_t ms = (at - clock_steady_ns() + 999999) / 1000000;
     ms = ms < 1 ? 1 : ms > MAX_TIMER_MS ? MAX_TIMER_MS : ms;
     uv_timer_start(&s->timer, on_deadline, (uint64_t)ms, 0);
 }
@@ -391,7 +391,7 @@ struct stream *stream_new(struct service *service, struct str id, struct str set
     s->out = (struct handler_out){s, on_append, on_reply, on_fail, on_work,
                                   s->settings.offline ? NULL : on_ask,
                                   s->settings.offline ? NULL : on_artifact, on_job_input};
-    s->handler = handler_new(&s->settings, &s->out, clock_wall_ns());
+    s->handler = handler_new(&s->settings, &s->out, clock_steady_ns());
     if (!s->handler) {
         err_set(e, TARE_ENOMEM, "out of memory for a stream");
         stream_settings_fini(&s->settings);
@@ -446,7 +446,7 @@ void stream_finish(struct stream *s)
         return;
     s->state = STREAM_FINISHING;
     s->must_keep = true;
-    handler_close(s->handler, clock_wall_ns());
+    handler_close(s->handler, clock_steady_ns());
     uv_timer_stop(&s->timer);
     turn_add(&s->service->turn, &s->task);
 }
@@ -467,7 +467,7 @@ void stream_end(struct stream *s, bool give_exit, int exit_code)
         end = wire_put_bytes(record, RECORD_EXIT, body);
         if (!s->exit_seen)
             stream_record(s, str_make(record, (size_t)(end - record)), &nobody, true,
-                          clock_wall_ns());
+                          clock_steady_ns());
         s->print_footer = !s->settings.silent;
     }
     if (s->online)

@@ -55,7 +55,7 @@ static void on_run_ready(void *ctx, struct str run)
 {
     struct online *o = ctx;
     note_where(o, run);
-    handler_run_known(o->stream->handler, run, sender_runtime_ms(o->sender), clock_wall_ns());
+    handler_run_known(o->stream->handler, run, sender_runtime_ms(o->sender), clock_steady_ns());
     turn_add(&o->stream->service->turn, &o->stream->task);
 }
 

@@ -268,6 +268,11 @@ void backend_headers(struct backend *b, enum backend_use use, const char *url, s
         wait_for_credentials(b, h);
 }
 
+bool backend_renews(struct backend *b, const struct http_request *r)
+{
+    return !r->error && r->status == 401 && !b->closing && credentials_refused(&b->credentials, r->headers);
+}
+
 void backend_token(struct backend *b, struct backend_headers *h)
 {
     h->use = TOKEN_ALONE;

@@ -52,6 +52,9 @@ struct backend_headers {
 void backend_headers(struct backend *b, enum backend_use use, const char *url, struct backend_headers *h);
 void backend_files_with_credentials(struct backend *b);
 
+/* An answered request: was it refused, and may it go again with others (a new access token)? */
+bool backend_renews(struct backend *b, const struct http_request *r);
+
 /* The access token of an identity federation in `text`, or nothing in it for other credentials. */
 void backend_token(struct backend *b, struct backend_headers *h);
 

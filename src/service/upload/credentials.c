@@ -22,6 +22,8 @@
 #include <stdio.h>
 #include <time.h>
 
+#define BEARER "Authorization: Bearer "
+
 #define TO(state) (1u << (state))
 #define OF(w, member) ((struct credentials *)((char *)(w) - offsetof(struct credentials, member)))
 
@@ -55,6 +57,7 @@ static void on_closed(uv_handle_t *h)
     buf_fini(&c->all_headers);
     mem_free(c->url);
     mem_free(c->token);
+    mem_free(c->refused);
     mem_free(c->api_key);
     mem_free(c->identity_file);
     mem_free(c->credentials_file);
@@ -74,9 +77,9 @@ static void end(struct credentials *c, int error)
 
 /* ---- the file ---- */
 
-static bool is_expiring(int64_t expires_ns)
+static bool is_expiring(const struct credentials *c)
 {
-    return expires_ns - clock_wall_ns() <= TOKEN_EXPIRES_EARLY_NS;
+    return c->expires_ns - clock_steady_ns() <= TOKEN_EXPIRES_EARLY_NS;
 }
 
 static int64_t parse_time(const char *text)
@@ -100,32 +103,33 @@ static struct str own_entry(const struct credentials *c)
     return (struct str){0};
 }
 
-static void take_token(struct credentials *c, char *token, int64_t expires_ns)
+static void take_token(struct credentials *c, char *token, int64_t left_ns)
 {
     mem_free(c->token);
     c->token = token;
-    c->expires_ns = expires_ns;
+    c->expires_ns = clock_steady_ns() + left_ns;
 }
 
-/* A valid token of the file, if it has one. */
+/* A valid token of the file, if it has one that was not refused. */
 static bool use_file(struct credentials *c)
 {
     struct str entry = own_entry(c);
     AUTO_FREE char *expires = json_string_at(entry, "expires_at");
     char *token = json_string_at(entry, "access_token");
-    int64_t at = parse_time(expires);
-    if (!token || !*token || is_expiring(at)) {
+    int64_t left_ns = parse_time(expires) - clock_wall_ns();
+    if (!token || !*token || left_ns <= TOKEN_EXPIRES_EARLY_NS ||
+        (c->refused && strcmp(token, c->refused) == 0)) {
         mem_free(token);
         return false;
     }
-    take_token(c, token, at);
+    take_token(c, token, left_ns);
     return true;
 }
 
 static void put_entry(struct buf *to, const struct credentials *c)
 {
     char text[32];
-    time_t s = (time_t)(c->expires_ns / 1000000000);
+    time_t s = (time_t)((clock_wall_ns() + c->expires_ns - clock_steady_ns()) / 1000000000);
     struct tm tm;
     strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", gmtime_r(&s, &tm));
     json_put_string(to, str_of(c->base_url));
@@ -198,7 +202,7 @@ static bool take_answer(struct credentials *c)
         return false;
     if (expires.n)
         number_parse_double(expires.p, expires.n, &s);
-    take_token(c, token, clock_wall_ns() + (int64_t)(s > 0 && s < 1e9 ? s * 1e9 : 0));
+    take_token(c, token, (int64_t)(s > 0 && s < 1e9 ? s * 1e9 : 0));
     return true;
 }
 
@@ -326,7 +330,7 @@ void credentials_init(struct credentials *c)
 
 bool credentials_are_ready(const struct credentials *c)
 {
-    return !c->identity_file || (c->state == CREDENTIALS_READY && c->token && !is_expiring(c->expires_ns));
+    return !c->identity_file || (c->state == CREDENTIALS_READY && c->token && !is_expiring(c));
 }
 
 void credentials_ask(struct credentials *c)
@@ -338,6 +342,25 @@ void credentials_ask(struct credentials *c)
     c->work.run = load_run;
     c->work.done = load_done;
     work_start(c->loop, &c->work);
+}
+
+bool credentials_refused(struct credentials *c, const char *headers)
+{
+    int64_t now_ns = clock_mono_ns();
+    const char *sent = c->identity_file ? strstr(headers, BEARER) : NULL;
+    if (!sent)
+        return false;
+    sent += strlen(BEARER);
+    size_t n = strcspn(sent, "\n");
+    if (c->state != CREDENTIALS_READY || !c->token || strlen(c->token) != n || memcmp(sent, c->token, n) != 0)
+        return true; /* another request was refused before: there is a new one, or will be */
+    if (c->refused && now_ns - c->refused_ns < TOKEN_REFUSED_NS)
+        return false;
+    mem_free(c->refused);
+    c->refused = c->token;
+    c->token = NULL;
+    c->refused_ns = now_ns;
+    return true;
 }
 
 static void put_basic(const char *key, struct buf *to)
@@ -352,7 +375,7 @@ static void put_basic(const char *key, struct buf *to)
 void credentials_put(const struct credentials *c, struct buf *to)
 {
     if (c->identity_file)
-        buf_printf(to, "Authorization: Bearer %s\n", c->token ? c->token : "");
+        buf_printf(to, BEARER "%s\n", c->token ? c->token : "");
     else if (c->api_key && *c->api_key)
         put_basic(c->api_key, to);
 }

@@ -47,7 +47,9 @@ struct credentials {
     /* -- their own -- */
     enum credentials_state state;
     char *url; /* of the exchange */
-    int64_t expires_ns; /* wall time */
+    int64_t expires_ns; /* of the steady clock */
+    char *refused;      /* the token that was refused last ... */
+    int64_t refused_ns; /* ... and when (monotonic) */
     struct retry_policy policy;
     uint32_t n_tries;
     bool closing;
@@ -68,6 +70,9 @@ void credentials_close(struct credentials *c, void (*closed)(struct credentials 
 
 /* True if credentials_put says all there is to say; else credentials_ask and wait. */
 bool credentials_are_ready(const struct credentials *c);
+/* A backend has refused a request with these headers, although they were not expired. True if there may be
+ * others: an access token is exchanged anew, once in TOKEN_REFUSED_NS. */
+bool credentials_refused(struct credentials *c, const char *headers);
 void credentials_ask(struct credentials *c); /* while one is under way: nothing more */
 /* Append "Authorization: ...\n", or nothing. */
 void credentials_put(const struct credentials *c, struct buf *to);

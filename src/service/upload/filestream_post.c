@@ -130,7 +130,8 @@ static void on_answer(struct http_request *r)
     note_failure(p, why);
     if (p->cancelled) {
         end(p, TARE_ECANCELLED);
-    } else if (retry_again(&p->policy, r) && p->n_tries <= p->policy.max) {
+    } else if (p->n_tries <= p->policy.max &&
+               (retry_again(&p->policy, r) || backend_renews(p->backend, r))) {
         rest(p);
     } else {
         end(p, r->error ? r->error : TARE_EPROTO);

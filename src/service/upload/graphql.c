@@ -175,7 +175,7 @@ static bool is_again(const struct graphql_work *w)
     if (w->n_tries > p->max)
         return false;
     bool is_conflict = w->http.status == 409 && strcmp(w->call->operation, "UpsertBucket") == 0;
-    return is_conflict || retry_again(p, &w->http);
+    return is_conflict || retry_again(p, &w->http) || backend_renews(w->backend, &w->http);
 }
 
 /* Wait and try again, or until there is no time left. */

@@ -197,7 +197,7 @@ static void job_done(struct handler_job *base, struct handler *h)
     struct dir *d = job->dir;
     struct tensorboard *t = d->owner;
     struct str records = buf_str(&job->records), record;
-    int64_t now_ns = clock_wall_ns();
+    int64_t now_ns = clock_steady_ns();
     d->busy = false;
     d->due_ns = job->at_end ? now_ns + TENSORBOARD_POLL_NS : now_ns;
     if (job->at_end && job->is_last)
