@@ -32,7 +32,10 @@ static int mark_crashed_job(struct db_conn *c, void *arg, struct err *e)
 {
     int64_t *now = arg;
     return db_exec(c, e,
-                   "UPDATE runs SET state = CASE state WHEN 'preempting' THEN 'preempted' ELSE 'crashed' END,"
+                   /* the log of a sweep's scheduler never says that it is at its end */
+                   "UPDATE runs SET state = CASE WHEN state = 'preempting' THEN 'preempted' WHEN EXISTS (SELECT 1 FROM "
+                   "sweeps s WHERE s.project_id = runs.project_id AND runs.name = s.name || '-controller') "
+                   "THEN 'finished' ELSE 'crashed' END,"
                    " updated_at = $1 WHERE state IN ('running', 'preempting') AND heartbeat_at < $2",
                    DB_ARGS(db_i(*now), db_i(*now - crashed_after_us)));
 }

@@ -124,6 +124,18 @@
 #define MULTIPART_PART_BYTES (INT64_C(100) << 20)
 #define MULTIPART_MAX_PARTS 10000
 
+/* -- sweep schedulers: all but the last three as the peer ----------------------------------------- */
+
+#define SWEEP_POLL_MIN_MS 5000                       /* between polls of the runs; settings */
+#define SWEEP_SLOWDOWN_MIN_MS 1000                   /* added after a failure, doubled with each, */
+#define SWEEP_SLOWDOWN_MAX_MS 60000                  /* up to this */
+#define SWEEP_POLL_PAGE 200                          /* runs of a page of a poll */
+#define SWEEP_WARM_PAGE 100                          /* prior runs told at a time */
+#define SWEEP_STILL_NS INT64_C(60000000000)          /* between lines that say that nothing moves */
+#define SWEEP_POLL_MAX_MS 86400000
+#define SWEEP_POLL_BYTES (512u << 20)                /* of the rows of one poll */
+#define SWEEP_WAITING_POLLS 16                       /* of one session, beside the one being answered */
+
 /* -- ends --------------------------------------------------------------------------------- */
 
 #define IDLE_TIMEOUT_NS INT64_C(600000000000)       /* detached: without a client, as the peer */

@@ -303,6 +303,7 @@ static void on_end(struct turn_task *t)
         connection_drain(c);
     streams_end_all(&s->streams, s->finish_streams, s->run_exit);
     syncs_abort_all(s);
+    sweeps_stop_all(s);
     service_streams_changed(s);
 }
 

@@ -13,6 +13,7 @@
 #include "service/options.h"
 #include "service/stream/mailbox.h"
 #include "service/streams.h"
+#include "service/sweep/sweeps.h"
 #include "service/syncs.h"
 
 #include <stdbool.h>
@@ -37,6 +38,7 @@ struct service {
     struct server_sock sock;
     struct streams streams;
     struct syncs syncs;
+    struct sweeps sweeps;
     struct http *http;       /* made for the first online run; NULL before */
     struct connection *connections; /* list */
     int n_connections;

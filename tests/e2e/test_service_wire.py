@@ -44,11 +44,12 @@ def test_answer_to_exit_means_written(service, tmp_path):
 def test_every_kind_of_request_is_routed(service, tmp_path):
     c, run = service.connect(), Run(tmp_path, "r1")
     start_run(c, run)
-    unsupported = ["sweep_scheduler_init", "sweep_scheduler_next_task", "sweep_scheduler_stop"]
-    for kind in unsupported:
-        req = spb.ServerRequest()
-        getattr(req, kind).SetInParent()
-        assert "does not do" in c.ask(req).error_response.message, kind
+    req = spb.ServerRequest()
+    req.sweep_scheduler_init.SetInParent()
+    assert "settings" in c.ask(req).error_response.message
+    req = spb.ServerRequest()
+    req.sweep_scheduler_next_task.SetInParent()
+    assert c.ask(req).sweep_scheduler_next_task_response.HasField("done")
     sync = ["init_sync", "sync", "sync_status"]
     for kind in sync:
         req = spb.ServerRequest()
@@ -68,7 +69,7 @@ def test_every_kind_of_request_is_routed(service, tmp_path):
     req = spb.ServerRequest()
     req.api_request.api_id = "none"
     assert c.ask(req).api_response.api_error_response.message == "WandbAPI is not initialized"
-    for kind in ("cancel", "api_cleanup_request"):  # answered by nothing
+    for kind in ("cancel", "api_cleanup_request", "sweep_scheduler_stop"):  # answered by nothing
         req = spb.ServerRequest()
         getattr(req, kind).SetInParent()
         c.send(req)
@@ -78,8 +79,8 @@ def test_every_kind_of_request_is_routed(service, tmp_path):
     req.record_communicate.CopyFrom(run.request("get_summary").record_publish)
     assert c.ask(req).HasField("result_communicate")
     assert c.must(run.finish()).WhichOneof("server_response_type") == "inform_finish_response"
-    tested = len(unsupported + sync) + len(["detach", "authenticate", "api_init", "api", "cancel", "cleanup", "attach",
-                                     "communicate", "finish", "init", "publish"])
+    tested = len(sync) + len(["detach", "authenticate", "api_init", "api", "cancel", "cleanup", "attach", "communicate",
+                              "finish", "init", "publish", "sweep_init", "sweep_next", "sweep_stop"])
     kinds = spb.ServerRequest.DESCRIPTOR.oneofs_by_name["server_request_type"].fields
     assert tested == len(kinds) - 1  # and teardown, in test_service_life
 

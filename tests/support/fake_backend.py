@@ -17,6 +17,8 @@ import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from fake_sweeps import FakeSweeps
+
 OPERATION = re.compile(r"\b(?:query|mutation)\s+(\w+)")
 FILE_STREAM = re.compile(r"^/files/([^/]+)/([^/]+)/([^/]+)/file_stream")
 
@@ -71,7 +73,7 @@ class Server(ThreadingHTTPServer):
         """A client that ends closes its kept connections: no news."""
 
 
-class FakeBackend:
+class FakeBackend(FakeSweeps):
     def __init__(self):
         self.runs = {}
         self.operations = []

@@ -106,10 +106,12 @@ void resolve_Mutation_updateRunState(struct gql_call *c, const void *obj)
     run_change(c, by_id_job, apply_state);
 }
 
-/* The program hears of it in the answer to its next file stream request. */
+/* The program hears of it in the answer to its next file stream request. A run that waits for an agent
+ * never begins. */
 static int apply_stop(const struct accessor *a, const struct run_change *ch, const struct run_row *r)
 {
-    return db_exec(a->db, a->e, "UPDATE runs SET stop_requested = 1, updated_at = $2 WHERE id = $1",
+    return db_exec(a->db, a->e, "UPDATE runs SET stop_requested = 1, updated_at = $2, state = CASE WHEN state = 'pending' "
+                                "AND sweep_id IS NOT NULL AND agent_id IS NULL THEN 'killed' ELSE state END WHERE id = $1",
                    DB_ARGS(db_i(r->id), db_i(now_us())));
 }
 

@@ -11,6 +11,7 @@ static const char *const features[] = {
     "TOTAL_COUNT_IN_FILE_CONNECTION",
     "ARTIFACT_COLLECTIONS_FILTERING_SORTING",
     "SWEEPS_QUERY_FILTERING",
+    "SWEEPS_LOCAL_SCHEDULER",
     "ARTIFACT_REGISTRY_SEARCH",
     "INCLUDE_ARTIFACT_TYPES_IN_REGISTRY_CREATION",
     /* automations are kept: automations.c */

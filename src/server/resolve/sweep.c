@@ -58,6 +58,20 @@ int sweep_space_of(const struct sweep_row *s, struct sweep_space **out, struct e
     return rc;
 }
 
+bool sweep_has_scheduler(const json_t *config)
+{
+    const char *engine = json_string_value(json_object_get(json_object_get(config, "scheduler"), "engine"));
+    return engine && *engine;
+}
+
+bool sweep_row_has_scheduler(const struct sweep_row *s)
+{
+    json_t *config = json_loadb(s->config_json.p, s->config_json.n, 0, NULL);
+    bool has = sweep_has_scheduler(config);
+    json_decref(config);
+    return has;
+}
+
 int64_t sweep_expected(const struct sweep_row *s)
 {
     struct sweep_space *space = NULL;
@@ -172,11 +186,17 @@ FIELD_TIME(Sweep, createdAt, sweep_row, created_us)
 FIELD_TIME(Sweep, updatedAt, sweep_row, updated_us)
 FIELD_TIME(Sweep, heartbeatAt, sweep_row, heartbeat_us)
 FIELD_CONST_BOOL(Sweep, earlyStopJobRunning, false)
-FIELD_NULL(Sweep, controllerRunName)
 FIELD_(Sweep, project, gql_object(c, TYPE_Project, ROW_(sweep_row)->project))
 FIELD_(Sweep, user, answer_user_id(c, ROW_(sweep_row)->user_id))
 FIELD_(Sweep, runCount, answer_count(c, "SELECT COUNT(*) FROM runs WHERE sweep_id = $1 AND deleted_at IS NULL",
                                      ROW_(sweep_row)->id))
+
+void resolve_Sweep_controllerRunName(struct gql_call *c, const void *obj)
+{
+    const struct sweep_row *s = obj;
+    if (sweep_row_has_scheduler(s))
+        gql_strz(c, arena_printf(gql_arena(c), "%.*s-controller", STR_ARG(s->name)));
+}
 
 void resolve_Sweep_bestLoss(struct gql_call *c, const void *obj)
 {

@@ -29,6 +29,8 @@ struct change {
 /* A scheduler of its own decides what runs: the server need not be able to search. */
 static bool is_searched_elsewhere(const struct change *k, const json_t *config)
 {
+    if (sweep_has_scheduler(config))
+        return true;
     return gql_in_str(k->in, "launchScheduler").n > 2 && !json_object_size(json_object_get(config, "parameters"));
 }
 
@@ -58,7 +60,7 @@ static int take_config(struct change *k, struct err *e)
     if (space && !sweep_space_offered(space))
         k->warning = arena_printf(k->arena, "this server does not search by method '%s' yet: agents of this sweep "
                                             "get no runs; use grid or random", k->method);
-    else if (json_object_get(config, "early_terminate"))
+    else if (space && json_object_get(config, "early_terminate"))
         k->warning = "early_terminate is not supported by this server yet: runs are not ended early";
     free(text);
     sweep_space_free(space);

@@ -36,6 +36,15 @@ int sweep_space_of(const struct sweep_row *s, struct sweep_space **out, struct e
 /* How many runs the sweep will have: the grid's size or its cap; -1 without end. */
 int64_t sweep_expected(const struct sweep_row *s);
 
+/* Does a scheduler elsewhere choose the runs (`scheduler: {engine: …}` in the configuration)? */
+bool sweep_has_scheduler(const json_t *config);
+bool sweep_row_has_scheduler(const struct sweep_row *s);
+
+/* In a job: a run of the sweep, pending, with `args` as its configuration; `agent_id` 0: it waits for one.
+ * `display` empty: sweep-run-N. `name` gets its 8 characters. */
+int sweep_make_run(const struct accessor *a, const struct sweep_row *s, int64_t agent_id, struct str display,
+                   struct str args, int64_t now_us, char name[9], int64_t *id);
+
 /* In a job: what this agent is to do now, as a JSON list of commands appended to `commands`. `run_state`:
  * {"run name": true} for the runs that it holds.
  * Expected: TARE_EUNSUPPORTED  the sweep's method is not searched by this server */

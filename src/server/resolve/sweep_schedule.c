@@ -7,8 +7,9 @@
  *   1. a run of its own that someone asked to stop, or the sweep was canceled: stop that run;
  *   2. it holds a run: nothing;
  *   3. the sweep is paused: nothing; canceled or finished: exit;
- *   4. a run that was given to an agent which has died before it began: that run;
- *   5. a local controller decides: the next run on its schedule, if there is one;
+ *   4. a run that waits: enqueued, or given to an agent which has died before it began: that run;
+ *   5. a scheduler elsewhere enqueues the runs: nothing for now;
+ *      a local controller decides: the next run on its schedule, if there is one;
  *   6. the next point of the search, unless the cap is reached;
  *   7. nothing is left: the sweep is finished once none of its runs goes on; exit.
  *
@@ -22,6 +23,8 @@
 #include <stdlib.h>
 
 static const int64_t agent_dead_us = 120 * 1000000ll;
+/* An agent that was given a run so long ago, holds none, and whose program never told of it: it did not start. */
+static const int64_t not_begun_us = 60 * 1000000ll;
 
 struct schedule {
     const struct accessor *a;
@@ -96,6 +99,15 @@ static bool holds_any(json_t *held)
     return false;
 }
 
+/* Whoever waits for such a run would wait for ever. */
+static int fail_not_begun(struct schedule *k)
+{
+    int rc = db_exec(k->a->db, k->a->e,
+                     "UPDATE runs SET state = 'failed', updated_at = $2 WHERE agent_id = $1 AND state = 'pending' "
+                     "AND heartbeat_at < $3", DB_ARGS(db_i(k->agent->id), db_i(k->now), db_i(k->now - not_begun_us)));
+    return rc < 0 ? rc : 0;
+}
+
 /* ---- 4. and 6. runs ---- */
 
 static int count_run(struct schedule *k)
@@ -105,34 +117,41 @@ static int count_run(struct schedule *k)
     return rc < 0 ? rc : 0;
 }
 
-static int make_run(struct schedule *k, struct str args)
+int sweep_make_run(const struct accessor *a, const struct sweep_row *s, int64_t agent_id, struct str display,
+                   struct str args, int64_t now_us, char name[9], int64_t *id)
 {
-    const struct sweep_row *s = k->sweep;
-    char name[9];
-    int64_t id, nth = 0;
+    int64_t nth = 0;
     random_id(name, 8);
-    int rc = db_get_int(k->a->db, k->a->e, &nth, "SELECT COUNT(*) + 1 FROM runs WHERE sweep_id = $1", DB_ARGS(db_i(s->id)));
-    const char *display = arena_printf(k->a->arena, "sweep-run-%lld", (long long)nth);
+    int rc = db_get_int(a->db, a->e, &nth, "SELECT COUNT(*) + 1 FROM runs WHERE sweep_id = $1", DB_ARGS(db_i(s->id)));
+    const char *counted = arena_printf(a->arena, "sweep-run-%lld", (long long)nth);
     if (rc >= 0)
-        rc = db_get_int(k->a->db, k->a->e, &id,
+        rc = db_get_int(a->db, a->e, id,
                         "INSERT INTO runs (project_id, name, display_name, state, user_id, sweep_id, agent_id, config, "
                         "created_at, updated_at, heartbeat_at) VALUES ($1, $2, $3, 'pending', $4, $5, $6, $7, $8, $8, $8) "
                         "RETURNING id",
-                        DB_ARGS(db_i(s->project->id), db_t(name), db_t(display), db_i(k->a->user->id), db_i(s->id),
-                                db_i(k->agent->id), db_s(args), db_i(k->now)));
-    if (rc >= 0)
+                        DB_ARGS(db_i(s->project->id), db_t(name), display.n ? db_s(display) : db_t(counted),
+                                db_i(a->user->id), db_i(s->id), db_i_if(agent_id != 0, agent_id), db_s(args), db_i(now_us)));
+    return rc < 0 ? rc : 0;
+}
+
+static int make_run(struct schedule *k, struct str args)
+{
+    char name[9];
+    int64_t id;
+    int rc = sweep_make_run(k->a, k->sweep, k->agent->id, (struct str){0}, args, k->now, name, &id);
+    if (rc == 0)
         rc = count_run(k);
     return rc < 0 ? rc : put_run(k, id, str_of(name), args);
 }
 
-/* A run that a dead agent never began. 1 and a command, or 0. */
+/* A run that waits for an agent, or that a dead one never began. 1 and a command, or 0. */
 static int take_over(struct schedule *k)
 {
     AUTO_ROWS struct db_rows *rows = NULL;
     int rc = db_first(k->a->db, k->a->e, &rows,
-                      "SELECT r.id, r.name, r.config FROM runs r JOIN agents g ON g.id = r.agent_id "
-                      "WHERE r.sweep_id = $1 AND r.state = 'pending' AND r.deleted_at IS NULL AND g.id <> $2 "
-                      "AND g.heartbeat_at < $3 ORDER BY r.id LIMIT 1",
+                      "SELECT r.id, r.name, r.config FROM runs r LEFT JOIN agents g ON g.id = r.agent_id "
+                      "WHERE r.sweep_id = $1 AND r.state = 'pending' AND r.deleted_at IS NULL "
+                      "AND (r.agent_id IS NULL OR (g.id <> $2 AND g.heartbeat_at < $3)) ORDER BY r.id LIMIT 1",
                       DB_ARGS(db_i(k->sweep->id), db_i(k->agent->id), db_i(k->now - agent_dead_us)));
     if (rc <= 0)
         return rc;
@@ -188,7 +207,7 @@ static int next_point(struct schedule *k)
     return rc < 0 ? rc : make_run(k, buf_str(&args));
 }
 
-/* ---- 5. a local controller ---- */
+/* ---- 5. others decide ---- */
 
 /* Is the id on the list of what was scheduled already? */
 static bool is_scheduled(json_t *scheduler, const char *id)
@@ -254,6 +273,8 @@ static int next_run(struct schedule *k)
         }
         rc = follow_controller(k, controller, scheduler);
         json_decref(scheduler);
+    } else if (sweep_has_scheduler(config)) {
+        rc = buf_puts(k->commands, "[]");
     } else {
         rc = next_point(k);
     }
@@ -273,6 +294,8 @@ int sweep_schedule(const struct accessor *a, struct agent_row *agent, struct str
     json_decref(held);
     if (rc != 0)
         return rc < 0 ? rc : 0;
+    if (!busy && (rc = fail_not_begun(&k)) < 0)
+        return rc;
     if (busy || str_eqz(state, "PAUSED"))
         return buf_puts(commands, "[]");
     if (str_eqz(state, "CANCELED") || str_eqz(state, "FINISHED"))

@@ -167,27 +167,10 @@ void api_fail(struct api_task *t, int status, const char *fmt, ...)
     api_reply(t, buf_str(&response));
 }
 
-int api_put_failure(struct buf *to, const struct graphql_call *c)
-{
-    struct str body = buf_str(&c->answer);
-    if (c->status == 200 && c->error == TARE_EPROTO) {
-        gql_put_list(to, body);
-        return 0;
-    }
-    if (c->status == 0 || c->status == 200) {
-        buf_puts(to, c->why[0] ? c->why : err_text(c->error));
-        return 0;
-    }
-    gql_put_messages(to, body);
-    if (to->len == 0)
-        gql_put_http_error(to, c->status, body);
-    return c->status;
-}
-
 void api_fail_call(struct api_task *t)
 {
     AUTO_BUF words = {0};
-    int status = api_put_failure(&words, &t->call);
+    int status = gql_put_failure(&words, &t->call);
     api_fail(t, status, "%.*s", STR_ARG(buf_str(&words)));
 }
 

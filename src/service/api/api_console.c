@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/json.h"
 #include "base/number.h"
+#include "service/upload/gql_words.h"
 #include "service/upload/json_path.h"
 
 #include <string.h>
@@ -98,7 +99,7 @@ static void on_page(struct api_task *t)
         on_lines(t);
         return;
     }
-    int status = api_put_failure(&words, &t->call);
+    int status = gql_put_failure(&words, &t->call);
     if (strstr(buf_z(&words), "useImprovedPagination"))
         api_fail(t, status,
                  "reading a run's console log from the beginning requires W&B server 0.77 or newer; "

@@ -84,8 +84,6 @@ void api_reply_nothing(struct api_task *t);
 void api_fail(struct api_task *t, int status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* As the peer words the failure of its call. */
 void api_fail_call(struct api_task *t);
-/* The words alone, and the status to go with them. */
-int api_put_failure(struct buf *to, const struct graphql_call *c);
 
 /* Add a variable to t->variables. */
 void api_var_text(struct api_task *t, const char *name, struct str text);

@@ -344,6 +344,7 @@ void connection_close(struct connection *c)
     while (mailbox_take_any(&s->mailbox, &c->requests, &nobody))
         continue;
     apis_fini(&c->apis);
+    sweeps_connection_closed(s, c);
     if (c->waits_for)
         stream_remove_waiter(c->waits_for, c);
     turn_remove(&s->turn, &c->task);

@@ -267,6 +267,7 @@ static int on_cancel(const struct asking *a)
     if (serial && !of_stream) {
         apis_cancelled(&a->c->apis, serial);
         syncs_cancelled(a->c->service, serial);
+        sweeps_cancelled(a->c->service, serial);
     }
     return 0;
 }
@@ -345,11 +346,23 @@ static int on_sync_status(const struct asking *a)
     return rc;
 }
 
-/* -- what is missing --------------------------------------------------------------------------- */
+/* -- sweep schedulers ---------------------------------------------------------------------------- */
 
-static int on_unsupported(const struct asking *a)
+static int on_sweep_init(const struct asking *a)
 {
-    refuse(a, "this service does not do sweep scheduler requests yet");
+    sweeps_init_session(a->c->service, a->c, a->body, put_waiting(a));
+    return 0;
+}
+
+static int on_sweep_next_task(const struct asking *a)
+{
+    sweeps_next_task(a->c->service, a->body, put_waiting(a));
+    return 0;
+}
+
+static int on_sweep_stop(const struct asking *a)
+{
+    sweeps_stop(a->c->service, a->body);
     return 0;
 }
 
@@ -372,9 +385,9 @@ static const struct route {
     {15, on_api_request},  /* api_request */
     {16, on_cancel},       /* cancel */
     {17, on_api_cleanup},  /* api_cleanup_request */
-    {18, on_unsupported},  /* sweep_scheduler_init */
-    {19, on_unsupported},  /* sweep_scheduler_next_task */
-    {20, on_unsupported},  /* sweep_scheduler_stop */
+    {18, on_sweep_init},   /* sweep_scheduler_init */
+    {19, on_sweep_next_task}, /* sweep_scheduler_next_task */
+    {20, on_sweep_stop},   /* sweep_scheduler_stop */
 };
 
 static const struct route *find_route(uint32_t number)

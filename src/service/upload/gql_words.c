@@ -2,6 +2,7 @@
 #include "service/upload/gql_words.h"
 
 #include "base/json.h"
+#include "service/upload/graphql.h"
 #include "service/upload/json_path.h"
 
 /* The first element of an array member, and the rest through *at. */
@@ -109,11 +110,48 @@ void gql_put_list(struct buf *to, struct str answer)
     }
 }
 
+/* JSON without the spaces between its parts. */
+static void put_compact(struct buf *to, struct str json)
+{
+    bool in_string = false;
+    for (size_t i = 0; i < json.n; i++) {
+        char c = json.p[i];
+        if (c == '"')
+            in_string = !in_string;
+        if (in_string || !strchr(" \t\r\n", c))
+            buf_putc(to, c);
+        if (in_string && c == '\\' && i + 1 < json.n)
+            buf_putc(to, json.p[++i]);
+    }
+}
+
 void gql_put_http_error(struct buf *to, int status, struct str answer)
 {
     struct str data = json_at(answer, "data"), extensions = json_at(answer, "extensions");
+    struct str errors = gql_has_errors(answer) ? json_at(answer, "errors") : (struct str){0};
     buf_printf(to, "returned error %d: {\"data\":%.*s", status, STR_ARG(data.n ? data : STR("null")));
     if (extensions.n)
         buf_printf(to, ",\"extensions\":%.*s", STR_ARG(extensions));
+    if (errors.n) {
+        buf_puts(to, ",\"errors\":");
+        put_compact(to, errors);
+    }
     buf_putc(to, '}');
+}
+
+int gql_put_failure(struct buf *to, const struct graphql_call *c)
+{
+    struct str body = buf_str(&c->answer);
+    if (c->status == 200 && c->error == TARE_EPROTO) {
+        gql_put_list(to, body);
+        return 0;
+    }
+    if (c->status == 0 || c->status == 200) {
+        buf_puts(to, c->why[0] ? c->why : err_text(c->error));
+        return 0;
+    }
+    gql_put_messages(to, body);
+    if (to->len == 0)
+        gql_put_http_error(to, c->status, body);
+    return c->status;
 }

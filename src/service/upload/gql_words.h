@@ -18,7 +18,11 @@ bool gql_has_errors(struct str answer);
 void gql_put_messages(struct buf *to, struct str answer);
 /* Append the errors beside data, as a Go program prints them: "input: path message\n" each. */
 void gql_put_list(struct buf *to, struct str answer);
-/* What a failed request is called if it has no messages: "returned error 502: {...}". */
+/* What a failed request is called, its messages among the rest: "returned error 502: {...}". */
 void gql_put_http_error(struct buf *to, int status, struct str answer);
+
+struct graphql_call;
+/* Why a call failed, in the peer's words; the HTTP status to tell with them, 0 for none. */
+int gql_put_failure(struct buf *to, const struct graphql_call *c);
 
 #endif

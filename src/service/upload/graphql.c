@@ -172,7 +172,7 @@ static void explain_try(struct graphql_work *w)
 static bool is_again(const struct graphql_work *w)
 {
     const struct retry_policy *p = backend_policy(w->backend, BACKEND_GRAPHQL);
-    if (w->n_tries > p->max)
+    if (w->n_tries > p->max || (w->http.status == 429 && w->call->hands_back_429))
         return false;
     bool is_conflict = w->http.status == 409 && strcmp(w->call->operation, "UpsertBucket") == 0;
     return is_conflict || retry_again(p, &w->http) || backend_renews(w->backend, &w->http);

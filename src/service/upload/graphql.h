@@ -19,6 +19,7 @@ struct graphql_call {
     const char *operation; /* name, "UpsertBucket", or "" */
     const char *document;
     struct str variables;  /* a JSON object, or empty */
+    bool hands_back_429;   /* it ends with that, instead of trying again */
     int64_t give_up_ns;    /* clock_mono_ns: it ends then with TARE_ETIMEOUT; 0: as the settings say */
     void (*done)(struct graphql_call *c); /* exactly once, never inside graphql_send */
     /* told of each failed try that will be repeated; may be NULL */

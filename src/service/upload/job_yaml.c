@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* YAML config files of a job's inputs. Few programs declare any, so libyaml is opened at run time: it
- * costs the others nothing at their start. Where it is missing, such a file has no type.
+/* YAML config files of a job's inputs. Where libyaml is missing, such a file has no type.
  *
  * Plain scalars are resolved as Go's yaml.v3 does it for `any` (resolve.go): true/false in three
  * spellings, numbers of all bases with underscores, .inf, .nan, timestamps (a type that the peer does
@@ -8,43 +7,11 @@
 #include "service/upload/job_impl.h"
 
 #include "service/upload/job_types.h"
+#include "service/yaml_lib.h"
 
-#include <dlfcn.h>
-#include <pthread.h>
 #include <string.h>
-#include <yaml.h>
 
 enum { MAX_DEPTH = 64, MAX_NODES = 200000 };
-
-static struct {
-    int (*init)(yaml_parser_t *parser);
-    void (*fini)(yaml_parser_t *parser);
-    void (*set_input)(yaml_parser_t *parser, const unsigned char *text, size_t n);
-    int (*load)(yaml_parser_t *parser, yaml_document_t *doc);
-    void (*free_doc)(yaml_document_t *doc);
-    yaml_node_t *(*node)(yaml_document_t *doc, int index);
-} lib;
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-static bool is_open;
-
-static void open_lib(void)
-{
-    void *h = dlopen("libyaml-0.so.2", RTLD_NOW | RTLD_LOCAL);
-    static const struct {
-        const char *name;
-        void *to;
-    } calls[] = {
-        {"yaml_parser_initialize", &lib.init}, {"yaml_parser_delete", &lib.fini},
-        {"yaml_parser_set_input_string", &lib.set_input}, {"yaml_parser_load", &lib.load},
-        {"yaml_document_delete", &lib.free_doc}, {"yaml_document_get_node", &lib.node},
-    };
-    is_open = h != NULL;
-    for (size_t i = 0; is_open && i < sizeof calls / sizeof calls[0]; i++) {
-        void *f = dlsym(h, calls[i].name);
-        memcpy(calls[i].to, &f, sizeof f);
-        is_open = f != NULL;
-    }
-}
 
 struct walk {
     yaml_document_t *doc;
@@ -174,7 +141,7 @@ static struct job_value *read_map(struct walk *w, const yaml_node_t *node, int d
     yaml_node_pair_t *first = node->data.mapping.pairs.start, *end = node->data.mapping.pairs.top;
     for (int merging = 1; map && merging >= 0; merging--) /* what is merged counts less: it comes first */
         for (yaml_node_pair_t *p = first; p < end; p++) {
-            const yaml_node_t *key = lib.node(w->doc, p->key);
+            const yaml_node_t *key = yaml_lib()->node(w->doc, p->key);
             bool is_word = key && key->type == YAML_SCALAR_NODE;
             if (!is_word || (depth > 0 && kind_of(key) != JOB_STRING))
                 return job_value_new(w->arena, JOB_UNKNOWN);
@@ -211,7 +178,7 @@ static struct job_value *read_list(struct walk *w, const yaml_node_t *node, int 
 /* An alias is read again where it stands: the number of nodes has a limit. */
 static struct job_value *read_node(struct walk *w, int index, int depth)
 {
-    const yaml_node_t *node = lib.node(w->doc, index);
+    const yaml_node_t *node = yaml_lib()->node(w->doc, index);
     if (!node || depth > MAX_DEPTH || ++w->n_nodes > MAX_NODES)
         return NULL;
     if (node->type == YAML_MAPPING_NODE)
@@ -223,26 +190,14 @@ static struct job_value *read_node(struct walk *w, int index, int depth)
 
 struct job_value *job_value_of_yaml(struct arena *a, struct str text, struct err *e)
 {
-    yaml_parser_t parser;
     yaml_document_t doc;
-    struct job_value *v = NULL;
-    pthread_once(&once, open_lib);
-    if (!is_open || !lib.init(&parser)) {
-        err_set(e, TARE_EUNSUPPORTED, "libyaml-0.so.2 is needed to read YAML");
+    if (yaml_lib_load(text, &doc, e) != 0)
         return NULL;
-    }
-    lib.set_input(&parser, (const unsigned char *)(text.n ? text.p : ""), text.n);
-    if (!lib.load(&parser, &doc)) {
-        err_set(e, TARE_EFORMAT, "line %zu: %s", parser.problem_mark.line + 1,
-                parser.problem ? parser.problem : "not YAML");
-    } else {
-        struct walk w = {.doc = &doc, .arena = a};
-        bool is_empty = lib.node(&doc, 1) == NULL; /* a map without keys, to Go */
-        v = is_empty ? job_value_new(a, JOB_MAP) : read_node(&w, 1, 0);
-        if (!v)
-            err_set(e, TARE_ELIMIT, "too deep or too large");
-        lib.free_doc(&doc);
-    }
-    lib.fini(&parser);
+    struct walk w = {.doc = &doc, .arena = a};
+    bool is_empty = yaml_lib()->node(&doc, 1) == NULL; /* a map without keys, to Go */
+    struct job_value *v = is_empty ? job_value_new(a, JOB_MAP) : read_node(&w, 1, 0);
+    if (!v)
+        err_set(e, TARE_ELIMIT, "too deep or too large");
+    yaml_lib()->free_doc(&doc);
     return v;
 }

@@ -38,7 +38,7 @@ IDLE_S = 60  # no script takes longer
 # A program that dies or forks, or captures the process's own descriptors.
 ALONE = {"attach_child", "console_progress", "console_redirect", "exception", "exit_code",
          "fork_child", "module_api", "settings_file", "quiet"}
-FAILS = {"exception", "exit_in_finish", "resume"}  # with a traceback, on purpose
+FAILS = {"exception", "exit_in_finish", "resume", "sweep_scheduler_fails"}  # with a traceback, on purpose
 OFFLINE_ONLY = {
     "shared": "sets mode=offline itself; shared_mode is its online form",
     "tables": "digests of names with times in them",
@@ -99,6 +99,12 @@ def without_artifact_count(side):
     side["printed"]["stderr"] = re.sub(r"\d+ artifact file", "artifact file", side["printed"]["stderr"])
 
 
+def without_words_of_schedulers(side):
+    """Why it ended, beside the reason."""
+    text = re.sub(r"(failed to initialize: )(scheduler: )?", r"\1", side["printed"]["stderr"])
+    side["printed"]["stderr"] = re.sub(r"(exited: the sweep finished or was canceled) \(.*\)", r"\1", text)
+
+
 def without_cloud_question(side):
     side["graphql"]["other"].pop("OrganizationCoreWeaveOrganizationID", None)
     side["uploads"].pop("RUN0/wandb-metadata.json")  # probed in time, or not
@@ -111,6 +117,7 @@ ACCEPTED = {
     "job_inputs": without_artifact_count, "job_of_code": without_artifact_count,
     "job_of_git": without_artifact_count, "job_of_image": without_artifact_count,
     "killed": without_last_files, "long_lines": without_console,
+    "sweep_scheduler": without_words_of_schedulers, "sweep_scheduler_fails": without_words_of_schedulers,
     "random_calls": without_streamed_summary, "statistics": without_cloud_question,
 }
 TALKATIVE = re.compile(r"fault_|long_lines")  # ours may warn of more, not of less

@@ -143,7 +143,10 @@ def operations(requests):
             if request.name == "CreateArtifactFiles":  # in no fixed order
                 specs = (variables.get("input") or variables)["artifactFiles"]
                 specs.sort(key=lambda spec: spec["name"])
-            found[request.name].append(variables)
+            if request.name == "EnqueueSweepRun":
+                variables["config"] = facts.parse(variables["config"])
+            if request.name != "Heartbeat" or variables not in found[request.name]:
+                found[request.name].append(variables)
     for name, sent in found.items():
         if name == "CreateArtifactFiles":
             found[name] = artifact_files(sent)
