@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""Logging artifacts through two service binaries, taking turns, to one `tare server` on loopback.
+"""Logging artifacts through two service binaries, taking turns, to one `tare server` on loopback, or downloading them.
 
-    .venv/bin/python bench/artifacts.py build/tare peer [--files 10000 --bytes 10240] [--large 5]
+    .venv/bin/python bench/artifacts.py build/tare peer [--files 10000 --bytes 10240] [--large 5] [--download]
 
 Three artifacts each: many small files, a few of 1 GB (--large), and the small ones once more under
 another name with one file added, so that the backend has all but one. The wall time is from
-log_artifact to wait() in the SDK; CPU and peak memory are the service's alone; `server` is what the server took, where both meet. Content is read back
-from the server's answers by count and size. Prints a markdown table.
+log_artifact to wait() in the SDK; CPU and peak memory are the service's alone; `server` is what the server took,
+where both meet. Content is read back from the server's answers by count and size. Prints a markdown table.
+
+With --download the artifacts are logged once, by wandb-core, and each service gets a download_artifact request for them
+(which the SDK does not send by itself): small files with an empty cache and past it, large ones past it. What has come
+is compared with what was logged.
 """
 
 import argparse
@@ -66,14 +70,69 @@ if want["large"]:
 print(json.dumps(rows))
 """
 
+DOWNLOAD = SCRIPT[:SCRIPT.index("rows = {}")] + """
+import shutil
+rows = {}
+def get(run, what, name, skip_cache, content):
+    a = wandb.Api().artifact("local/bench/" + name)
+    shutil.rmtree("got", ignore_errors=True)
+    p = service()
+    q = pathlib.Path("/proc", str(want["server"]))
+    c, b, t = cpu(p), cpu(q), time.perf_counter()
+    answer = run._interface.deliver_download_artifact(a.id, os.path.abspath("got"), False, skip_cache, None).wait_or(timeout=None)
+    assert not answer.response.download_artifact_response.error_message, answer
+    rows[what] = dict(wall=time.perf_counter() - t, cpu=cpu(p) - c, server=cpu(q) - b, peak=peak(p), n=a.file_count, size=a.size)
+    assert subprocess.run(["diff", "-r", content, "got"]).returncode == 0
+    shutil.rmtree("got")
 
-def one(server, binary, want, folder):
+import subprocess
+with wandb.init(project="bench") as run:
+    get(run, "small", want["name"] + ":v0", False, want["small"])
+    get(run, "small, past the cache", want["name"] + ":v0", True, want["small"])
+if want["large"]:
+    with wandb.init(project="bench") as run:
+        get(run, "large, past the cache", want["name"] + "-large:v0", True, want["large"])
+print(json.dumps(rows))
+"""
+
+
+def one(server, binary, want, folder, script=SCRIPT):
     more = {"WANDB_CACHE_DIR": f"{folder}/cache", "WANDB_DATA_DIR": f"{folder}/data", "WANDB_CONSOLE": "off"}
     if binary != "peer":
         more.update(PARITY_CORE=str(pathlib.Path(binary).resolve()), PYTHONPATH=str(ROOT / "tests/parity/site"))
-    done = subprocess.run([sys.executable, "-c", SCRIPT, json.dumps(want)], env={**server.env(), **more}, cwd=folder,
+    done = subprocess.run([sys.executable, "-c", script, json.dumps(want)], env={**server.env(), **more}, cwd=folder,
                           stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def make_files(small, large, args):
+    small.mkdir(parents=True)
+    for k in range(args.files):
+        (small / f"{k}.bin").write_bytes(os.urandom(32) * (args.bytes // 32))
+    if args.large:
+        large.mkdir()
+    for k in range(args.large):
+        block = os.urandom(1 << 20)
+        with open(large / f"{k}.bin", "wb") as f:
+            for m in range(1024):
+                f.write(m.to_bytes(8, "big") + block[8:])
+
+
+def downloads(server, folder, args, results):
+    source = folder / "source"
+    small, large = source / "small", source / "large"
+    make_files(small, large, args)
+    want = {"name": "down", "small": str(small), "large": str(large) if args.large else "", "server": server.process.pid}
+    one(server, "peer", want, str(folder))
+    subprocess.run(["rm", "-rf", str(folder / "cache")], check=True)
+    for i in range(args.repeats):
+        for binary in args.binaries:
+            work = folder / f"d{i}{args.binaries.index(binary)}"
+            work.mkdir()
+            got = one(server, binary, want, str(work), DOWNLOAD)
+            results[binary].append(got)
+            print(binary, json.dumps(got), file=sys.stderr)
+            subprocess.run(["rm", "-rf", str(work)], check=True)
 
 
 def main():
@@ -84,26 +143,20 @@ def main():
     parser.add_argument("--large", type=int, default=0, help="files of 1 GB")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--folder", default=None, help="where the files lie")
+    parser.add_argument("--download", action="store_true")
     args = parser.parse_args()
     results = {b: [] for b in args.binaries}
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         folder = pathlib.Path(folder)
         with Server(folder) as server:
-            for i in range(args.repeats):
+            if args.download:
+                downloads(server, folder, args, results)
+            for i in range(0 if args.download else args.repeats):
                 for binary in args.binaries:
                     name = f"a{i}{args.binaries.index(binary)}"
                     work = folder / name
                     small, large = work / "small", work / "large"
-                    small.mkdir(parents=True)
-                    for k in range(args.files):  # new content for each: nothing is known yet
-                        (small / f"{k}.bin").write_bytes(os.urandom(32) * (args.bytes // 32))
-                    if args.large:
-                        large.mkdir()
-                    for k in range(args.large):
-                        block = os.urandom(1 << 20)
-                        with open(large / f"{k}.bin", "wb") as f:
-                            for m in range(1024):
-                                f.write(m.to_bytes(8, "big") + block[8:])
+                    make_files(small, large, args)  # new content for each: nothing is known yet
                     want = {"name": name, "small": str(small), "large": str(large) if args.large else "",
                             "server": server.process.pid}
                     got = one(server, binary, want, str(work))

@@ -41,12 +41,16 @@ struct http_request {
     uint64_t body_at, body_bytes;   /* which part of it */
     int to_fd;                      /* write the body of a 2xx answer here with pwrite; -1: keep it */
     uint64_t to_at;
+    bool resumes;         /* `to_at` is for a 206; what comes with another status is written from 0 */
     size_t keep_bytes;    /* of the answer; more is TARE_ELIMIT, or cut if the status is not 2xx */
     uint32_t timeout_ms;  /* for all of it, once it has a connection; 0 for no bound */
     uint32_t stall_ms;    /* without a byte moving in either direction; 0 for no bound */
     /* `sent` or `received` has moved; may be NULL. Called from inside the transfer: it may cancel
      * this request and send none. */
     void (*progress)(struct http_request *r);
+    /* A block of the answer is in the file, bytes `at` and on of it; blocks come in their order. On a worker
+     * thread, while nothing else of the request moves; also of an answer that breaks off. May be NULL. */
+    void (*written)(struct http_request *r, uint64_t at, const char *p, size_t n);
     void (*done)(struct http_request *r); /* exactly once, never inside http_send or http_cancel */
 
     /* -- the answer -- */

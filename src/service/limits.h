@@ -102,6 +102,7 @@
 #define TRANSFER_SMALL_BYTES (64 * 1024)             /* read at once */
 #define TRANSFER_ANSWER_BYTES 1024                   /* of it is told */
 #define TRANSFER_STALL_MS 120000                     /* without a byte moving */
+#define DOWNLOAD_KEEP_BYTES (1024 * 1024)           /* of a part: then it waits for another try */
 #define FILES_BATCH 256                              /* URLs asked for at once */
 #define FILES_AHEAD 256                              /* transfers begun, then no more are asked for */
 #define FILES_GATHER_MS 5000                         /* as the peer: before URLs are asked for */
@@ -119,6 +120,13 @@
 #define ARTIFACT_AHEAD 256                           /* transfers begun, then no more are asked for */
 #define ARTIFACT_HASHERS 3                           /* workers for the parts of large files */
 #define ARTIFACT_PARTS 8                             /* of a large file at once */
+#define FETCHES 4                                    /* downloads of artifacts at once of a run */
+#define FETCH_MANIFEST_BYTES (512 * 1024 * 1024)
+#define FETCH_GROUP 500                              /* URLs asked for at once (the peer: 5000) */
+#define FETCH_GROUPS 2                               /* groups being prepared */
+#define FETCH_AHEAD 512                              /* files with a URL, then no more are asked for */
+#define FETCH_LARGE 16                               /* files at once that do not fit in memory */
+#define FETCH_URL_NS INT64_C(3600000000000)          /* a URL that old may have run out, as the peer */
 #define MULTIPART_BYTES (INT64_C(2) << 30)           /* files of that size go in parts, as the peer */
 #define MULTIPART_MAX_BYTES (INT64_C(5) << 40)       /* what S3 takes */
 #define MULTIPART_PART_BYTES (INT64_C(100) << 20)

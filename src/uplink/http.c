@@ -88,10 +88,11 @@ static void end(struct http_work *w)
     m->ended(m->ctx, r);
 }
 
-/* Curl is done with it; when the disk is too, it has ended. */
+/* Curl is done with it; when the disk is too, it has ended. What came of an answer that broke off is
+ * kept as well: it can go on from there. */
 static void settle(struct http_work *w)
 {
-    if (!w->over || http_body_busy(w) || (!w->r->error && http_body_flush(w)))
+    if (!w->over || http_body_busy(w) || http_body_flush(w))
         return;
     if (w->error && !w->r->error)
         http_explain(w, CURLE_OK);

@@ -114,6 +114,7 @@ int http_on_seek(void *ctx, curl_off_t offset, int origin)
 static void write_run(struct work *work)
 {
     struct file_block *b = (struct file_block *)((char *)work - offsetof(struct file_block, work));
+    b->rc = 0;
     for (b->at = 0; b->at < b->n;) {
         ssize_t put = pwrite(b->fd, b->bytes + b->at, b->n - b->at, (off_t)(b->offset + b->at));
         if (put < 0 && errno == EINTR)
@@ -124,6 +125,9 @@ static void write_run(struct work *work)
         }
         b->at += (size_t)put;
     }
+    struct http_request *r = OF(b, down)->r;
+    if (r->written)
+        r->written(r, b->offset, b->bytes, b->n);
 }
 
 static void write_done(struct work *work)
@@ -185,6 +189,8 @@ size_t http_on_write(char *from, size_t size, size_t n, void *ctx)
     n *= size;
     if (w->error || w->cancelled)
         return 0;
+    if (r->received == 0)
+        w->down_at = r->resumes && r->status != 206 ? 0 : r->to_at;
     bool good = r->status >= 200 && r->status < 300;
     size_t taken = good && r->to_fd >= 0 ? to_file(w, from, n) : to_memory(w, from, n, good);
     if (taken != n)

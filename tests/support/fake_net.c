@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "loop/worker.h"
+#include "service/upload/retry.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -282,6 +283,18 @@ const char *backend_url(const struct backend *b)
 struct http *backend_http(struct backend *b)
 {
     return NULL;
+}
+
+uv_loop_t *backend_loop(struct backend *b)
+{
+    return NULL;
+}
+
+const struct retry_policy *backend_policy(const struct backend *b, enum backend_use use)
+{
+    static struct retry_policy p;
+    retry_policy_of(&p, (struct str){0}, use);
+    return &p;
 }
 
 struct http_route *backend_route(struct backend *b)

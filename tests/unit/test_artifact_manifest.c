@@ -159,12 +159,42 @@ static void test_xxh128_becomes_md5(void **state)
     assert_json(x, "\"a\":{\"digest\":\"AAAAAAAAAAAAAAAAAAAAAA==\",\"size\":5,\"local_path\":\"/tmp/\\\"x\\\"\",\"skip_cache\":false}");
 }
 
+static void test_stored_manifest(void **state)
+{
+    struct fixture *x = *state;
+    struct err e = {0};
+    static const char json[] =
+        "{\"version\":1,\"storagePolicy\":\"p\",\"storagePolicyConfig\":{\"storageLayout\":\"V1\"},\"contents\":{"
+        "\"b\":{\"digest\":\"d2\",\"size\":7,\"extra\":{\"alg\":\"XXH128\"}},"
+        "\"a\\u00e9/\\\"\":{\"digest\":\"d1\",\"ref\":\"s3://x/y\",\"birthArtifactID\":\"id\"}}}";
+    assert_int_equal(manifest_parse(&x->m, str_of(json), &e), 0);
+    assert_int_equal(x->m.n, 2);
+    assert_true(str_eqz(x->m.layout, "V1") && x->m.version == 1);
+    assert_true(str_eqz(x->m.entries[0].path, "a\xc3\xa9/\"") && str_eqz(x->m.entries[0].ref, "s3://x/y"));
+    assert_true(str_eqz(x->m.entries[0].birth_id, "id") && !x->m.entries[0].is_xxh128);
+    assert_true(x->m.entries[1].size == 7 && x->m.entries[1].is_xxh128);
+}
+
+static void test_stored_manifests_that_are_none(void **state)
+{
+    struct fixture *x = *state;
+    static const char *const bad[] = {"", "[]", "{}", "{\"contents\":7}", "{\"contents\":{\"a\":7}}",
+                                      "{\"contents\":{\"a\":{}", "{\"contents\":{}} more"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct err e = {0};
+        assert_true(manifest_parse(&x->m, str_of(bad[i]), &e) < 0);
+        assert_non_null(strstr(e.text, "decode manifest JSON failed"));
+        manifest_fini(&x->m);
+    }
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(test_contents_are_sorted_and_the_later_counts), T(test_empty_manifest), T(test_file_of_lines),
         T(test_files_that_are_damaged), T(test_bad_messages), T(test_xxh128_becomes_md5),
+        T(test_stored_manifest), T(test_stored_manifests_that_are_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -313,6 +313,58 @@ static void an_answer_goes_to_a_file(void **state)
     close(same);
 }
 
+static uint64_t written_to;
+
+static void on_written(struct http_request *r, uint64_t at, const char *p, size_t n)
+{
+    (void)r;
+    (void)p;
+    assert_int_equal(at, written_to);
+    written_to += n;
+}
+
+static void a_whole_answer_to_a_resumed_request_is_written_from_the_start(void **state)
+{
+    struct ask a;
+    char path[64], to[] = "/tmp/test_http.XXXXXX";
+    int fd = mkstemp(to), same = big_file();
+    (void)state;
+    unlink(to);
+    sprintf(path, "/big?%d", FILE_BYTES);
+    ask_init(&a, path);
+    a.r.to_fd = fd;
+    a.r.to_at = 10;
+    a.r.resumes = true;
+    a.r.written = on_written;
+    written_to = 0;
+    ask(&a);
+    assert_answer(&a, 200, "");
+    assert_int_equal(written_to, FILE_BYTES);
+    assert_true(sum_of_file(fd, 0, FILE_BYTES) == sum_of_file(same, 0, FILE_BYTES));
+    http_request_fini(&a.r);
+    close(fd);
+    close(same);
+}
+
+static void what_came_of_a_broken_answer_is_in_the_file(void **state)
+{
+    struct ask a;
+    char to[] = "/tmp/test_http.XXXXXX";
+    int fd = mkstemp(to);
+    (void)state;
+    unlink(to);
+    ask_init(&a, "/truncated");
+    a.r.to_fd = fd;
+    a.r.written = on_written;
+    written_to = 0;
+    ask(&a);
+    assert_true(a.r.error < 0 && a.r.status == 200);
+    assert_true(written_to > 0 && written_to == a.r.received);
+    assert_int_equal(lseek(fd, 0, SEEK_END), written_to);
+    http_request_fini(&a.r);
+    close(fd);
+}
+
 static void an_error_page_does_not_go_to_the_file(void **state)
 {
     struct ask a;
@@ -609,6 +661,8 @@ int main(void)
         T(a_part_of_a_file_goes_up),
         T(a_file_that_shrank_is_an_error),
         T(an_answer_goes_to_a_file),
+        T(a_whole_answer_to_a_resumed_request_is_written_from_the_start),
+        T(what_came_of_a_broken_answer_is_in_the_file),
         T(an_error_page_does_not_go_to_the_file),
         T(a_disk_that_refuses_is_an_error),
         T(any_status_is_an_answer),

@@ -95,7 +95,7 @@ void rule_download_artifact(struct handler *h, const struct incoming *in)
         rule_artifact(h, in);
         return;
     }
-    wire_buf_bytes(&body, ERROR_MESSAGE, STR("Artifacts cannot be downloaded in offline mode."));
+    wire_buf_bytes(&body, ERROR_MESSAGE, STR("Artifact downloads are not supported in offline mode."));
     handler_respond(h, in->to, DOWNLOAD_ARTIFACT_RESPONSE, buf_str(&body), REPLY_NOW);
 }
 

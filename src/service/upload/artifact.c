@@ -14,7 +14,6 @@
 enum { LOG_ARTIFACT = 1, LOG_HISTORY_STEP = 2, LOG_STAGING_DIR = 3 };
 enum { LOG_RESPONSE_ID = 1, LOG_RESPONSE_ERROR = 2 };
 enum { ARTIFACT_TYPE = 4, ARTIFACT_NAME = 5 };
-enum { DOWNLOAD_RESPONSE_ERROR = 1 };
 enum { OP_DESC = 1, OP_RUNTIME = 2, OP_PROGRESS = 3, OP_ERROR = 4, STATS_OPERATIONS = 1 };
 
 /* ---- answers ---- */
@@ -107,6 +106,7 @@ static void cancel_all(struct artifacts *a)
     DL_FOREACH_SAFE (a->saves, s, next)
         save_cancel(s);
     link_cancel_all(a);
+    fetch_cancel_all(a);
 }
 
 void artifacts_look(struct artifacts *a)
@@ -117,12 +117,15 @@ void artifacts_look(struct artifacts *a)
     DL_FOREACH_SAFE (a->saves, s, next)
         if (a->aborted && s->state == SAVE_QUEUED)
             save_fail(s, TARE_ECANCELLED, "the upload was given up");
-    if ((a->finishing || a->aborted) && a->n_saves == 0 && a->n_links == 0) {
+    if ((a->finishing || a->aborted) && a->n_saves == 0 && a->n_links == 0 && a->n_fetches == 0) {
         a->over = true;
         a->owner.finished(a->owner.ctx, a->error);
         return;
     }
-    if (!a->run_id || a->aborted)
+    if (a->aborted)
+        return;
+    fetch_begin_all(a); /* needs no run */
+    if (!a->run_id)
         return;
     link_begin_all(a);
     int n_active = 0;
@@ -214,16 +217,6 @@ void artifacts_log(struct artifacts *a, struct str request, struct artifact_ask 
         wire_find_bytes(request, LOG_STAGING_DIR), ask);
 }
 
-/* The SDK downloads artifacts by itself; the peer offers this, and nothing in 0.31 asks for it. */
-void artifacts_download(struct artifacts *a, struct str request, struct artifact_ask *ask)
-{
-    (void)a;
-    (void)request;
-    AUTO_BUF response = {0};
-    wire_buf_bytes(&response, DOWNLOAD_RESPONSE_ERROR, STR("This service cannot download artifacts yet."));
-    ask->done(ask, buf_str(&response));
-}
-
 void artifacts_count_file(struct artifacts *a)
 {
     a->progress.n_artifact++;
@@ -259,7 +252,7 @@ int artifacts_operations(const struct artifacts *a, struct buf *to, int room)
         save_files_operations(s, to, 10);
         wire_buf_end(to, mark);
     }
-    return a->n_saves;
+    return a->n_saves + fetch_operations(a, to, room);
 }
 
 void artifacts_finish(struct artifacts *a)
@@ -271,7 +264,7 @@ void artifacts_finish(struct artifacts *a)
 
 void artifacts_abort(struct artifacts *a)
 {
-    if (a->n_saves + a->n_links > 0 && a->error == 0)
+    if (a->n_saves + a->n_links + a->n_fetches > 0 && a->error == 0)
         a->error = TARE_ECANCELLED;
     a->aborted = true;
     cancel_all(a);

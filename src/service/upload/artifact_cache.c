@@ -39,8 +39,7 @@ char *artifact_cache_dir(void)
     return xmem_strndup(path.data, path.len);
 }
 
-/* Where a file of that digest lies, its folder made. Heap; NULL if the digest is none. */
-static char *place_of(const char *cache, struct str digest, bool is_xxh128)
+char *artifact_cache_place(const char *cache, struct str digest, bool is_xxh128)
 {
     uint8_t hash[HASH_BYTES];
     size_t n;
@@ -58,7 +57,7 @@ static char *place_of(const char *cache, struct str digest, bool is_xxh128)
 
 int artifact_cache_take(const char *cache, const char *path, struct str digest, bool is_xxh128)
 {
-    AUTO_FREE char *place = place_of(cache, digest, is_xxh128);
+    AUTO_FREE char *place = artifact_cache_place(cache, digest, is_xxh128);
     if (!place)
         return TARE_EINVAL;
     if (access(place, F_OK) == 0)
@@ -108,7 +107,7 @@ static int copy_checked(const char *path, const char *temporary, struct str dige
 
 int artifact_cache_copy(const char *cache, const char *path, struct str digest)
 {
-    AUTO_FREE char *place = place_of(cache, digest, false);
+    AUTO_FREE char *place = artifact_cache_place(cache, digest, false);
     AUTO_BUF temporary = {0};
     char id[17];
     if (!place)

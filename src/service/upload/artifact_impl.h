@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The inside of the artifacts, for its own files only: artifact.c (queue, requests, the end),
- * artifact_save.c (the life of one save), artifact_files.c (its files), artifact_link.c. */
+ * artifact_save.c (the life of one save), artifact_files.c (its files), artifact_link.c, artifact_download.c with artifact_restore.c and
+ * reference.h. */
 #ifndef TARE_SERVICE_UPLOAD_ARTIFACT_IMPL_H
 #define TARE_SERVICE_UPLOAD_ARTIFACT_IMPL_H
 
@@ -90,7 +91,8 @@ struct artifacts {
     char *cache;                     /* its folder; NULL: none */
     struct save *saves;              /* list, in the order they were logged */
     struct link_call *links;         /* list */
-    int n_saves, n_links;
+    struct fetch *fetches;           /* list: downloads */
+    int n_saves, n_links, n_fetches;
     uv_timer_t timer;
     bool finishing, aborted, over, is_freed;
     int error;
@@ -135,7 +137,25 @@ int save_files_operations(const struct save *s, struct buf *to, int room);
 void link_begin_all(struct artifacts *a);
 void link_cancel_all(struct artifacts *a);
 
+/* -- artifact_download.c -- */
+
+void fetch_begin_all(struct artifacts *a);
+void fetch_cancel_all(struct artifacts *a);
+int fetch_operations(const struct artifacts *a, struct buf *to, int room);
+
+/* -- artifact_restore.c: on a worker -- */
+
+/* Is the file of an entry at `to` already, or in the cache (NULL: do not look there), from where it is then
+ * copied? 1: it is there, and it is what its digest says; 0: it is not; a negative code: the disk failed. Of a
+ * reference the cache has what came with its digest as an ETag. */
+int artifact_restore(const char *cache, const struct manifest_entry *e, const char *to);
+/* Copy a file, whose digest has been verified, into the cache. 0 or a negative code: then nothing is there. */
+int artifact_cache_add(const char *cache, const struct manifest_entry *e, const char *path);
+
 /* -- artifact_cache.c: on a worker -- */
+
+/* Where a file of that digest lies, its folder made. Heap; NULL if the digest is none. */
+char *artifact_cache_place(const char *cache, struct str digest, bool is_xxh128);
 
 /* The folder of the SDK's cache, as the peer finds it. Heap; NULL if there is none. */
 char *artifact_cache_dir(void);

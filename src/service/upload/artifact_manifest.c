@@ -127,15 +127,13 @@ static struct str keep_string(struct manifest *m, struct str value)
     return manifest_keep(m, buf_str(&text));
 }
 
-static int read_line(struct manifest *m, struct str line, struct err *err)
+/* The members of an entry, or of a whole line. TARE_EFORMAT: it is no object. */
+static int read_members(struct manifest *m, struct manifest_entry *e, struct str object)
 {
-    struct manifest_entry *e = add_entry(m);
-    const char *at = json_skip_space(line.p, line.p + line.n), *end = line.p + line.n;
+    const char *at = json_skip_space(object.p, object.p + object.n), *end = object.p + object.n;
     struct json_item item;
     int rc = TARE_EFORMAT;
     double size = 0;
-    if (!e)
-        return err_set(err, TARE_ENOMEM, "out of memory");
     const struct {
         const char *key;
         struct str *to;
@@ -156,11 +154,19 @@ static int read_line(struct manifest *m, struct str line, struct err *err)
         else if (str_eqz(item.key, "extra") && item.value.p[0] == '{' && item.value.n > 2)
             e->extra = manifest_keep(m, item.value);
     }
-    if (rc)
+    e->is_xxh128 = is_xxh128(e->extra);
+    return rc;
+}
+
+static int read_line(struct manifest *m, struct str line, struct err *err)
+{
+    struct manifest_entry *e = add_entry(m);
+    if (!e)
+        return err_set(err, TARE_ENOMEM, "out of memory");
+    if (read_members(m, e, line))
         return err_set(err, TARE_EFORMAT, "could not unmarshal json");
     if (!e->path.p || !e->digest.p)
         return err_set(err, TARE_EFORMAT, "record missing '%s' key or not a string", e->path.p ? "digest" : "path");
-    e->is_xxh128 = is_xxh128(e->extra);
     return 0;
 }
 
@@ -279,6 +285,47 @@ int manifest_read(struct manifest *m, struct str message, struct err *e)
     if (rc && e && e->code == 0)
         err_set(e, rc, "the manifest of the artifact cannot be read: %s", err_text(rc));
     return rc;
+}
+
+static int read_contents(struct manifest *m, struct str contents)
+{
+    const char *at = contents.p, *end = contents.p + contents.n;
+    struct json_item item;
+    int rc = 0;
+    if (contents.n == 0)
+        return 0;
+    if (*at++ != '{')
+        return TARE_EFORMAT;
+    while ((rc = json_next_member(&at, end, &item)) == 1) {
+        struct manifest_entry *e = add_entry(m);
+        if (!e)
+            return TARE_ENOMEM;
+        if (read_members(m, e, item.value))
+            return TARE_EFORMAT;
+        e->path = keep_string(m, str_make(item.key.p - 1, item.key.n + 2));
+        if (!e->path.p)
+            return TARE_EFORMAT;
+    }
+    return rc;
+}
+
+int manifest_parse(struct manifest *m, struct str json, struct err *e)
+{
+    *m = (struct manifest){0};
+    arena_init(&m->arena, 0);
+    double version = 0;
+    struct str text = json_at(json, "version");
+    int rc = json_valid(json) && json_at(json, "contents").n > 0 ? 0 : TARE_EFORMAT;
+    if (text.n && number_parse_double(text.p, text.n, &version) && version >= 0 && version < INT32_MAX)
+        m->version = (int32_t)version;
+    m->storage_policy = keep_string(m, json_at(json, "storagePolicy"));
+    m->storage_region = keep_string(m, json_at(json, "storagePolicyConfig.storageRegion"));
+    m->layout = keep_string(m, json_at(json, "storagePolicyConfig.storageLayout"));
+    if (!rc)
+        rc = read_contents(m, json_at(json, "contents"));
+    if (!rc)
+        rc = sort(m);
+    return rc ? err_set(e, rc, "decode manifest JSON failed: %s", err_text(rc)) : 0;
 }
 
 void manifest_fini(struct manifest *m)

@@ -31,6 +31,7 @@ struct manifest_entry {
 struct manifest {
     int32_t version;
     struct str storage_policy, storage_region;
+    struct str layout; /* as manifest_parse found it */
     struct manifest_entry *entries;
     size_t n, cap;
     struct arena arena; /* texts that are not slices of the record */
@@ -39,6 +40,9 @@ struct manifest {
 /* Read an ArtifactManifest message, which must outlive `to`, and the file it may name, which is then
  * removed. 0, or the reason in `e`; manifest_fini either way. */
 int manifest_read(struct manifest *to, struct str message, struct err *e);
+/* Read the JSON that is stored with an artifact, as manifest_write makes it; `json` must outlive `to`. Otherwise as
+ * manifest_read. */
+int manifest_parse(struct manifest *to, struct str json, struct err *e);
 void manifest_fini(struct manifest *m);
 
 /* The digest of the artifact: MD5 over "path:digest" lines, as hex. */

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: MIT */
+/* The part of a file that is being downloaded: PATH.SUFFIX.part beside its place.
+ *
+ * Where the digest of the whole is known, the suffix is the digest's, and the part outlives us: a later
+ * process finds it, takes the bytes that are there into its sum, and asks for the rest. Whoever has it
+ * holds a lock on it (flock), which ends with the process; another that wants the same file at the same
+ * time takes a random suffix and goes its own way. Wrong bytes can cost a try, never a wrong file: what is
+ * put into place is what the digest says. */
+#include "service/upload/download.h"
+
+#include "base/alloc.h"
+#include "base/err.h"
+#include "base/os.h"
+#include "base/path.h"
+#include "base/random.h"
+#include "service/limits.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { SUM_BLOCK_BYTES = 256 * 1024 };
+
+/* ---- sums ---- */
+
+static void sum_begin(struct download *d)
+{
+    d->have = 0;
+    if (d->is_xxh128)
+        xxh3_init(&d->sum.xxh);
+    else
+        md5_init(&d->sum.md5);
+}
+
+static void sum_add(struct download *d, const char *p, size_t n)
+{
+    d->have += n;
+    if (d->digest.n == 0)
+        return;
+    if (d->is_xxh128)
+        xxh3_add(&d->sum.xxh, p, n);
+    else
+        md5_add(&d->sum.md5, p, n);
+}
+
+static void sum_end(struct download *d, char base64[32])
+{
+    uint8_t bytes[XXH128_BYTES];
+    if (d->is_xxh128)
+        xxh3_end(&d->sum.xxh, bytes);
+    else
+        md5_end(&d->sum.md5, bytes);
+    digest_base64(base64, bytes, sizeof bytes);
+}
+
+/* Into the sum what the file has. */
+static int sum_file(struct download *d, int fd)
+{
+    AUTO_FREE char *block = mem_alloc(SUM_BLOCK_BYTES);
+    if (!block)
+        return TARE_ENOMEM;
+    sum_begin(d);
+    for (;;) {
+        ssize_t n = os->pread(fd, block, SUM_BLOCK_BYTES, (off_t)d->have);
+        if (n <= 0)
+            return (int)n;
+        sum_add(d, block, (size_t)n);
+    }
+}
+
+int download_digest_of(const char *path, bool is_xxh128, char base64[32])
+{
+    struct download *d = mem_calloc(1, sizeof *d);
+    int fd = d ? os->open(path, O_RDONLY | O_NONBLOCK, 0) : TARE_ENOMEM;
+    int rc = fd < 0 ? fd : 0;
+    if (!rc) {
+        d->is_xxh128 = is_xxh128;
+        d->digest = STR("?");
+        rc = sum_file(d, fd);
+        sum_end(d, base64);
+        os->close(fd);
+    }
+    mem_free(d);
+    return rc;
+}
+
+/* ---- the part ---- */
+
+static int name_part(struct download *d, const char *suffix)
+{
+    AUTO_BUF name = {0};
+    buf_printf(&name, "%s.%s.part", d->path, suffix);
+    mem_free(d->part);
+    d->part = name.failed ? NULL : mem_strndup(name.data, name.len);
+    return d->part ? 0 : TARE_ENOMEM;
+}
+
+/* Is `fd` still what its name says? Someone may have finished, and moved or removed it, meanwhile. */
+static bool is_there(const struct download *d, int fd)
+{
+    struct stat mine, named;
+    return os->fstat(fd, &mine) == 0 && S_ISREG(mine.st_mode) && lstat(d->part, &named) == 0 &&
+           mine.st_ino == named.st_ino && mine.st_dev == named.st_dev;
+}
+
+static void suffix_of_digest(const struct download *d, char to[17])
+{
+    char hex[2 * SHA256_BYTES + 1];
+    sha256_hex(hex, d->digest.p, d->digest.n);
+    snprintf(to, 17, "%.16s", hex);
+}
+
+/* The part that outlives us: true if it is ours now. */
+static bool take_lasting(struct download *d)
+{
+    char suffix[17];
+    suffix_of_digest(d, suffix);
+    if (name_part(d, suffix))
+        return false;
+    int fd = os->open(d->part, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0666);
+    if (fd < 0)
+        return false;
+    if (flock(fd, LOCK_EX | LOCK_NB) || !is_there(d, fd)) {
+        os->close(fd);
+        return false;
+    }
+    d->fd = fd;
+    d->is_locked = true;
+    if (sum_file(d, fd) || d->have >= d->size) {
+        os->ftruncate(fd, 0);
+        sum_begin(d);
+    }
+    d->was_continued = d->have > 0;
+    return true;
+}
+
+static int make_folder(const struct download *d)
+{
+    struct str dir = path_dir(str_of(d->path));
+    AUTO_FREE char *folder = mem_strndup(dir.p, dir.n);
+    return folder ? os_mkdirs(folder, 0777) : TARE_ENOMEM;
+}
+
+static int make_random(struct download *d)
+{
+    char id[9];
+    random_id(id, 8);
+    id[8] = '\0';
+    int rc = name_part(d, id);
+    if (rc)
+        return rc;
+    d->fd = os->open(d->part, O_RDWR | O_CREAT | O_EXCL, 0666);
+    return d->fd < 0 ? d->fd : 0;
+}
+
+int download_part_open(struct download *d)
+{
+    int rc = make_folder(d);
+    sum_begin(d);
+    if (rc)
+        return rc;
+    if (d->digest.n > 0 && take_lasting(d))
+        return 0;
+    rc = make_random(d);
+    if (rc) { /* no part of ours */
+        mem_free(d->part);
+        d->part = NULL;
+    }
+    return rc;
+}
+
+void download_part_add(struct download *d, uint64_t at, const char *p, size_t n)
+{
+    if (at == 0)
+        sum_begin(d);
+    if (at == d->have)
+        sum_add(d, p, n);
+}
+
+/* ---- the end ---- */
+
+static int write_small(struct download *d)
+{
+    struct str all = buf_str(&d->http.answer);
+    int rc = make_folder(d);
+    if (!rc)
+        rc = make_random(d);
+    if (rc)
+        return rc;
+    sum_begin(d);
+    rc = os_write_all(d->fd, all.p, all.n, NULL);
+    sum_add(d, all.p, all.n);
+    return rc;
+}
+
+static int verify(struct download *d)
+{
+    char base64[32];
+    if (d->digest.n == 0)
+        return 0;
+    sum_end(d, base64);
+    if (str_eqz(d->digest, base64))
+        return 0;
+    snprintf(d->why, sizeof d->why, "file hash mismatch: expected %.*s, actual %s", STR_ARG(d->digest), base64);
+    return TARE_ECONFLICT;
+}
+
+int download_part_finish(struct download *d)
+{
+    int rc = d->is_small ? write_small(d) : os->ftruncate(d->fd, (off_t)d->have);
+    int wrong = rc ? 0 : verify(d); /* an earlier try may have been longer */
+    if (wrong)
+        return wrong;
+    if (!rc && d->landed)
+        d->landed(d, d->part);
+    if (!rc && !d->is_locked) { /* a lock ends with the descriptor: the name must be gone before */
+        rc = os->close(d->fd);
+        d->fd = -1;
+    }
+    if (!rc)
+        rc = os->rename(d->part, d->path);
+    if (rc) {
+        snprintf(d->why, sizeof d->why, "open %s: %s", d->path, err_text(rc));
+        return rc;
+    }
+    mem_free(d->part);
+    d->part = NULL;
+    if (d->fd >= 0)
+        os->close(d->fd);
+    d->fd = -1;
+    return 0;
+}
+
+/* Worth keeping: what another process may go on with. Not what a full disk has cut, nor what is wrong. */
+static bool is_of_use(const struct download *d)
+{
+    bool broke_off = d->http.error || d->http.status >= 500 || d->http.status == 429;
+    return d->error != TARE_ECONFLICT && d->is_locked && d->have >= DOWNLOAD_KEEP_BYTES && d->rc == 0 && (d->cancelled || broke_off) &&
+           d->http.error != UV_ENOSPC && d->http.error != -EDQUOT;
+}
+
+void download_part_drop(struct download *d)
+{
+    if (d->part && d->fd >= 0 && is_of_use(d))
+        os->ftruncate(d->fd, (off_t)d->have);
+    else if (d->part)
+        os->unlink(d->part);
+    if (d->fd >= 0)
+        os->close(d->fd);
+    d->fd = -1;
+    mem_free(d->part);
+    d->part = NULL;
+}
