@@ -21,6 +21,7 @@
 #include "service/intake/connection.h"
 #include "service/limits.h"
 #include "service/platform.h"
+#include "service/watch/scrape.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -197,6 +198,7 @@ static void close_handles(struct service *s)
     turn_close(&s->turn);
     streams_fini(&s->streams);
     syncs_fini(s);
+    scraper_close(s->scraper);
     if (s->http)
         http_close(s->http, on_http_closed, s);
 }
@@ -273,6 +275,13 @@ struct http *service_http(struct service *s)
     if (!s->http)
         s->http = http_new(&s->loop);
     return s->http;
+}
+
+struct scraper *service_scraper(struct service *s)
+{
+    if (!s->scraper)
+        s->scraper = scraper_new(service_http(s), &s->loop);
+    return s->scraper;
 }
 
 void service_end(struct service *s, const char *why, int exit_code, bool finish_streams,

@@ -22,6 +22,7 @@
 
 struct connection;
 struct http;
+struct scraper;
 
 enum service_stage {
     SERVING,
@@ -40,6 +41,7 @@ struct service {
     struct syncs syncs;
     struct sweeps sweeps;
     struct http *http;       /* made for the first online run; NULL before */
+    struct scraper *scraper; /* made for the first run with endpoints of metrics */
     struct connection *connections; /* list */
     int n_connections;
     uint64_t last_connection_id;
@@ -86,5 +88,6 @@ void service_streams_changed(struct service *s);
 void service_syncs_changed(struct service *s); /* an operation is over */
 
 struct http *service_http(struct service *s);
+struct scraper *service_scraper(struct service *s);
 
 #endif

@@ -77,7 +77,7 @@ static void check_names(void)
     struct sysmon *s = sysmon_new(buf_str(&settings));
     for (int i = 0; i < 200 && !*value_of(&record, "gpu.0.gpu"); i++) { /* however slow the machine */
         buf_clear(&record);
-        sysmon_sample(s, 1, &record);
+        sysmon_sample(s, 1, STR(""), &record);
     }
     CHECK(has(&record, "gpu.0.gpu", "75.0") && has(&record, "gpu.0.memory", "40"));
     CHECK(has(&record, "gpu.0.memoryAllocated", "75.0"));
@@ -94,7 +94,7 @@ static void check_names(void)
     usleep(600000); /* past what is shared */
     for (int i = 0; i < 200 && !*value_of(&later, "gpu.0.smActive"); i++) {
         buf_clear(&later);
-        sysmon_sample(s, 1, &later);
+        sysmon_sample(s, 1, STR(""), &later);
     }
     CHECK(has(&later, "gpu.0.smActive", "2.0") && has(&later, "gpu.0.dramActive", ""));
     CHECK(has(&later, "gpu.0.pcieTxBytes", "20971520.0") && has(&later, "gpu.0.nvlinkRxBytes", "62914560.0"));
@@ -115,7 +115,7 @@ static void check_ids(void)
     struct sysmon *s = sysmon_new(buf_str(&settings));
     for (int i = 0; i < 200 && !*value_of(&record, "gpu.1.gpu"); i++) {
         buf_clear(&record);
-        sysmon_sample(s, 1, &record);
+        sysmon_sample(s, 1, STR(""), &record);
     }
     CHECK(has(&record, "gpu.1.gpu", "75.0") && has(&record, "gpu.0.gpu", ""));
     sysmon_free(s);
@@ -131,7 +131,7 @@ static void check_facts(void)
     AUTO_BUF record = {0}, json = {0};
     for (int i = 0; i < 50 && wire_find_varint(buf_str(&record), 19) == 0; i++) {
         buf_clear(&record);
-        machine_put_host(&record, STR(""), "w");
+        machine_put_host(&record, STR(""), STR(""), "w");
     }
     CHECK(wire_find_varint(buf_str(&record), 19) == 2);
     CHECK(machine_put_json(&json, buf_str(&record)) == 0);
@@ -156,7 +156,7 @@ static void check_none(void)
     struct sysmon *s = sysmon_new(buf_str(&settings));
     for (int i = 0; i < 3; i++) {
         AUTO_BUF record = {0};
-        sysmon_sample(s, 1, &record);
+        sysmon_sample(s, 1, STR(""), &record);
         CHECK(*value_of(&record, "proc.memory.rssMB"));
         CHECK(has(&record, "gpu.0.gpu", ""));
     }
@@ -178,7 +178,7 @@ static void check_stall(void)
     struct sysmon *s = sysmon_new(buf_str(&settings));
     for (int i = 0; i < 200 && !*value_of(&record, "gpu.0.gpu"); i++) {
         buf_clear(&record);
-        sysmon_sample(s, 1, &record);
+        sysmon_sample(s, 1, STR(""), &record);
     }
     CHECK(has(&record, "gpu.0.gpu", "75.0"));
     usleep(900000); /* the next reading hangs, and the last is too old to be told again */

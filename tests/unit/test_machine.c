@@ -76,7 +76,7 @@ static void test_host_is_seen_and_settings_win(void **state)
     AUTO_BUF settings = {0}, record = {0};
     put_number(&settings, 194, 77);
     put_setting(&settings, 197, "H200");
-    machine_put_host(&record, buf_str(&settings), "w");
+    machine_put_host(&record, buf_str(&settings), STR(""), "w");
     struct arena a = {0};
     Pb__EnvironmentRecord *e = decode(&a, &record);
     assert_int_equal(e->cpu_count, 77);

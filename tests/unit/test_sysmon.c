@@ -56,7 +56,7 @@ static void test_a_sample_has_the_peers_names(void **state)
     put_number(&settings, 42, (uint64_t)getpid());
     struct sysmon *s = sysmon_new(buf_str(&settings));
     assert_int_equal(sysmon_interval_ns(s), SYSMON_DEFAULT_NS);
-    sysmon_sample(s, 1700000000500000000, &first);
+    sysmon_sample(s, 1700000000500000000, STR(""), &first);
     struct str when = wire_find_bytes(buf_str(&first), 2);
     assert_int_equal(wire_find_varint(when, 1), 1700000000);
     assert_int_equal(wire_find_varint(when, 2), 500000000);
@@ -72,7 +72,7 @@ static void test_a_sample_has_the_peers_names(void **state)
     assert_true(number_of(&first, "disk./.usagePercent") > 0);
     assert_true(number_of(&first, "disk./.usageGB") > 0);
     burn(0.2);
-    sysmon_sample(s, 1700000001000000000, &second);
+    sysmon_sample(s, 1700000001000000000, STR(""), &second);
     double cpu = number_of(&second, "cpu");
     assert_true(cpu > 0 && cpu <= 110);
     sysmon_free(s);
@@ -99,7 +99,7 @@ static void test_interval_and_label_come_from_the_settings(void **state)
     wire_buf_end(&settings, mark);
     struct sysmon *s = sysmon_new(buf_str(&settings));
     assert_int_equal(sysmon_interval_ns(s), 2500000000);
-    sysmon_sample(s, 1, &record);
+    sysmon_sample(s, 1, STR(""), &record);
     assert_non_null(value_of(&record, "memory_percent/l:node1"));
     assert_null(value_of(&record, "proc.memory.rssMB/l:node1")); /* no process named */
     sysmon_free(s);
@@ -110,7 +110,7 @@ static void test_a_process_that_is_gone_is_left_out(void **state)
     AUTO_BUF settings = {0}, record = {0};
     put_number(&settings, 42, 0x7ffffff0);
     struct sysmon *s = sysmon_new(buf_str(&settings));
-    sysmon_sample(s, 1, &record);
+    sysmon_sample(s, 1, STR(""), &record);
     assert_null(value_of(&record, "proc.memory.rssMB"));
     assert_non_null(value_of(&record, "memory_percent"));
     sysmon_free(s);

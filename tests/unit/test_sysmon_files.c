@@ -174,7 +174,7 @@ static void test_a_sample_in_a_container(void **state)
     wire_buf_end(&settings, mark);
     process(getpid(), 1, "service", 10, 2, 256);
     struct sysmon *s = sysmon_new(buf_str(&settings));
-    sysmon_sample(s, 1, &first);
+    sysmon_sample(s, 1, STR(""), &first);
     assert_true(value_of(&first, "memory_percent") == 25);
     assert_true(value_of(&first, "proc.memory.availableMB") == 1536);
     assert_true(value_of(&first, "proc.cpu.threads") == 6);
@@ -184,7 +184,7 @@ static void test_a_sample_in_a_container(void **state)
     assert_true(value_of(&first, "wandb.memory.rssMB") == 1);
     file("/sys/fs/cgroup/pod1/c2/cpu.stat", "nr_periods 150\nnr_throttled 20\n");
     file("/sys/fs/cgroup/pod1/c2/memory.events", "oom_kill 5\n");
-    sysmon_sample(s, 2, &second);
+    sysmon_sample(s, 2, STR(""), &second);
     assert_true(value_of(&second, "proc.cpu.throttledPercent") == 20);
     assert_true(value_of(&second, "proc.memory.oomKills") == 2);
     assert_true(value_of(&second, "wandb.cpu") == 0);

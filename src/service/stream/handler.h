@@ -64,6 +64,11 @@ struct handler_out {
      * in Request. */
     void (*artifact)(void *ctx, uint32_t kind, struct str request, const struct reply_to *to);
     void (*job_input)(void *ctx, struct str request); /* a JobInputRequest; no answer */
+    /* NULL unless the settings name endpoints of metrics: append the StatsItems that came since the last
+     * time, or, where `to` is NULL, ask for new ones; ask what GPUs there are (handler_gpus answers, perhaps
+     * from inside). */
+    void (*scrape)(void *ctx, struct buf *to);
+    void (*scrape_gpus)(void *ctx);
 };
 
 /* `settings` is borrowed and outlives the handler. NULL when out of memory. */
@@ -82,6 +87,8 @@ const char *handler_writer_id(const struct handler *h);
  * parts), or has refused it (ErrorInfo's code and message). The run record is answered then. */
 void handler_run_known(struct handler *h, struct str run, int64_t runtime_ms, int64_t now_ns);
 void handler_run_refused(struct handler *h, int code, const char *message);
+/* What GPUs there are: fields of an EnvironmentRecord. */
+void handler_gpus(struct handler *h, struct str fields);
 /* Everything is with the backend, or it was given up: no messages will come any more. */
 void handler_sent(struct handler *h);
 

@@ -26,6 +26,18 @@ static void on_feed(void *ctx, struct str record)
         handler_record(h, record, &nobody, clock_steady_ns());
 }
 
+static void on_scrape(void *ctx, struct buf *to)
+{
+    struct handler *h = ctx;
+    h->out.scrape(h->out.ctx, to);
+}
+
+static void on_scrape_gpus(void *ctx)
+{
+    struct handler *h = ctx;
+    h->out.scrape_gpus(h->out.ctx);
+}
+
 static void on_idle(void *ctx, int64_t now_ns)
 {
     struct handler *h = ctx;
@@ -37,7 +49,9 @@ static void on_idle(void *ctx, int64_t now_ns)
 
 void handler_files_init(struct handler *h, int64_t now_ns)
 {
-    struct runfiles_owner owner = {h, on_keep, on_work, on_feed, on_idle};
+    struct runfiles_owner owner = {h, on_keep, on_work, on_feed, on_idle,
+                                   h->out.scrape ? on_scrape : NULL,
+                                   h->out.scrape_gpus ? on_scrape_gpus : NULL};
     h->files = runfiles_new(h->settings, &owner, now_ns);
 }
 
@@ -56,6 +70,11 @@ void rule_probe_system_info(struct handler *h, const struct incoming *in)
 {
     runfiles_probe(h->files, in->now_ns);
     handler_fail(h, in->to, "No response.");
+}
+
+void handler_gpus(struct handler *h, struct str fields)
+{
+    runfiles_gpus(h->files, fields);
 }
 
 void rule_get_system_metrics(struct handler *h, const struct incoming *in)

@@ -66,6 +66,8 @@ struct runfiles {
     struct sysmon_buffer samples; /* the last ones */
     int64_t made_ns;           /* when this was made */
     int64_t sample_due_ns;     /* of the next sample; INT64_MAX while one is being taken */
+    int64_t scrape_due_ns;     /* when endpoints are asked for it; INT64_MAX if they are already */
+    struct buf waiting_program; /* of a probe that waits for runfiles_gpus */
     bool paused;
     char *label;               /* what console borrows */
     struct buf git;            /* GitRepoRecord of run_start */
@@ -83,6 +85,7 @@ struct file_job {
     char *files_dir;                    /* a copy: the job touches nothing of r */
     struct buf in;                      /* what `make` needs */
     struct buf also_in;
+    struct buf gpus;                    /* of other machines */
     char writer_id[WRITER_ID_LEN + 1];
     bool fork_point;                    /* of the patches */
     uint32_t kind;                      /* of the record */
@@ -128,7 +131,7 @@ struct runfiles *runfiles_new(const struct stream_settings *settings,
     r->owner = *owner;
     r->settings = settings;
     r->made_ns = now_ns;
-    r->sample_due_ns = INT64_MAX;
+    r->sample_due_ns = r->scrape_due_ns = INT64_MAX;
     sysmon_buffer_init(&r->samples, (int32_t)setting_wire_int(settings->raw, SET_STATS_BUFFER_SIZE));
     machine_writer_id(r->writer_id, now_ns);
     make_console(r);
@@ -148,6 +151,7 @@ void runfiles_free(struct runfiles *r)
     sysmon_buffer_fini(&r->samples);
     mem_free(r->label);
     buf_fini(&r->git);
+    buf_fini(&r->waiting_program);
     mem_free(r);
 }
 
@@ -183,6 +187,7 @@ static void file_job_done(struct handler_job *base, struct handler *h)
     mem_free(job->files_dir);
     buf_fini(&job->in);
     buf_fini(&job->also_in);
+    buf_fini(&job->gpus);
     buf_fini(&job->record);
     mem_free(job);
     one_less(r);
@@ -274,7 +279,7 @@ void runfiles_packages(struct runfiles *r, struct str request)
 static void make_host_record(struct file_job *job)
 {
     if (!setting_wire_bool(buf_str(&job->in), SET_DISABLE_STATS))
-        machine_put_host(&job->record, buf_str(&job->in), job->writer_id);
+        machine_put_host(&job->record, buf_str(&job->in), buf_str(&job->gpus), job->writer_id);
     if (setting_wire_bool(buf_str(&job->in), SET_OFFLINE))
         return;
     AUTO_BUF both = {0}, json = {0};
@@ -290,6 +295,24 @@ static struct str_pair git_of(const struct runfiles *r)
     return (struct str_pair){wire_find_bytes(git, 1), wire_find_bytes(git, 2)};
 }
 
+static void start_host_record(struct runfiles *r, struct str program, struct str gpus)
+{
+    struct file_job *job = new_job(r, make_host_record, RECORD_ENVIRONMENT);
+    buf_put_str(&job->in, r->settings->raw);
+    buf_put_str(&job->also_in, program);
+    buf_put_str(&job->gpus, gpus);
+    start_job(job);
+}
+
+void runfiles_gpus(struct runfiles *r, struct str fields)
+{
+    if (r->waiting_program.len == 0)
+        return;
+    start_host_record(r, buf_str(&r->waiting_program), fields);
+    buf_fini(&r->waiting_program);
+    one_less(r);
+}
+
 void runfiles_probe(struct runfiles *r, int64_t now_ns)
 {
     (void)now_ns;
@@ -298,10 +321,14 @@ void runfiles_probe(struct runfiles *r, int64_t now_ns)
     AUTO_BUF program = {0};
     machine_put_program(&program, r->settings->raw, git_of(r), r->writer_id);
     r->owner.keep(r->owner.ctx, RECORD_ENVIRONMENT, buf_str(&program));
-    struct file_job *job = new_job(r, make_host_record, RECORD_ENVIRONMENT);
-    buf_put_str(&job->in, r->settings->raw);
-    buf_put_str(&job->also_in, buf_str(&program));
-    start_job(job);
+    bool asks = r->owner.scrape_gpus && !flag(r, SET_DISABLE_STATS) && r->waiting_program.len == 0;
+    if (!asks) {
+        start_host_record(r, buf_str(&program), STR(""));
+        return;
+    }
+    buf_put_str(&r->waiting_program, buf_str(&program));
+    r->n_busy++;
+    r->owner.scrape_gpus(r->owner.ctx);
 }
 
 /* ---- code ---- */
@@ -368,6 +395,16 @@ static void save_patches(struct runfiles *r)
     start_job(job);
 }
 
+/* Endpoints are asked a while before, so that their answers are there. What comes later is in the next
+ * sample. */
+static void set_sample_due(struct runfiles *r, int64_t due_ns)
+{
+    int64_t ahead_ns = sysmon_interval_ns(r->sysmon) / 2;
+    r->sample_due_ns = due_ns;
+    if (r->owner.scrape)
+        r->scrape_due_ns = due_ns - (ahead_ns < SYSMON_FIRST_NS ? ahead_ns : SYSMON_FIRST_NS);
+}
+
 void runfiles_start(struct runfiles *r, struct str run)
 {
     buf_clear(&r->git);
@@ -379,7 +416,7 @@ void runfiles_start(struct runfiles *r, struct str run)
     if (r->sysmon || r->finished || !(r->sysmon = sysmon_new(r->settings->raw)))
         return;
     int64_t wait_ns = sysmon_interval_ns(r->sysmon);
-    r->sample_due_ns = r->made_ns + (wait_ns < SYSMON_FIRST_NS ? wait_ns : SYSMON_FIRST_NS);
+    set_sample_due(r, r->made_ns + (wait_ns < SYSMON_FIRST_NS ? wait_ns : SYSMON_FIRST_NS));
 }
 
 /* ---- TensorBoard ---- */
@@ -489,13 +526,15 @@ struct sample_job {
     struct handler_job base;
     struct runfiles *r;
     int64_t now_ns;
+    struct buf scraped;
     struct buf record;
 };
 
 static void sample_job_run(struct handler_job *base)
 {
     struct sample_job *job = (struct sample_job *)base;
-    sysmon_sample(job->r->sysmon, clock_shown_ns(job->now_ns), &job->record); /* nobody else touches it meanwhile */
+    /* nobody else touches it meanwhile */
+    sysmon_sample(job->r->sysmon, clock_shown_ns(job->now_ns), buf_str(&job->scraped), &job->record);
 }
 
 static void take_sample(struct runfiles *r, struct str record)
@@ -512,8 +551,9 @@ static void sample_job_done(struct handler_job *base, struct handler *h)
     if (!r->finished) {
         if (job->record.len > 0 && !job->record.failed)
             take_sample(r, buf_str(&job->record));
-        r->sample_due_ns = job->now_ns + sysmon_interval_ns(r->sysmon);
+        set_sample_due(r, job->now_ns + sysmon_interval_ns(r->sysmon));
     }
+    buf_fini(&job->scraped);
     buf_fini(&job->record);
     mem_free(job);
 }
@@ -525,7 +565,9 @@ static void start_sample(struct runfiles *r, int64_t now_ns)
     job->base.done = sample_job_done;
     job->r = r;
     job->now_ns = now_ns;
-    r->sample_due_ns = INT64_MAX;
+    if (r->owner.scrape)
+        r->owner.scrape(r->owner.ctx, &job->scraped);
+    r->sample_due_ns = r->scrape_due_ns = INT64_MAX;
     r->owner.work(r->owner.ctx, &job->base);
 }
 
@@ -548,6 +590,8 @@ int64_t runfiles_deadline(const struct runfiles *r)
     int64_t due_ns = console_ns < other_ns ? console_ns : other_ns;
     if (!r->paused && !r->finished && r->sample_due_ns < due_ns)
         due_ns = r->sample_due_ns;
+    if (!r->paused && !r->finished && r->scrape_due_ns < due_ns)
+        due_ns = r->scrape_due_ns;
     return due_ns;
 }
 
@@ -557,6 +601,10 @@ void runfiles_tick(struct runfiles *r, int64_t now_ns)
         write_console(r, now_ns);
     if (r->tensorboard)
         tensorboard_tick(r->tensorboard, now_ns);
+    if (!r->paused && !r->finished && r->scrape_due_ns != INT64_MAX && now_ns >= r->scrape_due_ns) {
+        r->scrape_due_ns = INT64_MAX;
+        r->owner.scrape(r->owner.ctx, NULL);
+    }
     if (!r->paused && !r->finished && r->sample_due_ns != INT64_MAX && now_ns >= r->sample_due_ns)
         start_sample(r, now_ns);
 }
@@ -565,6 +613,7 @@ bool runfiles_finish(struct runfiles *r, int64_t now_ns)
 {
     if (!r->finished) {
         r->finished = true;
+        runfiles_gpus(r, STR("")); /* nobody waits for an exporter any more */
         write_console(r, now_ns);
         if (r->tensorboard && !tensorboard_finish(r->tensorboard, now_ns))
             r->n_busy++;

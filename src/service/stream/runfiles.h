@@ -36,6 +36,9 @@ struct runfiles_owner {
     void (*feed)(void *ctx, struct str record);
     /* After runfiles_finish returned false: nothing is under way any more. */
     void (*idle)(void *ctx, int64_t now_ns);
+    /* NULL without endpoints of metrics: see handler_out. */
+    void (*scrape)(void *ctx, struct buf *to);
+    void (*scrape_gpus)(void *ctx);
 };
 
 /* `settings` is borrowed and outlives it. Without a files_dir nothing is made. */
@@ -55,6 +58,8 @@ void runfiles_pause(struct runfiles *r, bool paused);
  * each takes the bytes of its message. */
 void runfiles_packages(struct runfiles *r, struct str request);
 void runfiles_probe(struct runfiles *r, int64_t now_ns);
+/* What scrape_gpus was asked for: GPU fields of an EnvironmentRecord. */
+void runfiles_gpus(struct runfiles *r, struct str fields);
 /* A tbrecord: follow that TensorBoard folder (watch/tensorboard.h). */
 void runfiles_tensorboard(struct runfiles *r, struct str tbrecord, int64_t now_ns);
 void runfiles_output(struct runfiles *r, struct str output_raw, int64_t now_ns);

@@ -21,6 +21,7 @@
 #include "service/stream/stream_online.h"
 #include "service/stream/stream_private.h"
 #include "service/stream/stream_settings.h"
+#include "service/watch/scrape.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -115,6 +116,33 @@ static void on_job_input(void *ctx, struct str request)
 {
     struct stream *s = ctx;
     online_job_input(s->online, request);
+}
+
+static struct scrape *scrape_of(struct stream *s)
+{
+    if (!s->scrape)
+        s->scrape = scrape_new(service_scraper(s->service), s->settings.raw);
+    return s->scrape;
+}
+
+static void on_scrape(void *ctx, struct buf *to)
+{
+    if (to)
+        scrape_take(scrape_of(ctx), to);
+    else
+        scrape_ask(scrape_of(ctx));
+}
+
+static void on_gpus(void *ctx, struct str fields)
+{
+    struct stream *s = ctx;
+    handler_gpus(s->handler, fields);
+    turn_add(&s->service->turn, &s->task);
+}
+
+static void on_scrape_gpus(void *ctx)
+{
+    scrape_facts(scrape_of(ctx), on_gpus, ctx);
 }
 
 static void on_job_run(struct work *w)
@@ -346,6 +374,8 @@ static void close_stream(struct stream *s)
         print_footer(s);
     online_free(s->online);
     s->online = NULL;
+    scrape_free(s->scrape);
+    s->scrape = NULL;
     turn_remove(&service->turn, &s->task);
     streams_closed(&service->streams, s);
     s->journal.retry.data = s;
@@ -390,7 +420,9 @@ struct stream *stream_new(struct service *service, struct str id, struct str set
         memcpy(s->id, id.p, id.n);
     s->out = (struct handler_out){s, on_append, on_reply, on_fail, on_work,
                                   s->settings.offline ? NULL : on_ask,
-                                  s->settings.offline ? NULL : on_artifact, on_job_input};
+                                  s->settings.offline ? NULL : on_artifact, on_job_input,
+                                  scrape_is_wanted(s->settings.raw) ? on_scrape : NULL,
+                                  scrape_has_exporter(s->settings.raw) ? on_scrape_gpus : NULL};
     s->handler = handler_new(&s->settings, &s->out, clock_steady_ns());
     if (!s->handler) {
         err_set(e, TARE_ENOMEM, "out of memory for a stream");

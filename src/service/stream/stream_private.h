@@ -20,6 +20,7 @@ enum stream_state { STREAM_OPENING, STREAM_OPEN, STREAM_FINISHING, STREAM_CLOSED
 struct job;
 struct late_reply;
 struct online;
+struct scrape;
 
 struct stream {
     UT_hash_handle hh;          /* in streams->by_id */
@@ -31,6 +32,7 @@ struct stream {
     struct handler_out out;
     struct journal_stage journal;
     struct online *online;          /* NULL for an offline run */
+    struct scrape *scrape;          /* NULL before endpoints of metrics are asked */
     struct turn_task task;          /* write, answer, move on; at the end of a turn */
     struct request_list requests;   /* not answered yet */
     struct late_reply *late_replies; /* list, in the order of their offsets */

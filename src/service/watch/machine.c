@@ -238,22 +238,23 @@ static uint64_t or_setting(uint64_t found, struct str settings, uint32_t number)
 }
 
 /* What the settings say of GPUs stands behind what was found, so that it counts. */
-static void put_gpus(struct buf *to, struct str settings)
+static void put_gpus(struct buf *to, struct str settings, struct str more)
 {
     struct gpu_reading *r = xmem_alloc(sizeof *r);
     if (gpu_read(r, GPU_FACTS_NS))
         gpu_put_facts(to, r);
     mem_free(r);
+    buf_put_str(to, more);
     put_text(to, GPU, setting_wire_text(settings, SET_GPU_TYPE));
     put_count(to, GPU_COUNT, or_setting(0, settings, SET_GPU_COUNT));
 }
 
-void machine_put_host(struct buf *to, struct str settings, const char *writer_id)
+void machine_put_host(struct buf *to, struct str settings, struct str gpus, const char *writer_id)
 {
     know_cpus();
     put_count(to, CPU_COUNT, or_setting(cpus.physical, settings, SET_CPU_COUNT));
     put_count(to, CPU_COUNT_LOGICAL, or_setting(cpus.logical, settings, SET_CPU_LOGICAL_COUNT));
-    put_gpus(to, settings);
+    put_gpus(to, settings, gpus);
     put_disks(to, settings);
     put_memory(to);
     if (cpus.model[0]) {

@@ -24,8 +24,9 @@ void machine_writer_id(char to[WRITER_ID_LEN + 1], int64_t now_ns);
 void machine_put_program(struct buf *to, struct str settings, struct str_pair git,
                          const char *writer_id);
 
-/* The same: the machine. Reads /proc and the disks; may block. Any thread. */
-void machine_put_host(struct buf *to, struct str settings, const char *writer_id);
+/* The same: the machine. `gpus` are fields of other machines' GPUs (watch/scrape.h), which stand behind
+ * those that were found here. Reads /proc and the disks; may block. Any thread. */
+void machine_put_host(struct buf *to, struct str settings, struct str gpus, const char *writer_id);
 
 /* Physical cores of the machine. Any thread. */
 uint32_t machine_cores(void);

@@ -387,6 +387,20 @@ static void put_paths(struct sample *p, struct str settings, const struct sysmon
     }
 }
 
+static void put_more(struct sample *p, struct str items)
+{
+    struct wire_reader r = wire_open(items);
+    struct wire_field f = {0};
+    AUTO_BUF key = {0};
+    while (wire_next(&r, &f) > 0) {
+        buf_clear(&key);
+        buf_put_str(&key, wire_find_bytes(f.bytes, ITEM_KEY));
+        const char *z = buf_z(&key);
+        if (z)
+            put_json(p, z, wire_find_bytes(f.bytes, ITEM_VALUE));
+    }
+}
+
 static void put_timestamp(struct buf *to, int64_t wall_ns)
 {
     size_t mark = wire_buf_begin(to, STATS_TIMESTAMP);
@@ -395,7 +409,7 @@ static void put_timestamp(struct buf *to, int64_t wall_ns)
     wire_buf_end(to, mark);
 }
 
-void sysmon_sample(struct sysmon *s, int64_t wall_ns, struct buf *record)
+void sysmon_sample(struct sysmon *s, int64_t wall_ns, struct str more, struct buf *record)
 {
     int64_t mono_ns = clock_mono_ns();
     struct sysmon_host host;
@@ -421,6 +435,7 @@ void sysmon_sample(struct sysmon *s, int64_t wall_ns, struct buf *record)
     if (s->self)
         put_self(&p, s, mono_ns);
     put_paths(&p, s->settings, &host);
+    put_more(&p, more);
     s->last_ns = mono_ns;
     if (record->len == empty)
         record->len = before;

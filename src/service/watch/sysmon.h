@@ -7,6 +7,7 @@
  *   proc.cpu.throttledPercent, proc.memory.oomKills   of a control group with limits
  *   wandb.cpu, wandb.memory.rssMB                    of the service, where the settings ask for it
  *   gpu.N.*, gpu.process.N.*  gpu.h
+ *   openmetrics.*, and gpu.* of other machines        scrape.h
  *   network.sent, .recv, .tcpRetransmits     since the first sample, bytes
  *   disk.DEVICE.in, .out                     since the first sample, MB
  *   disk.PATH.usagePercent, .usageGB
@@ -40,9 +41,9 @@ int64_t sysmon_interval_ns(const struct sysmon *s);
 /* The setting x_label, borrowed from the settings: each key in a sample ends with "/l:LABEL". */
 struct str sysmon_label(const struct sysmon *s);
 
-/* Append the fields of a StatsRecord; nothing if there is nothing to tell. Reads files; one thread
- * at a time for each `s`. */
-void sysmon_sample(struct sysmon *s, int64_t wall_ns, struct buf *record);
+/* Append the fields of a StatsRecord, at its end the StatsItems `more` (watch/scrape.h); nothing if there
+ * is nothing to tell. Reads files; one thread at a time for each `s`. */
+void sysmon_sample(struct sysmon *s, int64_t wall_ns, struct str more, struct buf *record);
 
 /* ---- what the platform shows: sysmon_linux.c, sysmon_none.c ---- */
 
