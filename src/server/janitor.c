@@ -7,6 +7,7 @@
 #include "base/spare.h"
 #include "server/graphql/document.h"
 #include "server/metrics.h"
+#include "server/partial.h"
 #include "server/quota.h"
 #include "server/request.h"
 #include "server/store/codec.h"
@@ -97,6 +98,13 @@ static int collect_files(struct server *s, struct err *e)
     return artifact_collect(s->db, s->blobs, now_us(), NULL, e);
 }
 
+/* Uploads that broke off and whose clients do not come again. */
+static int tidy_uploads(struct server *s, struct err *e)
+{
+    partials_tidy(s->partials);
+    return 0;
+}
+
 /* Alerts that are on their way to webhooks. */
 static int send_alerts(struct server *s, struct err *e)
 {
@@ -117,6 +125,7 @@ static const struct task {
     {"watching the quota", 3, quota_watch},
     {"emptying deleted runs", 10, empty_runs},
     {"collecting files", 600, collect_files},
+    {"tidying uploads", 60, tidy_uploads},
 };
 enum { N_TASKS = sizeof tasks / sizeof *tasks };
 

@@ -14,6 +14,7 @@
 #include "server/graphql/document.h"
 #include "server/janitor.h"
 #include "server/metrics.h"
+#include "server/partial.h"
 #include "server/quota.h"
 #include "server/remote/remote.h"
 #include "server/routes.h"
@@ -224,6 +225,7 @@ static int open_all(struct server *s, char **new_key, struct err *e)
     if ((rc = open_dir(s, e)) || (rc = server_open_db(&s->options, &s->db, e)) || (rc = load_secret(s, e)) ||
         (rc = open_blobs(s, e)) || (rc = make_administrator(s, new_key, e)))
         return rc;
+    s->partials = partials_new(s->blobs);
     s->auth = auth_new(s->db);
     s->documents = gql_cache_new(&tare_schema);
     s->metrics = metrics_new();
@@ -268,6 +270,7 @@ void server_close(struct server *s, int grace_ms)
     metrics_free(s->metrics);
     gql_cache_free(s->documents);
     auth_free(s->auth);
+    partials_free(s->partials);
     blobs_close(s->blobs);
     db_close(s->db);
     remote_close();

@@ -15,6 +15,7 @@ struct server {
     unsigned char secret[32]; /* signs upload URLs: token.h */
     struct db *db;
     struct blobs *blobs;
+    struct partials *partials; /* uploads that may go on */
     struct auth *auth;
     struct gql_cache *documents;
     struct metrics *metrics;

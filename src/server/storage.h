@@ -6,7 +6,8 @@
  *   GET /artifactsV2/…, /artifacts/…   a file of an artifact by its digest, with a key
  *
  * Uploads go piece by piece into the blob store (blob/blob.h), are checked against the digest that was
- * announced, and are answered when they and the row that refers to them are durable. NAME is for people
+ * announced, and are answered when they and the row that refers to them are durable. Uploads that break off
+ * can go on where they stopped: how, is in storage_put.c. NAME is for people
  * and caches; nothing is read from it. Ranges and If-None-Match are honoured on the way out. */
 #ifndef TARE_SERVER_STORAGE_H
 #define TARE_SERVER_STORAGE_H
@@ -32,6 +33,9 @@ enum { STORAGE_UPLOAD_S = 24 * 3600, STORAGE_DOWNLOAD_S = 24 * 3600 };
  * what they must have; {NULL} or "": anything. 0 or TARE_ENOMEM. */
 int storage_put_url(struct request *q, struct buf *to, enum storage_kind kind, int64_t id, struct str name,
                     struct str md5);
+
+/* What uploadHeaders say of such URLs: clients that know it may go on with what broke off. */
+#define STORAGE_RESUMABLE "X-Tare-Resumable:1"
 
 /* Append an absolute URL from which anyone may GET the blob for STORAGE_DOWNLOAD_S seconds. `name` ends
  * the URL; `mimetype` {NULL}: by the name's ending. 0 or TARE_ENOMEM. */

@@ -176,7 +176,7 @@ def test_uploads_want_their_url_and_their_digest(server):
                                     "storageLayout": "V2"}})
     node = made["data"]["createArtifactFiles"]["files"]["edges"][0]["node"]
     url = node["uploadUrl"]
-    assert node["uploadHeaders"] == ["Content-MD5:lzv1ClsY1IwRv8Nuu5tllw=="] and node["artifact"]["id"] == art
+    assert node["uploadHeaders"] == ["Content-MD5:lzv1ClsY1IwRv8Nuu5tllw==", "X-Tare-Resumable:1"] and node["artifact"]["id"] == art
     assert server.request("PUT", url, b"uniquE\n", key=None)[0] == 400
     forged = url.replace("/storage/", "/storage/A")
     assert server.request("PUT", forged, b"unique\n", key=None)[0] == 403

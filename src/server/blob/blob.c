@@ -8,7 +8,10 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
+
+enum { LOOK_BYTES = 8 << 20 }; /* of an upload between looks at the room on the disk */
 
 int blob_fail(struct err *e, int rc, const char *what, const char *path)
 {
@@ -46,6 +49,9 @@ static int open_place(struct blobs **out, const char *url, int64_t tidy_s, struc
         blobs_close(b);
         return rc;
     }
+    int64_t dropped = 0;
+    if (b->ops->drop_staged)
+        b->ops->drop_staged(b, 0, &dropped, &b->kept_bytes);
     *out = b;
     return 0;
 }
@@ -85,15 +91,23 @@ void blobs_limit(struct blobs *b, int64_t keep_free_bytes, int64_t quota_bytes, 
     pthread_mutex_unlock(&b->lock);
 }
 
-/* Is there room for `more` bytes? */
-static int check_room(struct blobs *b, int64_t more, struct err *e)
+/* Does the quota leave room for `more` bytes? */
+static int check_quota(struct blobs *b, int64_t more, struct err *e)
 {
     pthread_mutex_lock(&b->lock);
-    int64_t keep = b->keep_free_bytes, quota = b->quota_bytes, used = b->used_bytes;
+    int64_t quota = b->quota_bytes, used = b->used_bytes + b->kept_bytes;
     pthread_mutex_unlock(&b->lock);
-    if (quota && used + more > quota)
-        return err_set(e, TARE_ENOSPACE, "the server's quota for files (%lld bytes) is used up",
-                       (long long)quota);
+    return quota && used + more > quota ? err_set(e, TARE_ENOSPACE, "the server's quota for files (%lld bytes) is used up",
+                                                  (long long)quota)
+                                        : 0;
+}
+
+/* Does the disk? */
+static int check_disk(struct blobs *b, int64_t more, struct err *e)
+{
+    pthread_mutex_lock(&b->lock);
+    int64_t keep = b->keep_free_bytes;
+    pthread_mutex_unlock(&b->lock);
     struct statvfs fs;
     if (keep && statvfs(b->dir, &fs) == 0 &&
         (int64_t)fs.f_bavail * (int64_t)fs.f_frsize < keep + more)
@@ -116,6 +130,13 @@ static void count_used(struct blobs *b, int64_t delta)
     pthread_mutex_unlock(&b->lock);
 }
 
+static void count_kept(struct blobs *b, int64_t delta)
+{
+    pthread_mutex_lock(&b->lock);
+    b->kept_bytes += delta;
+    pthread_mutex_unlock(&b->lock);
+}
+
 /* ---- uploads ---- */
 
 static void put_free(struct blob_put *p)
@@ -125,14 +146,14 @@ static void put_free(struct blob_put *p)
     mem_free(p);
 }
 
-int blob_put_begin(struct blobs *b, struct blob_put **out, int64_t max_bytes, struct err *e)
+/* Without its file. */
+static struct blob_put *put_new(struct blobs *b, int64_t max_bytes, struct err *e)
 {
-    int rc = check_room(b, 0, e);
-    if (rc < 0)
-        return rc;
     struct blob_put *p = mem_calloc(1, sizeof *p);
-    if (!p)
-        return err_set(e, TARE_ENOMEM, "out of memory");
+    if (!p) {
+        err_set(e, TARE_ENOMEM, "out of memory");
+        return NULL;
+    }
     p->store = b;
     p->max_bytes = max_bytes;
     p->sha256 = EVP_MD_CTX_new();
@@ -140,9 +161,24 @@ int blob_put_begin(struct blobs *b, struct blob_put **out, int64_t max_bytes, st
     if (!p->sha256 || !p->md5 || !EVP_DigestInit_ex(p->sha256, EVP_sha256(), NULL) ||
         !EVP_DigestInit_ex(p->md5, EVP_md5(), NULL)) {
         put_free(p);
-        return err_set(e, TARE_ENOMEM, "the digests cannot be set up");
+        err_set(e, TARE_ENOMEM, "the digests cannot be set up");
+        return NULL;
     }
-    p->fd = b->ops->stage(b, p->tmp, e);
+    return p;
+}
+
+static int begin(struct blobs *b, const char *key, struct blob_put **out, int64_t max_bytes, struct err *e)
+{
+    int rc = check_quota(b, 0, e);
+    if (rc == 0)
+        rc = check_disk(b, 0, e);
+    if (rc < 0)
+        return rc;
+    struct blob_put *p = put_new(b, max_bytes, e);
+    if (!p)
+        return TARE_ENOMEM;
+    p->has_key = key != NULL;
+    p->fd = b->ops->stage(b, key, p->tmp, e);
     if (p->fd < 0) {
         rc = p->fd;
         put_free(p);
@@ -152,19 +188,43 @@ int blob_put_begin(struct blobs *b, struct blob_put **out, int64_t max_bytes, st
     return 0;
 }
 
+int blob_put_begin(struct blobs *b, struct blob_put **out, int64_t max_bytes, struct err *e)
+{
+    return begin(b, NULL, out, max_bytes, e);
+}
+
+/* The disk is asked now and then: file systems answer slowly compared with a piece of a body. */
+static int check_room(struct blob_put *p, size_t n, struct err *e)
+{
+    int64_t more = (int64_t)n + (p->has_key ? 0 : p->size_bytes);
+    int rc = check_quota(p->store, more, e);
+    if (rc == 0 && (p->size_bytes == 0 || p->size_bytes - p->looked_at_bytes >= LOOK_BYTES)) {
+        p->looked_at_bytes = p->size_bytes;
+        rc = check_disk(p->store, (int64_t)n + LOOK_BYTES, e);
+    }
+    return rc;
+}
+
+static void add_bytes(struct blob_put *p, const void *data, size_t n)
+{
+    EVP_DigestUpdate(p->sha256, data, n);
+    EVP_DigestUpdate(p->md5, data, n);
+    p->size_bytes += (int64_t)n;
+}
+
 int blob_put_write(struct blob_put *p, const void *data, size_t n, struct err *e)
 {
     if ((uint64_t)n > (uint64_t)(p->max_bytes - p->size_bytes))
         return err_set(e, TARE_ELIMIT, "the file is larger than %lld bytes",
                        (long long)p->max_bytes);
-    int rc = check_room(p->store, p->size_bytes + (int64_t)n, e);
+    int rc = check_room(p, n, e);
     if (rc == 0)
         rc = os_write_all(p->fd, data, n, NULL);
     if (rc < 0)
         return rc == TARE_ENOSPACE ? rc : blob_fail(e, rc, "cannot write", *p->tmp ? p->tmp : "the staged file");
-    EVP_DigestUpdate(p->sha256, data, n);
-    EVP_DigestUpdate(p->md5, data, n);
-    p->size_bytes += (int64_t)n;
+    add_bytes(p, data, n);
+    if (p->has_key)
+        count_kept(p->store, (int64_t)n);
     return 0;
 }
 
@@ -203,8 +263,17 @@ static void write_digests(struct blob_put *p, struct blob_info *info)
     info->size_bytes = p->size_bytes;
 }
 
+/* Its bytes are kept under no key any more. */
+static void uncount(struct blob_put *p)
+{
+    if (p->has_key)
+        count_kept(p->store, -p->size_bytes);
+    p->has_key = false;
+}
+
 static void drop_file(struct blob_put *p)
 {
+    uncount(p);
     os->close(p->fd);
     if (*p->tmp)
         os->unlink(p->tmp);
@@ -222,6 +291,7 @@ int blob_put_end(struct blob_put *p, const char *want_md5, struct blob_info *inf
     if (rc < 0) {
         drop_file(p);
     } else {
+        uncount(p);
         os->close(p->fd);
         if (got.fresh)
             count_used(p->store, got.size_bytes);
@@ -253,6 +323,78 @@ int blob_put_bytes(struct blobs *b, const void *data, size_t n, struct blob_info
         return rc;
     }
     return blob_put_end(p, NULL, info, e);
+}
+
+/* ---- uploads that may go on ---- */
+
+int blob_put_begin_kept(struct blobs *b, const char *key, struct blob_put **out, int64_t max_bytes, struct err *e)
+{
+    if (b->ops->unstage)
+        count_kept(b, -b->ops->unstage(b, key));
+    return begin(b, key, out, max_bytes, e);
+}
+
+static int read_again(struct blob_put *p, struct err *e)
+{
+    char *piece = mem_alloc(BLOB_COPY_BYTES);
+    ssize_t n = 0;
+    int rc = piece ? 0 : err_set(e, TARE_ENOMEM, "out of memory");
+    while (rc == 0 && (n = os->read(p->fd, piece, BLOB_COPY_BYTES)) > 0) {
+        if (n > p->max_bytes - p->size_bytes)
+            rc = err_set(e, TARE_ELIMIT, "more is kept than there should be");
+        else
+            add_bytes(p, piece, (size_t)n);
+    }
+    mem_free(piece);
+    return rc == 0 && n < 0 ? blob_fail(e, (int)n, "cannot read", p->tmp) : rc;
+}
+
+int blob_put_resume(struct blobs *b, const char *key, struct blob_put **out, int64_t max_bytes, struct err *e)
+{
+    struct stat st;
+    if (!b->ops->stage_again)
+        return err_set(e, TARE_ENOTFOUND, "nothing is kept");
+    struct blob_put *p = put_new(b, max_bytes, e);
+    if (!p)
+        return TARE_ENOMEM;
+    p->fd = b->ops->stage_again(b, key, p->tmp, e);
+    int rc = p->fd < 0 ? p->fd : os->fstat(p->fd, &st);
+    if (rc < 0 && p->fd >= 0)
+        rc = blob_fail(e, rc, "cannot look at", p->tmp);
+    if (rc == 0)
+        rc = read_again(p, e);
+    if (rc == 0) {
+        p->has_key = true;
+        *out = p;
+        return 0;
+    }
+    if (p->fd >= 0)
+        os->close(p->fd);
+    put_free(p);
+    return rc;
+}
+
+void blob_put_keep(struct blob_put *p)
+{
+    if (!*p->tmp) {
+        blob_put_abort(p);
+        return;
+    }
+    os->close(p->fd);
+    put_free(p);
+}
+
+int64_t blob_put_size(const struct blob_put *p)
+{
+    return p->size_bytes;
+}
+
+int blobs_drop_kept(struct blobs *b, int64_t seconds)
+{
+    int64_t dropped = 0, left = 0;
+    int n = b->ops->drop_staged ? b->ops->drop_staged(b, seconds, &dropped, &left) : 0;
+    count_kept(b, -dropped);
+    return n;
 }
 
 /* ---- reading and removing ---- */

@@ -5,7 +5,8 @@
  * whoever uploads it. Layout below the directory, or below the prefix in an S3 bucket (s3.c):
  *
  *   ab/abcdef…   a complete blob (first two digits of its name, then the whole name), mode 0600
- *   tmp/…        uploads on the way; emptied when the store is opened (directory only)
+ *   tmp/…        uploads on the way; emptied when the store is opened (directory only), but for
+ *   tmp/kept-…   what has come of uploads that may go on: blob_put_resume
  *
  * An upload is hashed while it is written to a file, then kept: synced and renamed into place, or PUT. A
  * name that exists is complete and durable. Nothing here knows who refers to a blob; the caller deletes those that
@@ -69,6 +70,28 @@ int blob_put_blob(struct blob_put *p, const char *name, struct err *e);
  * Expected: TARE_ECONFLICT the digest differs; TARE_ENOSPACE, errno values. */
 int blob_put_end(struct blob_put *p, const char *want_md5, struct blob_info *info, struct err *e);
 void blob_put_abort(struct blob_put *p); /* NULL is fine */
+
+/* ---- uploads that may go on where they broke off ---- */
+
+/* Such uploads have a name, 32 lower-case hex digits, which says whose bytes they are and of what. Their
+ * bytes count for the quota while they are kept. One of a name at a time: the caller sees to it. */
+enum { BLOB_KEY = 33 };
+
+/* As blob_put_begin; what was kept under that key before is gone. */
+int blob_put_begin_kept(struct blobs *b, const char *key, struct blob_put **out, int64_t max_bytes, struct err *e);
+
+/* Go on with what is kept, after reading all of it again for the digests: it may take seconds.
+ * Expected: TARE_ENOTFOUND; TARE_ELIMIT more than `max_bytes` is there; errno values. */
+int blob_put_resume(struct blobs *b, const char *key, struct blob_put **out, int64_t max_bytes, struct err *e);
+
+/* Leave the bytes for blob_put_resume, also of a later process (not where servers share the directory), and free
+ * `p`. A store that stages files without a name (s3.c) drops them. Must come from blob_put_begin_kept or blob_put_resume. */
+void blob_put_keep(struct blob_put *p);
+
+int64_t blob_put_size(const struct blob_put *p); /* bytes so far */
+
+/* Drop what has been kept without change for `seconds`. Returns how many were dropped. */
+int blobs_drop_kept(struct blobs *b, int64_t seconds);
 
 /* Keep these bytes as a blob: begin, write, end in one. */
 int blob_put_bytes(struct blobs *b, const void *data, size_t n, struct blob_info *info,

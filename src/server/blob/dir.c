@@ -11,20 +11,67 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
+
+#define KEPT "kept-"
 
 static void path_of(const struct blobs *b, const char *name, char path[PATH_MAX])
 {
     snprintf(path, PATH_MAX, "%s/%.2s/%s", b->dir, name, name);
 }
 
-static int stage(struct blobs *b, char tmp[PATH_MAX], struct err *e)
+static void kept_path(const struct blobs *b, const char *key, char path[PATH_MAX])
+{
+    snprintf(path, PATH_MAX, "%s/tmp/%s%s", b->dir, b->kept_prefix, key);
+}
+
+static int stage(struct blobs *b, const char *key, char tmp[PATH_MAX], struct err *e)
 {
     char id[17];
     random_id(id, sizeof id - 1);
-    snprintf(tmp, PATH_MAX, "%s/tmp/%s", b->dir, id);
+    if (key)
+        kept_path(b, key, tmp);
+    else
+        snprintf(tmp, PATH_MAX, "%s/tmp/%s", b->dir, id);
     int fd = os->open(tmp, O_RDWR | O_CREAT | O_EXCL, 0600);
     return fd < 0 ? blob_fail(e, fd, "cannot make", tmp) : fd;
+}
+
+static int stage_again(struct blobs *b, const char *key, char tmp[PATH_MAX], struct err *e)
+{
+    kept_path(b, key, tmp);
+    int fd = os->open(tmp, O_RDWR | O_NOFOLLOW, 0);
+    return fd == -ENOENT ? err_set(e, TARE_ENOTFOUND, "nothing is kept") : fd < 0 ? blob_fail(e, fd, "cannot open", tmp) : fd;
+}
+
+static int64_t unstage(struct blobs *b, const char *key)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    kept_path(b, key, path);
+    return stat(path, &st) == 0 && os->unlink(path) == 0 ? st.st_size : 0;
+}
+
+static int drop_staged(struct blobs *b, int64_t seconds, int64_t *dropped_bytes, int64_t *left_bytes)
+{
+    char path[PATH_MAX];
+    int n = 0;
+    snprintf(path, sizeof path, "%s/tmp", b->dir);
+    DIR *d = opendir(path);
+    if (!d)
+        return 0;
+    for (struct dirent *entry; (entry = readdir(d));) {
+        struct stat st;
+        if (strncmp(entry->d_name, b->kept_prefix, strlen(b->kept_prefix)) != 0 || fstatat(dirfd(d), entry->d_name, &st, AT_SYMLINK_NOFOLLOW))
+            continue;
+        bool is_old = seconds > 0 && time(NULL) - st.st_mtim.tv_sec >= seconds;
+        bool is_gone = is_old && unlinkat(dirfd(d), entry->d_name, 0) == 0;
+        *(is_gone ? dropped_bytes : left_bytes) += st.st_size;
+        n += is_gone;
+    }
+    closedir(d);
+    return n;
 }
 
 /* Rename into place and make the new name durable. */
@@ -132,7 +179,16 @@ static void close_dir(struct blobs *b)
 {
 }
 
-static const struct blob_ops ops = {stage, settle, open_blob, size_of, remove_blob, each_blob, close_dir};
+static const struct blob_ops ops = {.stage = stage,
+                                    .stage_again = stage_again,
+                                    .unstage = unstage,
+                                    .drop_staged = drop_staged,
+                                    .settle = settle,
+                                    .open = open_blob,
+                                    .size = size_of,
+                                    .remove = remove_blob,
+                                    .each = each_blob,
+                                    .close = close_dir};
 
 /* Files that were not written to for `age_s` seconds. */
 static void empty_tmp(const char *path, int64_t age_s)
@@ -144,7 +200,7 @@ static void empty_tmp(const char *path, int64_t age_s)
         return;
     for (struct dirent *entry; (entry = readdir(d));)
         if (entry->d_name[0] != '.' && fstatat(dirfd(d), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-            (!age_s || st.st_mtim.tv_sec + age_s < now_s))
+            (age_s ? st.st_mtim.tv_sec + age_s < now_s : strncmp(entry->d_name, KEPT, strlen(KEPT)) != 0))
             unlinkat(dirfd(d), entry->d_name, 0);
     closedir(d);
 }
@@ -157,6 +213,10 @@ int blob_dir_open(struct blobs *b, const char *url, int64_t tidy_s, struct err *
     if (strlen(dir) >= sizeof b->dir)
         return err_set(e, -ENAMETOOLONG, "--blobs %.200s: the path is too long", url);
     strcpy(b->dir, dir);
+    char own[9] = "";
+    if (tidy_s > 0) /* another server must not go on in a file that this one has open */
+        random_id(own, sizeof own - 1);
+    snprintf(b->kept_prefix, sizeof b->kept_prefix, tidy_s > 0 ? KEPT "%s-" : KEPT "%s", own);
     snprintf(path, sizeof path, "%s/tmp", b->dir);
     int rc = os_mkdirs(path, 0700);
     if (rc < 0)

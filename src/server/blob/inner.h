@@ -13,8 +13,15 @@ enum { BLOB_COPY_BYTES = 256 * 1024 };
 
 /* A place for blobs. Names were checked by the caller; any thread. */
 struct blob_ops {
-    /* A new empty file for an upload: its descriptor; `tmp` is its name, "" if it has none. */
-    int (*stage)(struct blobs *b, char tmp[PATH_MAX], struct err *e);
+    /* A new empty file for an upload: its descriptor; `tmp` is its name, "" if it has none. `key` NULL, or:
+     * it will be looked for by that. */
+    int (*stage)(struct blobs *b, const char *key, char tmp[PATH_MAX], struct err *e);
+    /* For files that are found again; NULL where none ever is. The one staged under that key before, to go on
+     * with (TARE_ENOTFOUND); remove it, returning its bytes; remove those not written for `seconds` (0: none),
+     * returning how many, and adding the bytes of them and of those that stay. */
+    int (*stage_again)(struct blobs *b, const char *key, char tmp[PATH_MAX], struct err *e);
+    int64_t (*unstage)(struct blobs *b, const char *key);
+    int (*drop_staged)(struct blobs *b, int64_t seconds, int64_t *dropped_bytes, int64_t *left_bytes);
     /* Keep p's file, whose bytes are on their way to disk, as info->name; durable when this returns. Sets
      * info->fresh. The file has no name left afterwards, or p->tmp. */
     int (*settle)(struct blobs *b, struct blob_put *p, struct blob_info *info, struct err *e);
@@ -32,8 +39,10 @@ struct blob_ops {
 struct blobs {
     const struct blob_ops *ops;
     char dir[PATH_MAX - 128]; /* where uploads are staged: room there is watched */
-    pthread_mutex_t lock;     /* of the three figures below */
+    char kept_prefix[32];     /* of dir.c: another for each server that shares the directory */
+    pthread_mutex_t lock;     /* of the figures below */
     int64_t keep_free_bytes, quota_bytes, used_bytes;
+    int64_t kept_bytes;       /* staged under a key */
     void *place;              /* of s3.c */
 };
 
@@ -41,7 +50,9 @@ struct blob_put {
     struct blobs *store;
     EVP_MD_CTX *sha256, *md5;
     int fd;
+    bool has_key;             /* its bytes are in kept_bytes */
     int64_t size_bytes, max_bytes;
+    int64_t looked_at_bytes;  /* when room on the disk was last asked for */
     char tmp[PATH_MAX]; /* "": a file without a name */
 };
 

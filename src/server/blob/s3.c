@@ -183,7 +183,7 @@ static int nameless_file(const char *dir, struct err *e)
     return fd;
 }
 
-static int stage(struct blobs *b, char tmp[PATH_MAX], struct err *e)
+static int stage(struct blobs *b, const char *key, char tmp[PATH_MAX], struct err *e)
 {
     *tmp = 0;
     return nameless_file(b->dir, e);
@@ -549,7 +549,13 @@ static void close_s3(struct blobs *b)
     mem_free(b->place);
 }
 
-static const struct blob_ops ops = {stage, settle, open_blob, size_of, remove_blob, each_blob, close_s3};
+static const struct blob_ops ops = {.stage = stage,
+                                    .settle = settle,
+                                    .open = open_blob,
+                                    .size = size_of,
+                                    .remove = remove_blob,
+                                    .each = each_blob,
+                                    .close = close_s3};
 
 /* ---- opening ---- */
 

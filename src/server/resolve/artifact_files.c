@@ -2,8 +2,8 @@
 /* The files and manifests of a version: listing, and upload URLs. */
 #include "server/resolve/artifact_rows.h"
 
+#include "base/digest.h"
 #include "base/number.h"
-#include "base/random.h"
 #include "server/artifact/artifact.h"
 #include "server/storage.h"
 
@@ -269,6 +269,25 @@ struct slots {
     size_t n;
 };
 
+/* Of a file in parts: the same for the same parts of the same file, so that parts which have come stay of use
+ * when a client, or the next one, asks anew. */
+static void make_upload_id(struct slot *s)
+{
+    const struct gql_value *parts = gql_in(s->spec, "uploadPartsInput");
+    unsigned char raw[EVP_MAX_MD_SIZE];
+    AUTO_BUF all = {0};
+    if (!parts || parts->n < 2 || parts->n > MAX_PARTS)
+        return;
+    const struct str about[] = {gql_in_str(s->spec, "artifactID"), gql_in_str(s->spec, "name"), gql_in_str(s->spec, "md5"),
+                                gql_in_str(s->spec, "digest")};
+    for (size_t i = 0; i < sizeof about / sizeof *about; i++)
+        buf_printf(&all, "%zu:%.*s\n", about[i].n, STR_ARG(about[i]));
+    for (const struct gql_value *v = parts->first; v; v = v->next)
+        buf_printf(&all, "%lld %.*s\n", (long long)gql_in_int(v, "partNumber", 0), STR_ARG(gql_in_str(v, "hexMD5")));
+    if (!all.failed && EVP_Digest(all.data, all.len, raw, NULL, EVP_sha256(), NULL))
+        digest_hex(s->upload_id, raw, (sizeof s->upload_id - 1) / 2);
+}
+
 static int make_slot(const struct accessor *a, struct slot *s, struct version_row *v)
 {
     struct str digest = gql_in_str(s->spec, "digest");
@@ -309,10 +328,8 @@ void resolve_Mutation_createArtifactFiles(struct gql_call *c, const void *obj)
     }
     for (const struct gql_value *v = s.specs->first; v; v = v->next) {
         struct slot *slot = &s.all[s.n++];
-        const struct gql_value *parts = gql_in(v, "uploadPartsInput");
         slot->spec = v;
-        if (parts && parts->n > 1 && parts->n <= MAX_PARTS)
-            random_id(slot->upload_id, sizeof slot->upload_id - 1);
+        make_upload_id(slot);
     }
     int rc = request_write(q, slots_job, &s, &e);
     if (rc < 0)
@@ -338,7 +355,16 @@ FIELD_(ArtifactFileSlot, id, gql_strz(c, slot_path(c, obj)))
 FIELD_STR(ArtifactFileSlot, name, slot, name)
 FIELD_STR(ArtifactFileSlot, displayName, slot, name)
 FIELD_(ArtifactFileSlot, storagePath, gql_strz(c, slot_path(c, obj)))
-FIELD_(ArtifactFileSlot, uploadHeaders, put_md5_header(c, ROW_(slot)->upload_id[0] ? STR("") : ROW_(slot)->md5))
+
+void resolve_ArtifactFileSlot_uploadHeaders(struct gql_call *c, const void *obj)
+{
+    const struct slot *s = obj;
+    gql_list_begin(c);
+    if (s->md5.n && !s->upload_id[0])
+        gql_strz(c, arena_printf(gql_arena(c), "Content-MD5:%.*s", STR_ARG(s->md5)));
+    gql_strz(c, STORAGE_RESUMABLE);
+    gql_list_end(c);
+}
 
 void resolve_ArtifactFileSlot_uploadUrl(struct gql_call *c, const void *obj)
 {

@@ -82,7 +82,7 @@ void resolve_Mutation_createRunFiles(struct gql_call *c, const void *obj)
 }
 
 FIELD_ID(CreateRunFilesPayload, runID, new_files, "Run", run.id)
-FIELD_(CreateRunFilesPayload, uploadHeaders, (void)obj; gql_list_begin(c); gql_list_end(c))
+FIELD_(CreateRunFilesPayload, uploadHeaders, (void)obj; gql_list_begin(c); gql_strz(c, STORAGE_RESUMABLE); gql_list_end(c))
 
 void resolve_CreateRunFilesPayload_files(struct gql_call *c, const void *obj)
 {
