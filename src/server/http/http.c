@@ -15,8 +15,10 @@
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>
@@ -390,6 +392,24 @@ static bool is_too_slow(const struct http_conn *c, int64_t now_ns)
     return c->phase == CONN_BODY && s > BODY_GRACE_S && c->received < (s - BODY_GRACE_S) * BODY_MIN_BYTES_S;
 }
 
+/* A client that closed its side in the middle of a body: the library would wait for the rest until the idle
+ * timeout, and what the body was for would be held so long. */
+static bool has_hung_up(const struct http_conn *c)
+{
+    struct pollfd p = {.fd = c->fd, .events = POLLRDHUP};
+    int unread = 0;
+    return c->phase == CONN_BODY && poll(&p, 1, 0) == 1 && (p.revents & POLLRDHUP) &&
+           ioctl(c->fd, FIONREAD, &unread) == 0 && unread == 0;
+}
+
+/* Twice in a row, for the last piece may be in somebody's hands. */
+static bool is_given_up(struct http_conn *c)
+{
+    bool before = c->has_hung_up;
+    c->has_hung_up = has_hung_up(c);
+    return before && c->has_hung_up;
+}
+
 static void *watch_main(void *arg)
 {
     struct http_server *s = arg;
@@ -402,7 +422,7 @@ static void *watch_main(void *arg)
         }
         int64_t now_ns = clock_mono_ns();
         for (struct http_conn *c = s->conns; c; c = c->next) {
-            if (!c->killed && is_too_slow(c, now_ns)) {
+            if (!c->killed && (is_too_slow(c, now_ns) || is_given_up(c))) {
                 c->killed = true;
                 shutdown(c->fd, SHUT_RDWR);
             }

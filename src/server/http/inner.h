@@ -17,6 +17,7 @@ struct http_conn {
     int64_t received;  /* bytes of the body in the present request */
     enum { CONN_IDLE, CONN_BODY, CONN_ANSWER } phase;
     bool killed;
+    bool has_hung_up;  /* at the last look: nothing more of the body can come */
     struct http_conn *prev, *next;
 };
 
