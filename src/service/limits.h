@@ -100,6 +100,9 @@
 
 #define POOL_TRANSFERS 64                            /* at once, of all runs (the peer: 128 a run) */
 #define TRANSFER_SMALL_BYTES (64 * 1024)             /* read at once */
+#define TRANSFER_LOOK_BYTES (8 * 1024 * 1024)        /* files of which a part may lie there already, from
+                                                        before: the server is asked first */
+#define TRANSFER_STEP_BYTES (1024 * 1024)            /* forward, and the tries are counted anew */
 #define TRANSFER_ANSWER_BYTES 1024                   /* of it is told */
 #define TRANSFER_STALL_MS 120000                     /* without a byte moving */
 #define DOWNLOAD_KEEP_BYTES (1024 * 1024)           /* of a part: then it waits for another try */

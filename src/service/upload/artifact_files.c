@@ -95,6 +95,7 @@ struct multipart {
     struct save *save;
     struct spec spec;
     char *storage_path, *upload_id, *birth_id, *content_type;
+    bool is_resumable; /* each of its parts */
     uint32_t n_begun, n_done, n_moving;
     bool failed, is_calling;
     struct buf variables;
@@ -298,7 +299,8 @@ static void start_part(struct multipart *m)
     uint64_t left = spec->stamp.size - u->transfer.part_at;
     u->transfer.part_bytes = left < spec->part_bytes ? left : spec->part_bytes;
     digest_base64(base64, part->md5, MD5_BYTES);
-    buf_printf(&u->headers, "Content-Md5: %s\nContent-Type: %s\n", base64, m->content_type);
+    buf_printf(&u->headers, "Content-Md5: %s\nContent-Type: %s\n%s", base64, m->content_type,
+               m->is_resumable ? TRANSFER_RESUMABLE ": 1\n" : "");
     u->transfer.headers = buf_z(&u->headers);
     transfer_start(&u->transfer);
 }
@@ -317,13 +319,14 @@ static void go_on(struct multipart *m)
 }
 
 /* The server's headers name the type of the whole. */
-static char *content_type(struct str headers)
+static void take_headers(struct multipart *m, struct str headers)
 {
     AUTO_BUF all = {0};
     transfer_put_headers(&all, headers);
-    buf_putc(&all, 0);
-    const char *at = all.failed ? NULL : strstr(all.data, "Content-Type: ");
-    return at ? xmem_strndup(at + 14, strcspn(at + 14, "\n")) : xmem_strdup("");
+    const char *text = buf_z(&all);
+    const char *at = text ? strstr(text, "Content-Type: ") : NULL;
+    m->content_type = at ? xmem_strndup(at + 14, strcspn(at + 14, "\n")) : xmem_strdup("");
+    m->is_resumable = transfer_has_header(text, TRANSFER_RESUMABLE);
 }
 
 static bool take_part_urls(struct multipart *m, struct str list)
@@ -349,7 +352,7 @@ static void start_multipart(struct save *s, struct spec *spec, struct str node)
     m->storage_path = json_string_at(node, "storagePath");
     m->birth_id = json_string_at(node, "artifact.id");
     m->upload_id = json_string_at(node, "uploadMultipartUrls.uploadID");
-    m->content_type = content_type(json_at(node, "uploadHeaders"));
+    take_headers(m, json_at(node, "uploadHeaders"));
     DL_APPEND(s->files.multiparts, m);
     s->files.n_moving++;
     if (!m->storage_path || !m->upload_id || !take_part_urls(m, json_at(node, "uploadMultipartUrls.uploadUrlParts")))

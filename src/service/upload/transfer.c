@@ -5,7 +5,6 @@
 #include "base/clock.h"
 #include "base/diag.h"
 #include "base/err.h"
-#include "base/json.h"
 #include "base/os.h"
 #include "base/random.h"
 #include "service/limits.h"
@@ -26,7 +25,9 @@ static const struct {
     [TRANSFER_DONE] = {"done", TO(TRANSFER_WAITING)},
     [TRANSFER_WAITING] = {"waiting", TO(TRANSFER_OPENING) | TO(TRANSFER_ASKING) | TO(TRANSFER_DONE)},
     [TRANSFER_OPENING] = {"opening", TO(TRANSFER_ASKING) | TO(TRANSFER_CLOSING) | TO(TRANSFER_DONE)},
-    [TRANSFER_ASKING] = {"asking", TO(TRANSFER_SENDING) | TO(TRANSFER_CLOSING)},
+    [TRANSFER_ASKING] = {"asking", TO(TRANSFER_LOOKING) | TO(TRANSFER_SENDING) | TO(TRANSFER_CLOSING)},
+    [TRANSFER_LOOKING] = {"looking", TO(TRANSFER_HASHING) | TO(TRANSFER_SENDING) | TO(TRANSFER_CLOSING)},
+    [TRANSFER_HASHING] = {"hashing", TO(TRANSFER_SENDING) | TO(TRANSFER_CLOSING)},
     [TRANSFER_SENDING] = {"sending", TO(TRANSFER_CLOSING)},
     [TRANSFER_CLOSING] = {"closing", TO(TRANSFER_RESTING) | TO(TRANSFER_DONE)},
     [TRANSFER_RESTING] = {"resting", TO(TRANSFER_WAITING) | TO(TRANSFER_DONE)},
@@ -90,8 +91,19 @@ static void on_timer(uv_timer_t *timer)
     pool_enter(&t->slot);
 }
 
-static bool is_over(const struct transfer *t)
+/* What was there already was not wanted any more, or was wrong: once more, with all of it. */
+static bool may_begin_again(struct transfer *t)
 {
+    if (t->error != TARE_EPROTO || t->come == 0 || (t->status != 308 && t->status != 400))
+        return false;
+    t->from_start = true;
+    return true;
+}
+
+static bool is_over(struct transfer *t)
+{
+    if (t->error && !t->cancelled && may_begin_again(t))
+        return false;
     return t->error == 0 || t->cancelled || t->n_failed > t->policy->max || !retry_again(t->policy, &t->http);
 }
 
@@ -148,14 +160,16 @@ static void close_file(struct transfer *t)
 static void on_progress(struct http_request *r)
 {
     struct transfer *t = OF(r, http);
-    t->sent = r->sent;
+    t->sent = t->come + r->sent;
+    t->has_sent |= r->sent > 0;
     if (t->moved)
         t->moved(t);
 }
 
-static void on_answer(struct http_request *r)
+/* The server has it, or why not. */
+static void take_answer(struct transfer *t)
 {
-    struct transfer *t = OF(r, http);
+    struct http_request *r = &t->http;
     char why[sizeof t->why];
     t->status = r->status;
     if (r->status >= 200 && r->status < 300) { /* the peer: whatever follows */
@@ -170,6 +184,162 @@ static void on_answer(struct http_request *r)
     close_file(t);
 }
 
+static void on_answer(struct http_request *r)
+{
+    take_answer(OF(r, http));
+}
+
+/* All headers but those of going on, which change from request to request, and stand last. */
+static void start_request(struct transfer *t, void (*done)(struct http_request *r))
+{
+    struct http_request *r = &t->http;
+    http_request_fini(r);
+    http_request_init(r);
+    r->method = "PUT";
+    r->url = t->url;
+    r->route = backend_route(t->backend);
+    r->headers = buf_z(&t->all_headers);
+    r->keep_bytes = TRANSFER_ANSWER_BYTES;
+    r->timeout_ms = t->policy->timeout_ms;
+    r->stall_ms = TRANSFER_STALL_MS;
+    r->done = done;
+}
+
+static void send_bytes(struct transfer *t)
+{
+    if (t->come > 0)
+        buf_printf(&t->all_headers, "Content-Range: bytes %llu-%llu/%llu\n", (unsigned long long)t->come,
+                   (unsigned long long)(t->total - 1), (unsigned long long)t->total);
+    start_request(t, on_answer);
+    struct http_request *r = &t->http;
+    if (t->fd >= 0) {
+        r->body_fd = t->fd;
+        r->body_at = t->part_at + t->come;
+        r->body_bytes = t->total - t->come;
+    } else {
+        r->body = t->path ? buf_str(&t->small) : t->body;
+    }
+    r->progress = on_progress;
+    t->sent = t->come;
+    move(t, TRANSFER_SENDING);
+    http_send(backend_http(t->backend), r);
+}
+
+/* ---- going on where a try before broke off ---- */
+
+static bool can_go_on(const struct transfer *t)
+{
+    return t->fd >= 0 && !t->from_start && transfer_has_header(t->headers, TRANSFER_RESUMABLE);
+}
+
+static bool is_worth_a_look(const struct transfer *t)
+{
+    return can_go_on(t) && (t->has_sent || t->total >= TRANSFER_LOOK_BYTES);
+}
+
+static bool wants_md5(const struct transfer *t)
+{
+    return !transfer_has_header(t->headers, "Content-MD5") && !(t->has_md5 && file_stamp_eq(&t->md5_stamp, &t->stamp));
+}
+
+static void put_md5(struct transfer *t)
+{
+    char base64[(MD5_BYTES + 2) / 3 * 4 + 1];
+    digest_base64(base64, t->md5, MD5_BYTES);
+    if (t->has_md5 && !wants_md5(t) && !transfer_has_header(t->headers, "Content-MD5"))
+        buf_printf(&t->all_headers, "Content-MD5: %s\n", base64);
+}
+
+static int hash(struct transfer *t)
+{
+    enum { BLOCK = 256 * 1024 };
+    AUTO_FREE char *block = mem_alloc(BLOCK);
+    struct digest d;
+    md5_init(&d);
+    for (uint64_t at = 0; block && at < t->total;) {
+        uint64_t left = t->total - at;
+        ssize_t got = os->pread(t->fd, block, left < BLOCK ? (size_t)left : BLOCK, (off_t)(t->part_at + at));
+        if (got <= 0)
+            return got < 0 ? (int)got : UV_EOF;
+        md5_add(&d, block, (size_t)got);
+        at += (uint64_t)got;
+    }
+    md5_end(&d, t->md5);
+    t->md5_stamp = t->stamp;
+    t->has_md5 = block != NULL;
+    return block ? 0 : TARE_ENOMEM;
+}
+
+static void hash_run(struct work *w)
+{
+    struct transfer *t = OF(w, work);
+    t->work_error = hash(t);
+}
+
+/* The file cannot be read, or has just become shorter: only a change of it helps. */
+static void give_up_file(struct transfer *t)
+{
+    t->http.error = t->work_error == UV_EOF ? TARE_EIO : TARE_EINVAL;
+    note(t, t->work_error ? t->work_error : TARE_ECANCELLED, err_text(t->work_error));
+    close_file(t);
+}
+
+static void hash_done(struct work *w)
+{
+    struct transfer *t = OF(w, work);
+    if (t->work_error || t->cancelled) {
+        give_up_file(t);
+        return;
+    }
+    put_md5(t);
+    send_bytes(t);
+}
+
+static void note_come(struct transfer *t, uint64_t come)
+{
+    t->come = come < t->total ? come : 0; /* all of it, and yet not taken: that is not the file */
+    if (t->come >= t->best + TRANSFER_STEP_BYTES) {
+        t->best = t->come;
+        t->n_failed = 0;
+    }
+    if (t->come > 0)
+        diag_info("upload of %s goes on at byte %llu", t->path, (unsigned long long)t->come);
+}
+
+static void on_look(struct http_request *r)
+{
+    struct transfer *t = OF(r, http);
+    bool is_there = r->status >= 200 && r->status < 300;
+    if (r->error || is_there || r->status == 429 || r->status >= 500 || t->cancelled) {
+        take_answer(t);
+        return;
+    }
+    if (r->status == 308)
+        note_come(t, transfer_range_bytes(http_answer_header(r, "range")));
+    else
+        t->from_start = true;
+    /* the last line is that of the look */
+    t->all_headers.len -= strlen("Content-Range: bytes */") + (size_t)snprintf(NULL, 0, "%llu\n", (unsigned long long)t->total);
+    if (t->come > 0 && wants_md5(t)) {
+        move(t, TRANSFER_HASHING);
+        t->work.run = hash_run;
+        t->work.done = hash_done;
+        work_start(t->loop, &t->work);
+        return;
+    }
+    send_bytes(t);
+}
+
+static void look(struct transfer *t)
+{
+    buf_printf(&t->all_headers, "Content-Range: bytes */%llu\n", (unsigned long long)t->total);
+    start_request(t, on_look);
+    move(t, TRANSFER_LOOKING);
+    http_send(backend_http(t->backend), &t->http);
+}
+
+/* ---- asking for the backend's headers ---- */
+
 static void on_headers(struct backend_headers *h, int error, const char *why)
 {
     struct transfer *t = OF(h, ask);
@@ -183,25 +353,14 @@ static void on_headers(struct backend_headers *h, int error, const char *why)
         return;
     }
     buf_puts(&t->all_headers, t->headers ? t->headers : "");
-    struct http_request *r = &t->http;
-    r->method = "PUT";
-    r->url = t->url;
-    r->route = backend_route(t->backend);
-    r->headers = buf_z(&t->all_headers);
-    r->body_fd = t->fd;
-    if (t->fd >= 0) {
-        r->body_at = t->part_at;
-        r->body_bytes = t->total;
-    } else {
-        r->body = t->path ? buf_str(&t->small) : t->body;
+    if (can_go_on(t))
+        transfer_put_key(&t->all_headers, &t->stamp, t->part_at, t->total);
+    if (!is_worth_a_look(t)) {
+        send_bytes(t);
+        return;
     }
-    r->keep_bytes = TRANSFER_ANSWER_BYTES;
-    r->timeout_ms = t->policy->timeout_ms;
-    r->stall_ms = TRANSFER_STALL_MS;
-    r->progress = on_progress;
-    r->done = on_answer;
-    move(t, TRANSFER_SENDING);
-    http_send(backend_http(t->backend), r);
+    put_md5(t);
+    look(t);
 }
 
 static void ask(struct transfer *t)
@@ -258,6 +417,8 @@ static void open_run(struct work *w)
     bool is_small = t->work_error == 0 && t->total <= TRANSFER_SMALL_BYTES;
     if (is_small)
         t->work_error = read_small(t);
+    else if (t->work_error == 0 && t->has_sent && can_go_on(t) && wants_md5(t))
+        t->work_error = hash(t); /* all may be there, but for the answer */
     if (is_small || t->work_error) {
         os->close(t->fd);
         t->fd = -1;
@@ -271,9 +432,7 @@ static void open_done(struct work *w)
         ask(t);
         return;
     }
-    t->http.error = t->work_error == UV_EOF ? TARE_EIO : TARE_EINVAL; /* only a change may help */
-    note(t, t->work_error ? t->work_error : TARE_ECANCELLED, err_text(t->work_error));
-    close_file(t);
+    give_up_file(t);
 }
 
 static void on_turn(struct pool_slot *s)
@@ -284,7 +443,7 @@ static void on_turn(struct pool_slot *s)
     buf_fini(&t->small);
     http_request_fini(&t->http);
     http_request_init(&t->http);
-    t->sent = 0;
+    t->sent = t->come = 0;
     t->has_changed = false;
     if (!t->path) {
         t->total = t->body.n;
@@ -316,7 +475,7 @@ void transfer_cancel(struct transfer *t)
     if (t->state == TRANSFER_DONE || t->cancelled)
         return;
     t->cancelled = true;
-    if (t->state == TRANSFER_SENDING)
+    if (t->state == TRANSFER_SENDING || t->state == TRANSFER_LOOKING)
         http_cancel(backend_http(t->backend), &t->http);
     else if (t->state == TRANSFER_RESTING || t->state == TRANSFER_WAITING)
         uv_timer_start(&t->timer, on_timer, 0, 0);
@@ -330,55 +489,4 @@ void transfer_close(struct transfer *t, void (*closed)(struct transfer *t))
         uv_close((uv_handle_t *)&t->timer, on_closed);
     else
         transfer_cancel(t);
-}
-
-/* ---- headers ---- */
-
-static bool is_token(struct str name)
-{
-    for (size_t i = 0; i < name.n; i++) {
-        char c = name.p[i];
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-              (c && strchr("!#$%&'*+-.^_`|~", c))))
-            return false;
-    }
-    return name.n > 0;
-}
-
-static bool is_value(struct str value)
-{
-    for (size_t i = 0; i < value.n; i++)
-        if ((unsigned char)value.p[i] < ' ' && value.p[i] != '\t')
-            return false;
-    return true;
-}
-
-static struct str trimmed(struct str s)
-{
-    while (s.n > 0 && (*s.p == ' ' || *s.p == '\t'))
-        s = str_make(s.p + 1, s.n - 1);
-    while (s.n > 0 && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
-        s.n--;
-    return s;
-}
-
-void transfer_put_headers(struct buf *to, struct str json)
-{
-    const char *at = json.p, *end = json.p + json.n;
-    struct json_item item;
-    if (json.n == 0 || *at++ != '[')
-        return;
-    while (json_next_element(&at, end, &item) == 1) {
-        AUTO_BUF text = {0};
-        if (item.value.n < 2 || item.value.p[0] != '"' ||
-            json_unescape(&text, str_make(item.value.p + 1, item.value.n - 2)))
-            continue;
-        char *colon = text.len ? memchr(text.data, ':', text.len) : NULL;
-        if (!colon)
-            continue;
-        struct str name = str_make(text.data, (size_t)(colon - text.data));
-        struct str value = trimmed(str_make(colon + 1, (size_t)(text.data + text.len - colon - 1)));
-        if (is_token(name) && is_value(value))
-            buf_printf(to, "%.*s: %.*s\n", STR_ARG(name), STR_ARG(value));
-    }
 }

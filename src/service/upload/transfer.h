@@ -4,9 +4,14 @@
  * while they are sent; whether one has changed meanwhile is looked at afterwards. Files are touched
  * on the worker threads only. Loop thread.
  *
- *   WAITING ─► OPENING ─► ASKING ─► SENDING ─► CLOSING ─► DONE
- *      ▲                     │         │          │
- *      └───────── RESTING ◄──┴─────────┴──────────┘  tried again
+ *   WAITING ─► OPENING ─► ASKING ─┬────────────────────► SENDING ─► CLOSING ─► DONE
+ *      ▲                          └─► LOOKING ─► HASHING ──▲            │
+ *      └──────────────────────── RESTING ◄──────────────────────────────┘  tried again
+ *
+ * Where the server knows how (its headers say X-Tare-Resumable; the requests are in server/storage_put.c), a
+ * try goes on where the one before broke off, also one of another process: LOOKING asks how much of this state
+ * of the file is there, and what is sent after that comes with the digest of the whole. A file that has changed
+ * since begins from its start.
  *
  * (peer: core/internal/filetransfer) */
 #ifndef TARE_SERVICE_UPLOAD_TRANSFER_H
@@ -25,6 +30,9 @@
 #include <stdint.h>
 #include <sys/stat.h>
 
+/* The header with which a server says that uploads may go on where they broke off. */
+#define TRANSFER_RESUMABLE "X-Tare-Resumable"
+
 /* What tells one state of a file from another. */
 struct file_stamp {
     uint64_t size, inode;
@@ -38,8 +46,8 @@ static inline bool file_stamp_eq(const struct file_stamp *a, const struct file_s
            a->ctime_ns == b->ctime_ns;
 }
 
-enum transfer_state { TRANSFER_DONE, TRANSFER_WAITING, TRANSFER_OPENING, TRANSFER_ASKING, TRANSFER_SENDING,
-                      TRANSFER_CLOSING, TRANSFER_RESTING };
+enum transfer_state { TRANSFER_DONE, TRANSFER_WAITING, TRANSFER_OPENING, TRANSFER_ASKING, TRANSFER_LOOKING,
+                      TRANSFER_HASHING, TRANSFER_SENDING, TRANSFER_CLOSING, TRANSFER_RESTING };
 
 struct transfer {
     /* -- to fill; borrowed until `done` -- */
@@ -59,7 +67,7 @@ struct transfer {
     int error;                 /* 0: taken. TARE_EPROTO: refused, see `status`; a libuv code of the file */
     int status;                /* of HTTP; 0 if none came */
     char why[256];             /* of the last try that failed, for a person */
-    uint64_t sent, total;      /* bytes of this try */
+    uint64_t sent, total;      /* bytes; `sent` falls back when a try begins from the start */
     struct file_stamp stamp;   /* of the file when it was opened */
     bool has_changed;          /* the file is not what it was when it was opened */
     int64_t began_ns;
@@ -69,7 +77,14 @@ struct transfer {
     bool cancelled, closing, was_closed;
     int fd;
     int work_error;
-    uint32_t n_failed;
+    uint32_t n_failed;         /* since it last came forward */
+    bool has_sent;             /* a try before has sent something of this */
+    bool from_start;           /* going on was refused */
+    uint64_t come;             /* bytes that were there before this try */
+    uint64_t best;             /* the most of them */
+    bool has_md5;              /* of the whole, in the state `md5_stamp` */
+    struct file_stamp md5_stamp;
+    uint8_t md5[MD5_BYTES];
     struct buf small;          /* a small file */
     struct backend_headers ask;
     struct buf all_headers;
@@ -89,5 +104,13 @@ void transfer_close(struct transfer *t, void (*closed)(struct transfer *t));
 /* Append the server's list of "Name:Value" (a JSON array of strings, or empty) as "Name: value\n";
  * what is no header, or would be two, is left out. */
 void transfer_put_headers(struct buf *to, struct str json);
+
+/* Is there such a header among "Name: value\n..."? `headers` NULL: none. */
+bool transfer_has_header(const char *headers, const char *name);
+/* Append the X-Tare-Upload that names these bytes of this state of a file: a later process that finds it the
+ * same goes on with them. */
+void transfer_put_key(struct buf *to, const struct file_stamp *s, uint64_t at, uint64_t bytes);
+/* What an answer's "bytes=0-41" says: 42 bytes are there. 0 for anything else. */
+uint64_t transfer_range_bytes(struct str range);
 
 #endif
