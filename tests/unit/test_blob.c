@@ -232,6 +232,58 @@ static void test_a_failing_disk_leaves_nothing_half_done(void **state)
     assert_true(nth > 5);
 }
 
+static void test_a_kept_upload_goes_on_with_its_digests(void **state)
+{
+    struct fixture *f = *state;
+    static const char key[] = "0123456789abcdef0123456789abcdef";
+    struct blob_put *p;
+    struct blob_info info;
+    struct err e = {0};
+    assert_int_equal(blob_put_resume(f->store, key, &p, 10, &e), TARE_ENOTFOUND);
+    assert_int_equal(blob_put_begin_kept(f->store, key, &p, 10, &e), 0);
+    assert_int_equal(blob_put_write(p, "hel", 3, &e), 0);
+    blob_put_keep(p);
+    blobs_close(f->store); /* a later process */
+    assert_int_equal(blobs_open(&f->store, f->dir, &e), 0);
+    assert_int_equal(blob_put_resume(f->store, key, &p, 2, &e), TARE_ELIMIT);
+    assert_int_equal(blob_put_resume(f->store, key, &p, 10, &e), 0);
+    assert_int_equal(blob_put_size(p), 3);
+    assert_int_equal(blob_put_write(p, "lo\n", 3, &e), 0);
+    assert_int_equal(blob_put_end(p, hello_md5, &info, &e), 0);
+    assert_string_equal(info.name, hello_name);
+    assert_int_equal(blob_put_resume(f->store, key, &p, 10, &e), TARE_ENOTFOUND);
+}
+
+static void test_kept_bytes_count_for_the_quota_until_they_go(void **state)
+{
+    struct fixture *f = *state;
+    static const char key[] = "0123456789abcdef0123456789abcdef", other[] = "1123456789abcdef0123456789abcdef";
+    struct blob_put *p;
+    struct err e = {0};
+    blobs_limit(f->store, 0, 10, 0);
+    assert_int_equal(blob_put_begin_kept(f->store, key, &p, 10, &e), 0);
+    assert_int_equal(blob_put_write(p, "seven..", 7, &e), 0);
+    blob_put_keep(p);
+    blobs_close(f->store);
+    assert_int_equal(blobs_open(&f->store, f->dir, &e), 0);
+    blobs_limit(f->store, 0, 10, 0);
+    assert_int_equal(blob_put_begin_kept(f->store, other, &p, 10, &e), 0);
+    assert_int_equal(blob_put_write(p, "four", 4, &e), TARE_ENOSPACE);
+    blob_put_abort(p);
+    assert_int_equal(blobs_drop_kept(f->store, 3600), 0); /* not so old */
+    assert_int_equal(blob_put_begin_kept(f->store, key, &p, 10, &e), 0); /* anew: the seven are gone */
+    assert_int_equal(blob_put_write(p, "ten bytes.", 10, &e), 0);
+    blob_put_keep(p);
+    char command[160];
+    snprintf(command, sizeof command, "touch -d '2 hours ago' %s/tmp/kept-%s", f->dir, key);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(blobs_drop_kept(f->store, 3600), 1);
+    assert_int_equal(count_tmp(f), 0);
+    assert_int_equal(blob_put_begin(f->store, &p, 10, &e), 0);
+    assert_int_equal(blob_put_write(p, "ten bytes.", 10, &e), 0);
+    blob_put_abort(p);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_store, close_store)
@@ -242,6 +294,8 @@ int main(void)
         TEST(test_parts_join),
         TEST(test_names_from_outside_are_checked),
         TEST(test_damage_is_found),
+        TEST(test_a_kept_upload_goes_on_with_its_digests),
+        TEST(test_kept_bytes_count_for_the_quota_until_they_go),
         TEST(test_a_failing_disk_leaves_nothing_half_done),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

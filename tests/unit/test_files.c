@@ -671,6 +671,233 @@ static void test_free_at_every_moment(void **state)
     }
 }
 
+/* ---- uploads that go on where they broke off ---- */
+
+enum { LARGE = 3 * TRANSFER_STEP_BYTES };
+#define GOES_ON "[\"X-Tare-Resumable:1\"]"
+
+static bool has_line(const struct http_request *r, const char *line)
+{
+    AUTO_BUF all = {0}, text = {0};
+    buf_printf(&all, "\n%s", r->headers);
+    buf_printf(&text, "\n%s\n", line);
+    return strstr(buf_z(&all), buf_z(&text)) != NULL;
+}
+
+static void key_of(const struct http_request *r, char key[80])
+{
+    const char *at = strstr(r->headers, "X-Tare-Upload: ");
+    assert_non_null(at);
+    snprintf(key, 80, "%.*s", (int)strcspn(at, "\n"), at);
+}
+
+static void write_large(struct fixture *x, size_t n, char c)
+{
+    char *text = malloc(n);
+    memset(text, c, n);
+    write_file(x, "a", text, n);
+    free(text);
+}
+
+static void begin_large(struct fixture *x, size_t n)
+{
+    write_large(x, n, 'x');
+    start(x);
+    add(x, "a", FILE_NOW);
+    finish(x);
+    give_urls(GOES_ON);
+}
+
+static void break_off(uint64_t sent, int tries)
+{
+    struct http_request *r = fake_net_request();
+    r->sent = sent;
+    r->progress(r);
+    fake_net_fail(TARE_EIO, "reset");
+    fake_net_pass_ms(2500 << tries);
+}
+
+static void assert_looks(void)
+{
+    char line[80];
+    struct http_request *r = fake_net_request();
+    snprintf(line, sizeof line, "Content-Range: bytes */%d", LARGE);
+    assert_true(has_line(r, line));
+    assert_true(r->body_fd < 0 && r->body.n == 0);
+}
+
+static void answer_look(const char *range)
+{
+    assert_looks();
+    fake_net_answer_to(fake_net_request(), 308, range, "");
+}
+
+static void test_a_broken_upload_goes_on(void **state)
+{
+    struct fixture *x = *state;
+    char key[80], again[80], line[80];
+    begin_large(x, LARGE);
+    key_of(fake_net_request(), key);
+    assert_int_equal(fake_net_request()->body_bytes, LARGE);
+    assert_null(strstr(fake_net_request()->headers, "Content-Range"));
+    break_off(1000000, 0);
+    for (int i = 1; i <= 2; i++) {
+        answer_look(i == 1 ? "range: bytes=0-999999\n" : "range: bytes=0-1999999\n");
+        struct http_request *r = fake_net_request();
+        assert_int_equal(r->body_at, i * 1000000);
+        assert_int_equal(r->body_bytes, LARGE - i * 1000000);
+        snprintf(line, sizeof line, "Content-Range: bytes %d-%d/%d", i * 1000000, LARGE - 1, LARGE);
+        assert_true(has_line(r, line));
+        assert_non_null(strstr(r->headers, "Content-MD5: "));
+        key_of(r, again);
+        assert_string_equal(key, again);
+        if (i == 1)
+            break_off(1000000, 1);
+    }
+    fake_net_answer(200, "");
+    assert_uploaded(x, "a ");
+    struct files_progress p;
+    files_progress(x->f, &p);
+    assert_int_equal(p.uploaded_bytes, LARGE);
+}
+
+static void test_what_is_there_already_is_not_sent(void **state)
+{
+    struct fixture *x = *state;
+    begin_large(x, LARGE);
+    break_off(LARGE, 0); /* the answer was lost */
+    assert_looks();
+    assert_non_null(strstr(fake_net_request()->headers, "Content-MD5: "));
+    fake_net_answer(200, "");
+    assert_uploaded(x, "a ");
+    assert_quiet();
+}
+
+static void test_a_file_that_has_changed_begins_from_its_start(void **state)
+{
+    struct fixture *x = *state;
+    char key[80], other[80];
+    begin_large(x, LARGE);
+    key_of(fake_net_request(), key);
+    struct http_request *r = fake_net_request();
+    r->sent = 1000000;
+    r->progress(r);
+    usleep(5000);
+    write_large(x, LARGE, 'y');
+    fake_net_fail(TARE_EIO, "reset");
+    fake_net_pass_ms(2500);
+    key_of(fake_net_request(), other);
+    assert_string_not_equal(key, other);
+    answer_look(""); /* of this state nothing is there */
+    assert_int_equal(fake_net_request()->body_bytes, LARGE);
+    fake_net_answer(200, "");
+    assert_uploaded(x, "a ");
+}
+
+/* A wrong digest of what was there, an offset that is not the server's, a server that has forgotten how. */
+static void test_going_on_that_is_refused_begins_from_the_start(void **state)
+{
+    static const struct {
+        const char *range;
+        int look, status;
+    } rows[] = {{"range: bytes=0-999999\n", 308, 400}, {"range: bytes=0-999999\n", 308, 308}, {"", 404, 0},
+                {"range: bytes=0-99999999\n", 308, 0}, {"range: bytes=0-x\n", 308, 0}, {"range: bytes=5-9\n", 308, 0}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct fixture *x = *state;
+        buf_clear(&x->uploaded);
+        x->n_finished = 0;
+        begin_large(x, LARGE);
+        break_off(1000000, 0);
+        assert_looks();
+        fake_net_answer_to(fake_net_request(), rows[i].look, rows[i].range, "");
+        if (rows[i].status) {
+            assert_int_equal(fake_net_request()->body_at, 1000000);
+            fake_net_answer(rows[i].status, "");
+            fake_net_pass_ms(2500 << 2);
+        }
+        assert_int_equal(fake_net_request()->body_at, 0);
+        assert_int_equal(fake_net_request()->body_bytes, LARGE);
+        fake_net_answer(200, "");
+        assert_uploaded(x, "a ");
+        files_free(x->f);
+        x->f = NULL;
+        fake_net_settle();
+    }
+}
+
+/* What another process may have begun. */
+static void test_large_files_are_looked_for_first(void **state)
+{
+    struct fixture *x = *state;
+    begin_large(x, TRANSFER_LOOK_BYTES);
+    assert_non_null(strstr(fake_net_request()->headers, "Content-Range: bytes */"));
+    fake_net_answer_to(fake_net_request(), 308, "range: bytes=0-999999\n", "");
+    assert_int_equal(fake_net_request()->body_at, 1000000);
+    assert_non_null(strstr(fake_net_request()->headers, "Content-MD5: "));
+    fake_net_answer(200, "");
+    assert_uploaded(x, "a ");
+}
+
+static void test_other_servers_are_not_asked(void **state)
+{
+    struct fixture *x = *state;
+    write_large(x, TRANSFER_LOOK_BYTES, 'x');
+    start(x);
+    add(x, "a", FILE_NOW);
+    finish(x);
+    give_urls("[]");
+    break_off(1000000, 0);
+    assert_int_equal(fake_net_request()->body_bytes, TRANSFER_LOOK_BYTES);
+    assert_null(strstr(fake_net_request()->headers, "X-Tare-Upload"));
+    fake_net_answer(200, "");
+    assert_uploaded(x, "a ");
+}
+
+/* As long as it comes forward, it is not given up. */
+static void test_progress_renews_the_tries(void **state)
+{
+    struct fixture *x = *state;
+    char range[64];
+    uint64_t size = (uint64_t)TRANSFER_STEP_BYTES * 40;
+    begin_large(x, size);
+    for (int i = 0; i < 30; i++) {
+        snprintf(range, sizeof range, "range: bytes=0-%d\n", i * TRANSFER_STEP_BYTES + 10);
+        fake_net_answer_to(fake_net_request(), 308, range, "");
+        break_off(TRANSFER_STEP_BYTES, 4);
+    }
+    assert_int_equal(x->n_finished, 0);
+    fake_net_answer(200, "");
+    assert_uploaded(x, "a ");
+}
+
+/* 1: the look is under way; 2: what follows it; 3: between tries */
+static void to_moment_of_going_on(struct fixture *x, int moment)
+{
+    begin_large(x, TRANSFER_LOOK_BYTES);
+    if (moment > 1)
+        fake_net_answer_to(fake_net_request(), 308, "range: bytes=0-999999\n", "");
+    if (moment > 2)
+        fake_net_fail(TARE_EIO, "reset");
+}
+
+static void test_going_on_is_given_up_at_every_moment(void **state)
+{
+    for (int i = 0; i < 6; i++) {
+        struct fixture *x = *state;
+        x->n_finished = 0;
+        to_moment_of_going_on(x, 1 + i / 2);
+        if (i % 2) {
+            files_abort(x->f);
+            fake_net_settle();
+            assert_int_equal(x->n_finished, 1);
+            assert_int_equal(x->finished_error, TARE_ECANCELLED);
+        }
+        files_free(x->f);
+        x->f = NULL;
+        fake_net_settle();
+    }
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -699,6 +926,14 @@ int main(void)
         T(test_finish_of_nothing),
         T(test_abort_at_every_moment),
         T(test_free_at_every_moment),
+        T(test_a_broken_upload_goes_on),
+        T(test_what_is_there_already_is_not_sent),
+        T(test_a_file_that_has_changed_begins_from_its_start),
+        T(test_going_on_that_is_refused_begins_from_the_start),
+        T(test_large_files_are_looked_for_first),
+        T(test_other_servers_are_not_asked),
+        T(test_progress_renews_the_tries),
+        T(test_going_on_is_given_up_at_every_moment),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
