@@ -27,7 +27,7 @@ class Server:
         self.root = pathlib.Path(root)
         self.dir = self.root / "server"
         self.options = options
-        self.env = {**os.environ, **(env or {})}
+        self.own_env = {**os.environ, **(env or {})}
         self.process: subprocess.Popen | None = None
 
     def start(self) -> "Server":
@@ -35,7 +35,7 @@ class Server:
         port_file.unlink(missing_ok=True)
         self.process = subprocess.Popen(
             [BINARY, "--dir", str(self.dir), "--listen", "127.0.0.1:0", "--port-file", str(port_file),
-             *self.options], stdout=subprocess.PIPE, text=True, env=self.env)
+             *self.options], stdout=subprocess.PIPE, text=True, env=self.own_env)
         deadline = time.monotonic() + 10
         while not (port_file.exists() and "EOF" in port_file.read_text()):
             assert self.process.poll() is None, "the server ended at once"
