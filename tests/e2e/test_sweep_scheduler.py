@@ -4,6 +4,7 @@ unmodified SDK's scheduler with either service and `tare server`."""
 
 import json
 import pathlib
+import sqlite3
 import time
 
 import pytest
@@ -399,3 +400,43 @@ run = wandb.Api().run(f"local/api/{name}")
 print(json.dumps([run.state, run.name, run.config["x"], run.sweep.id == sid]))
 """)
     assert got == ["pending", "by hand", 3, True]
+
+
+def make_older(server, seconds, names):
+    """The server is stopped and started; meanwhile these runs were last heard of so much earlier."""
+    server.stop()
+    with sqlite3.connect(server.dir / "tare.db") as db:
+        for name in names:
+            changed = db.execute("UPDATE runs SET heartbeat_at = heartbeat_at - ? WHERE name = ?",
+                                 (seconds * 1000000, name))
+            assert changed.rowcount == 1
+    server.start()
+
+
+def state_of(server, name):
+    return ask(server, 'query($r: String!) { project(name: "q") { run(name: $r) { state } } }', r=name)["run"]["state"]
+
+
+def test_runs_that_never_begin_fail(tmp_path):
+    """A program that dies before wandb.init: the scheduler would wait for it for ever."""
+    with Server(tmp_path) as server:
+        made, agent = sweep_and_agent(server, EXTERNAL)
+        given = [ask(server, ENQUEUE, i=made["sweep"]["id"], c="{}")["id"] for _ in range(2)]
+        waiting = ask(server, ENQUEUE, i=made["sweep"]["id"], c="{}")["id"]
+        assert [beat(server, agent)[0]["run_id"] for _ in given] == given
+        make_older(server, 61, [given[0], waiting])
+        assert beat(server, agent, **{given[0]: True}) == []  # it says that it is on it
+        assert state_of(server, given[0]) == "pending"
+        assert beat(server, agent)[0]["run_id"] == waiting
+        assert [state_of(server, name) for name in (*given, waiting)] == ["failed", "pending", "pending"]
+
+
+def test_the_log_of_a_scheduler_that_is_gone_has_finished(tmp_path):
+    with Server(tmp_path) as server:
+        log = sweep_and_agent(server, EXTERNAL)[0]["sweep"]["controllerRunName"]
+        for name in (log, "other"):
+            ask(server, 'mutation($n: String) { upsertBucket(input: {name: $n, modelName: "q", entityName: "local"}) '
+                        "{ bucket { id } } }", n=name)
+        make_older(server, 600, [log, "other"])
+        wait_for(lambda: state_of(server, "other") == "crashed", 90)
+        assert state_of(server, log) == "finished"
