@@ -58,7 +58,8 @@ static void put_decoded(struct buf *to, struct str s)
 {
     for (size_t i = 0; i < s.n; i++) {
         bool is_code = s.p[i] == '%' && i + 2 < s.n && hex(s.p[i + 1]) >= 0 && hex(s.p[i + 2]) >= 0;
-        buf_putc(to, is_code ? (char)(hex(s.p[i + 1]) << 4 | hex(s.p[i + 2])) : s.p[i] == '+' ? ' ' : s.p[i]);
+        int c = is_code ? hex(s.p[i + 1]) << 4 | hex(s.p[i + 2]) : s.p[i] == '+' ? ' ' : s.p[i];
+        buf_putc(to, (char)c);
         i += is_code ? 2 : 0;
     }
 }
