@@ -381,6 +381,21 @@ static void test_an_id_in_use_is_not_adopted_again(void **state)
     expect_task("gen ask 1 | a same preempting {\"x\":1} [{\"_step\":0}]"); /* and nothing to prune */
 }
 
+static void test_a_run_is_adopted_and_counted_once(void **state)
+{
+    teardown(NULL);
+    open_sweep(CONFIG("metric: {name: loss}\\nrun_cap: 2"));
+    next(0);
+    expect_call("SweepRunsWithHistory", PRIOR(MORE(RUN("a", "finished", LOSS_1) "," RUN("b", "running", ""))));
+    adopt("b", "opt-b");
+    next(WARM); /* pages may overlap */
+    expect_call("SweepRunsWithHistory", PRIOR(PAGE(RUN("a", "finished", LOSS_1) "," RUN("b", "running", ""))));
+    adopt("b", "opt-b2");
+    next(WARM);
+    expect_call("SweepWatchedRuns", POLL(PAGE(RUN("b", "running", ""))));
+    expect_task("gen ask 1 prune [opt-b] | b opt-b running {\"x\":1} [{\"_step\":0}]");
+}
+
 static void test_a_page_that_came_too_soon_is_asked_for_again(void **state)
 {
     next(0);
@@ -450,6 +465,8 @@ static void test_after_a_slow_optimizer_the_poll_tells_of_them(void **state)
     expect_call("EnqueueSweepRun", ENQUEUED("run-1"));
     expect_call("SweepWatchedRuns", POLL(PAGE(RUN("run-1", "running", LOSS_1))));
     expect_task("gen ask 1 prune [opt-1] | run-1 opt-1 running {\"x\":1} {\"loss\":1} [{\"_step\":0}]");
+    next(GEN);
+    expect_task(""); /* and not again as pending */
 }
 
 static void test_a_suggestion_that_cannot_be_taken_is_given_back(void **state)
@@ -861,6 +878,7 @@ int main(void)
         OPENS(test_a_failure_of_the_backend_refuses), OPENS(test_it_can_be_closed_while_it_opens),
         T(test_results_must_answer_the_last_task), T(test_an_optimizer_that_fails_leaves_the_sweep_as_it_is),
         T(test_prior_runs_come_page_by_page), T(test_an_id_in_use_is_not_adopted_again),
+        T(test_a_run_is_adopted_and_counted_once),
         T(test_a_page_that_came_too_soon_is_asked_for_again), T(test_a_sweep_that_is_over_is_not_begun),
         T(test_a_sweep_that_is_gone_ends_it), T(test_suggestions_become_runs_and_are_told_at_once),
         T(test_after_a_slow_optimizer_the_poll_tells_of_them), T(test_a_suggestion_that_cannot_be_taken_is_given_back),
