@@ -20,9 +20,12 @@ enum { OP_DESC = 1, OP_RUNTIME = 2, OP_PROGRESS = 3, OP_ERROR = 4, STATS_OPERATI
 
 static void answer(struct save *s)
 {
+    struct artifacts *a = s->owner;
     AUTO_BUF response = {0};
     if (!s->ask)
         return;
+    if (!s->err.code && s->artifact_id && artifacts_are_wanted(a))
+        a->owner.logged(a->owner.ctx, save_text(s, ARTIFACT_TYPE), s->name, s->artifact_id);
     if (s->err.code)
         wire_buf_bytes(&response, LOG_RESPONSE_ERROR, str_of(s->err.text));
     else
@@ -32,8 +35,15 @@ static void answer(struct save *s)
     ask->done(ask, buf_str(&response));
 }
 
+void artifacts_logged(struct save *s)
+{
+    answer(s);
+    artifacts_wake(s->owner);
+}
+
 static void free_save(struct save *s)
 {
+    mem_free(s->leftover);
     save_files_fini(s);
     manifest_fini(&s->manifest);
     buf_fini(&s->record);
@@ -66,8 +76,6 @@ void artifacts_ended(struct save *s)
         snprintf(text, sizeof text, "Failed to log artifact %.200s: %s", s->name, s->err.text);
         a->owner.tell(a->owner.ctx, true, text);
     }
-    if (!s->err.code && s->ask && s->artifact_id && artifacts_are_wanted(a))
-        a->owner.logged(a->owner.ctx, save_text(s, ARTIFACT_TYPE), s->name, s->artifact_id);
     answer(s);
     free_save(s);
     artifacts_wake(a);
@@ -94,7 +102,7 @@ static bool has_elder(const struct artifacts *a, const struct save *s)
     DL_FOREACH (a->saves, other) {
         if (other == s)
             return false;
-        if (strcmp(other->name, s->name) == 0)
+        if (other->state != SAVE_SWEEPING && strcmp(other->name, s->name) == 0)
             return true;
     }
     return false;
@@ -132,7 +140,7 @@ void artifacts_look(struct artifacts *a)
     DL_FOREACH_SAFE (a->saves, s, next) {
         if (s->state == SAVE_QUEUED && n_active < ARTIFACT_SAVES && !has_elder(a, s))
             save_begin(s);
-        n_active += s->state != SAVE_QUEUED;
+        n_active += s->state != SAVE_QUEUED && s->state != SAVE_SWEEPING;
     }
 }
 

@@ -61,7 +61,7 @@ int artifact_cache_take(const char *cache, const char *path, struct str digest, 
     if (!place)
         return TARE_EINVAL;
     if (access(place, F_OK) == 0)
-        return os->unlink(path);
+        return TARE_EEXIST;
     int rc = os->rename(path, place);
     if (!rc)
         chmod(place, 0666); /* as the peer: the SDK of another user may share it */

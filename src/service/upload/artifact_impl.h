@@ -15,6 +15,31 @@
 
 struct save;
 
+/* ArtifactRecord, proto/files.proto */
+enum {
+    ART_RUN_ID = 1,
+    ART_PROJECT = 2,
+    ART_ENTITY = 3,
+    ART_TYPE = 4,
+    ART_NAME = 5,
+    ART_DIGEST = 6,
+    ART_DESCRIPTION = 7,
+    ART_METADATA = 8,
+    ART_USER_CREATED = 9,
+    ART_USE_AFTER_COMMIT = 10,
+    ART_ALIASES = 11,
+    ART_MANIFEST = 12,
+    ART_DISTRIBUTED_ID = 13,
+    ART_FINALIZE = 14,
+    ART_CLIENT_ID = 15,
+    ART_SEQUENCE_CLIENT_ID = 16,
+    ART_BASE_ID = 17,
+    ART_TTL = 18,
+    ART_TAGS = 19,
+    ART_ALGORITHM = 20,
+    ART_INCREMENTAL = 100,
+};
+
 enum save_state {
     SAVE_QUEUED,    /* behind another of its name, or before the run is known */
     SAVE_READING,   /* the manifest */
@@ -30,7 +55,8 @@ enum save_state {
     SAVE_PUTTING,
     SAVE_COMMITTING,
     SAVE_USING,
-    SAVE_CLEANING,  /* staged files: into the cache, or away */
+    SAVE_CLEANING,  /* staged files: into the cache, */
+    SAVE_SWEEPING,  /* or away; whoever waits has been answered */
     SAVE_DONE,
 };
 
@@ -79,6 +105,8 @@ struct save {
     bool is_putting;
     struct work work;
     struct save_files files;
+    uint32_t *leftover;       /* entries whose staged files go away */
+    size_t n_leftover;
     int64_t began_ns;
 };
 
@@ -110,6 +138,7 @@ void artifacts_release(struct artifacts *a); /* one of n_open has gone */
 void artifacts_look(struct artifacts *a);    /* something has ended: begin what may, or end */
 void artifacts_wake(struct artifacts *a);
 void artifacts_ended(struct save *s);        /* with s->err; frees it */
+void artifacts_logged(struct save *s);       /* all but sweeping: answer, let others of its name begin */
 void artifacts_count_file(struct artifacts *a);
 
 /* -- artifact_save.c -- */
@@ -122,8 +151,33 @@ void save_go(struct save *s, enum save_state next);
 void save_fail(struct save *s, int error, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* Names of the artifact's project: the record's own, else the run's. */
 struct str save_text(const struct save *s, uint32_t field);
+bool save_flag(const struct save *s, uint32_t field);
+struct str save_run_id(const struct save *s);
 struct str save_entity(const struct save *s);
 struct str save_project(const struct save *s);
+
+/* Add to s->variables; the second writes null where `text` is empty, as the peer does. */
+void save_put(struct save *s, const char *key, struct str text);
+void save_put_or_null(struct save *s, const char *key, struct str text);
+void save_put_raw(struct save *s, const char *key, const char *value);
+/* Ask with s->variables (whose last brace is added here); `then` looks at s->call.data. */
+void save_call(struct save *s, const char *operation, const char *document, void (*then)(struct save *s));
+/* A string that the answer must have; NULL if it has not: then the save has failed and is gone. Heap. */
+char *save_needed(struct save *s, const char *path);
+void save_work(struct save *s, void (*run)(struct work *w), void (*done)(struct work *w));
+
+/* -- artifact_save_manifest.c: states -- */
+
+void save_make_manifest(struct save *s);
+void save_resolve(struct save *s);
+void save_write_manifest(struct save *s);
+void save_upsert_manifest(struct save *s);
+void save_put_manifest(struct save *s);
+
+/* -- artifact_clean.c: states -- */
+
+void save_clean(struct save *s);
+void save_sweep(struct save *s);
 
 /* -- artifact_files.c -- */
 
@@ -159,8 +213,8 @@ char *artifact_cache_place(const char *cache, struct str digest, bool is_xxh128)
 
 /* The folder of the SDK's cache, as the peer finds it. Heap; NULL if there is none. */
 char *artifact_cache_dir(void);
-/* Put a file that will not change any more into the cache by moving it there (or remove it, if it is
- * there already). `digest` is base64. 0 or a negative code; the file is gone only on success. */
+/* Put a file that will not change any more into the cache by moving it there. `digest` is base64. 0 or a negative
+ * code, TARE_EEXIST if the cache has it already; the file is gone only on success. */
 int artifact_cache_take(const char *cache, const char *path, struct str digest, bool is_xxh128);
 /* Copy one that may change, if its MD5 is `digest`. */
 int artifact_cache_copy(const char *cache, const char *path, struct str digest);
