@@ -165,6 +165,7 @@ static void refuse(struct http_request *r, int rc, const struct err *e)
     }
 }
 
+/* Without a body, as S3 and GCS: wandb-core reads none, and would not use the connection again. */
 static void reply_done(struct http_request *r, const char *md5)
 {
     unsigned char raw[24];
@@ -173,7 +174,7 @@ static void reply_done(struct http_request *r, const char *md5)
     digest_hex(etag + 1, raw, 16);
     strcpy(etag + 33, "\"");
     http_set_header(r, "ETag", etag);
-    http_reply_str(r, 200, "application/json", STR("{}"));
+    http_reply_str(r, 200, NULL, STR(""));
 }
 
 static void reply_come(struct http_request *r, int64_t bytes)
@@ -182,7 +183,7 @@ static void reply_come(struct http_request *r, int64_t bytes)
     snprintf(range, sizeof range, "bytes=0-%lld", (long long)bytes - 1);
     if (bytes > 0)
         http_set_header(r, "Range", range);
-    http_reply_str(r, 308, "application/json", STR("{}"));
+    http_reply_str(r, 308, NULL, STR(""));
 }
 
 /* ---- the beginning ---- */

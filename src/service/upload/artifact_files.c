@@ -8,7 +8,7 @@
  * Files that failed are asked for anew in a next round, while each round brings more than half of
  * its files: that is for URLs that have run out of time. A file that changes on its way is not what
  * its digest says: it fails. (peer: core/pkg/artifacts/saver.go, multipart.go) */
-#include "service/upload/artifact_impl.h"
+#include "service/upload/artifact_files.h"
 
 #include "base/alloc.h"
 #include "base/clock.h"
@@ -34,29 +34,6 @@ static const char create_files[] =
     "mutation CreateArtifactFiles($input: CreateArtifactFilesInput!) { createArtifactFiles(input: $input) {"
     " files { edges { node { storagePath uploadUrl uploadHeaders uploadMultipartUrls { uploadID"
     " uploadUrlParts { partNumber uploadUrl } } artifact { id } } } } } }";
-static const char complete_multipart[] =
-    "mutation CompleteMultipartUploadArtifact($completeMultipartAction: CompleteMultipartAction!,"
-    " $completedParts: [UploadPartsInput!]!, $artifactID: ID!, $storagePath: String!, $uploadID: String!) {"
-    " completeMultipartUploadArtifact(input: {completeMultipartAction: $completeMultipartAction,"
-    " completedParts: $completedParts, artifactID: $artifactID, storagePath: $storagePath,"
-    " uploadID: $uploadID}) { digest } }";
-
-struct part {
-    uint8_t md5[MD5_BYTES];
-    char *url, *etag;
-};
-
-/* What is known of a file before it is asked for. */
-struct spec {
-    uint32_t entry;
-    int error;
-    struct file_stamp stamp;
-    char md5[28];      /* base64, where the entry's digest is another */
-    uint64_t part_bytes;
-    uint32_t n_parts;  /* 0: in one */
-    struct part *parts;
-};
-
 /* A share of the parts of a group's large files: every ARTIFACT_HASHERS-th of them. */
 struct hasher {
     struct work work;
@@ -78,36 +55,10 @@ struct file_group {
     struct work work;
 };
 
-struct art_upload {
-    struct art_upload *prev, *next;
-    struct save *save;
-    struct transfer transfer;
-    struct multipart *of; /* NULL: the whole file */
-    uint32_t entry, part;
-    struct file_stamp stamp;
-    char *path, *url;
-    struct buf headers;
-    uint64_t sent, total;
-};
-
-struct multipart {
-    struct multipart *prev, *next;
-    struct save *save;
-    struct spec spec;
-    char *storage_path, *upload_id, *birth_id, *content_type;
-    bool is_resumable; /* each of its parts */
-    uint32_t n_begun, n_done, n_moving;
-    bool failed, is_calling;
-    struct buf variables;
-    struct graphql_call call;
-};
-
-static void pump(struct save *s);
-static void go_on(struct multipart *m);
 
 /* ---- one file is over ---- */
 
-static void file_done(struct save *s, uint32_t entry, int error, const char *why)
+void files_one_done(struct save *s, uint32_t entry, int error, const char *why)
 {
     struct save_files *f = &s->files;
     if (error == 0) {
@@ -119,17 +70,6 @@ static void file_done(struct save *s, uint32_t entry, int error, const char *why
     if (s->err.code == 0 || f->n_again == 0)
         err_set(&s->err, error, "%.*s: %s", STR_ARG(path), why);
     f->again[f->n_again++] = entry;
-}
-
-static void free_spec(struct spec *spec)
-{
-    for (uint32_t i = 0; i < spec->n_parts; i++) {
-        mem_free(spec->parts[i].url);
-        mem_free(spec->parts[i].etag);
-    }
-    mem_free(spec->parts);
-    spec->parts = NULL;
-    spec->n_parts = 0;
 }
 
 /* ---- transfers ---- */
@@ -144,8 +84,6 @@ static void on_moved(struct transfer *t)
     u->total = t->total;
 }
 
-static void part_over(struct art_upload *u);
-
 static void on_upload_closed(struct transfer *t)
 {
     struct art_upload *u = OF(t, art_upload, transfer);
@@ -156,9 +94,9 @@ static void on_upload_closed(struct transfer *t)
     buf_fini(&u->headers);
     mem_free(u);
     if (of)
-        go_on(of);
+        parts_go_on(of);
     else
-        pump(s);
+        files_pump(s);
 }
 
 /* It is not the file whose digest we have. */
@@ -178,16 +116,16 @@ static void on_uploaded(struct transfer *t)
     on_moved(t);
     check_stamp(u);
     if (u->of) {
-        part_over(u);
+        parts_one_over(u);
     } else {
         s->files.n_moving--;
-        file_done(s, u->entry, t->error, t->why);
+        files_one_done(s, u->entry, t->error, t->why);
     }
     DL_DELETE(s->files.uploads, u);
     transfer_close(t, on_upload_closed);
 }
 
-static struct art_upload *new_upload(struct save *s, const struct spec *spec, char *url)
+struct art_upload *files_new_upload(struct save *s, const struct spec *spec, char *url)
 {
     struct art_upload *u = xmem_calloc(1, sizeof *u);
     struct str path = s->manifest.entries[spec->entry].local_path;
@@ -209,38 +147,14 @@ static struct art_upload *new_upload(struct save *s, const struct spec *spec, ch
 
 static void start_upload(struct save *s, const struct spec *spec, char *url, struct str headers)
 {
-    struct art_upload *u = new_upload(s, spec, url);
+    struct art_upload *u = files_new_upload(s, spec, url);
     transfer_put_headers(&u->headers, headers);
     u->transfer.headers = buf_z(&u->headers);
     s->files.n_moving++;
     transfer_start(&u->transfer);
 }
 
-/* ---- files in parts ---- */
-
-static void end_multipart(struct multipart *m, int error, const char *why)
-{
-    struct save *s = m->save;
-    file_done(s, m->spec.entry, error, why);
-    s->files.n_moving--;
-    DL_DELETE(s->files.multiparts, m);
-    free_spec(&m->spec);
-    buf_fini(&m->variables);
-    graphql_call_fini(&m->call);
-    mem_free(m->storage_path);
-    mem_free(m->upload_id);
-    mem_free(m->birth_id);
-    mem_free(m->content_type);
-    mem_free(m);
-    pump(s);
-}
-
-static void on_completed(struct graphql_call *call)
-{
-    struct multipart *m = OF(call, multipart, call);
-    m->is_calling = false;
-    end_multipart(m, call->error, call->why);
-}
+/* ---- URLs ---- */
 
 static void put(struct buf *v, const char *before, struct str text)
 {
@@ -248,120 +162,6 @@ static void put(struct buf *v, const char *before, struct str text)
     json_put_string(v, text);
 }
 
-static void complete(struct multipart *m)
-{
-    struct buf *v = &m->variables;
-    buf_puts(v, "{\"completeMultipartAction\":\"Complete\",\"completedParts\":[");
-    for (uint32_t i = 0; i < m->spec.n_parts; i++) {
-        buf_printf(v, "%s{\"partNumber\":%u", i ? "," : "", i + 1);
-        put(v, ",\"hexMD5\":", str_of(m->spec.parts[i].etag));
-        buf_putc(v, '}');
-    }
-    put(v, "],\"artifactID\":", str_of(m->birth_id));
-    put(v, ",\"storagePath\":", str_of(m->storage_path));
-    put(v, ",\"uploadID\":", str_of(m->upload_id));
-    buf_putc(v, '}');
-    m->call = (struct graphql_call){.operation = "CompleteMultipartUploadArtifact",
-                                    .document = complete_multipart,
-                                    .variables = buf_str(v),
-                                    .done = on_completed};
-    m->is_calling = true;
-    graphql_send(m->save->owner->backend, &m->call);
-}
-
-static void part_over(struct art_upload *u)
-{
-    struct multipart *m = u->of;
-    struct transfer *t = &u->transfer;
-    struct str etag = t->error ? (struct str){0} : http_answer_header(&t->http, "etag");
-    m->n_moving--;
-    m->n_done++;
-    if (etag.n > 0) {
-        m->spec.parts[u->part].etag = xmem_strndup(etag.p, etag.n);
-    } else if (!m->failed) {
-        m->failed = true;
-        diag_warn("artifact %s: part %u of %s: %s", m->save->name, u->part + 1, u->path,
-                  t->error ? t->why : "no ETag in the answer");
-    }
-}
-
-static void start_part(struct multipart *m)
-{
-    struct spec *spec = &m->spec;
-    struct part *part = &spec->parts[m->n_begun];
-    struct art_upload *u = new_upload(m->save, spec, part->url);
-    char base64[28];
-    part->url = NULL;
-    u->of = m;
-    u->part = m->n_begun++;
-    m->n_moving++;
-    u->transfer.part_at = u->part * spec->part_bytes;
-    uint64_t left = spec->stamp.size - u->transfer.part_at;
-    u->transfer.part_bytes = left < spec->part_bytes ? left : spec->part_bytes;
-    digest_base64(base64, part->md5, MD5_BYTES);
-    buf_printf(&u->headers, "Content-Md5: %s\nContent-Type: %s\n%s", base64, m->content_type,
-               m->is_resumable ? TRANSFER_RESUMABLE ": 1\n" : "");
-    u->transfer.headers = buf_z(&u->headers);
-    transfer_start(&u->transfer);
-}
-
-static void go_on(struct multipart *m)
-{
-    bool stop = m->failed || m->save->files.over;
-    while (!stop && m->n_moving < ARTIFACT_PARTS && m->n_begun < m->spec.n_parts)
-        start_part(m);
-    if (m->n_moving > 0 || m->is_calling)
-        return;
-    if (stop)
-        end_multipart(m, TARE_EIO, "a part of it could not be uploaded");
-    else if (m->n_done == m->spec.n_parts)
-        complete(m);
-}
-
-/* The server's headers name the type of the whole. */
-static void take_headers(struct multipart *m, struct str headers)
-{
-    AUTO_BUF all = {0};
-    transfer_put_headers(&all, headers);
-    const char *text = buf_z(&all);
-    const char *at = text ? strstr(text, "Content-Type: ") : NULL;
-    m->content_type = at ? xmem_strndup(at + 14, strcspn(at + 14, "\n")) : xmem_strdup("");
-    m->is_resumable = transfer_has_header(text, TRANSFER_RESUMABLE);
-}
-
-static bool take_part_urls(struct multipart *m, struct str list)
-{
-    const char *at = list.p + 1, *end = list.p + list.n;
-    struct json_item item;
-    uint32_t i = 0;
-    while (list.n > 0 && list.p[0] == '[' && i < m->spec.n_parts && json_next_element(&at, end, &item) == 1) {
-        m->spec.parts[i].url = json_string_at(item.value, "uploadUrl");
-        if (!m->spec.parts[i++].url)
-            return false;
-    }
-    return i == m->spec.n_parts;
-}
-
-static void start_multipart(struct save *s, struct spec *spec, struct str node)
-{
-    struct multipart *m = xmem_calloc(1, sizeof *m);
-    m->save = s;
-    m->spec = *spec;
-    spec->parts = NULL;
-    spec->n_parts = 0;
-    m->storage_path = json_string_at(node, "storagePath");
-    m->birth_id = json_string_at(node, "artifact.id");
-    m->upload_id = json_string_at(node, "uploadMultipartUrls.uploadID");
-    take_headers(m, json_at(node, "uploadHeaders"));
-    DL_APPEND(s->files.multiparts, m);
-    s->files.n_moving++;
-    if (!m->storage_path || !m->upload_id || !take_part_urls(m, json_at(node, "uploadMultipartUrls.uploadUrlParts")))
-        end_multipart(m, TARE_EPROTO, "the backend gave no places for its parts");
-    else
-        go_on(m);
-}
-
-/* ---- URLs ---- */
 
 static void end_group(struct file_group *g)
 {
@@ -369,12 +169,12 @@ static void end_group(struct file_group *g)
     DL_DELETE(s->files.groups, g);
     s->files.n_groups--;
     for (uint32_t i = 0; i < g->n; i++)
-        free_spec(&g->specs[i]);
+        spec_fini(&g->specs[i]);
     mem_free(g->hashers);
     buf_fini(&g->variables);
     graphql_call_fini(&g->call);
     mem_free(g);
-    pump(s);
+    files_pump(s);
 }
 
 static void stop_all(struct save *s, int error, const char *fmt, const char *why)
@@ -395,12 +195,12 @@ static void take_node(struct save *s, struct spec *spec, struct str node)
     artifacts_count_file(s->owner);
     if (spec->n_parts > 0 && json_at(node, "uploadMultipartUrls").n > 0) {
         mem_free(url);
-        start_multipart(s, spec, node);
+        parts_begin(s, spec, node);
     } else if (url) {
         start_upload(s, spec, url, json_at(node, "uploadHeaders"));
     } else { /* the backend has it already */
         s->owner->progress.deduped_bytes += spec->stamp.size;
-        file_done(s, spec->entry, 0, "");
+        files_one_done(s, spec->entry, 0, "");
     }
 }
 
@@ -496,62 +296,6 @@ static void ask_urls(struct file_group *g)
 
 /* ---- looking ---- */
 
-static int md5_of(int fd, uint64_t at, uint64_t n, uint8_t md5[MD5_BYTES])
-{
-    enum { BLOCK = 256 * 1024 };
-    AUTO_FREE char *block = mem_alloc(BLOCK);
-    struct digest d;
-    md5_init(&d);
-    while (block && n > 0) {
-        ssize_t got = os->pread(fd, block, n < BLOCK ? (size_t)n : BLOCK, (off_t)at);
-        if (got <= 0)
-            return got < 0 ? (int)got : UV_EOF;
-        md5_add(&d, block, (size_t)got);
-        at += (uint64_t)got;
-        n -= (uint64_t)got;
-    }
-    md5_end(&d, md5);
-    return block ? 0 : TARE_ENOMEM;
-}
-
-/* Parts of 100 MiB, larger ones where there would be more than 10,000: what S3 takes. */
-static uint64_t part_size(uint64_t file_bytes)
-{
-    enum { PAGE = 4096 };
-    if (file_bytes < MULTIPART_PART_BYTES * MULTIPART_MAX_PARTS)
-        return MULTIPART_PART_BYTES;
-    uint64_t n = (file_bytes + MULTIPART_MAX_PARTS - 1) / MULTIPART_MAX_PARTS;
-    return (n + PAGE - 1) / PAGE * PAGE;
-}
-
-static int measure(struct spec *spec, int fd, bool is_xxh128)
-{
-    struct stat st;
-    uint8_t md5[MD5_BYTES];
-    int rc = os->fstat(fd, &st);
-    if (rc)
-        return rc;
-    spec->stamp = file_stamp_of(&st);
-    uint64_t size = spec->stamp.size;
-    if (S_ISDIR(st.st_mode))
-        return UV_EISDIR;
-    if (size > MULTIPART_MAX_BYTES)
-        return TARE_ELIMIT;
-    if (size < MULTIPART_BYTES) {
-        rc = is_xxh128 ? md5_of(fd, 0, size, md5) : 0;
-        if (is_xxh128)
-            digest_base64(spec->md5, md5, MD5_BYTES);
-        return rc;
-    }
-    spec->part_bytes = part_size(size);
-    uint32_t n = (uint32_t)((size + spec->part_bytes - 1) / spec->part_bytes);
-    spec->parts = mem_calloc(n, sizeof *spec->parts);
-    if (!spec->parts)
-        return TARE_ENOMEM;
-    spec->n_parts = n;
-    return 0;
-}
-
 static void look_run(struct work *w)
 {
     struct file_group *g = OF(w, file_group, work);
@@ -560,7 +304,7 @@ static void look_run(struct work *w)
         struct str path = g->save->manifest.entries[spec->entry].local_path;
         AUTO_FREE char *name = mem_strndup(path.p, path.n);
         int fd = name ? os->open(name, O_RDONLY | O_NONBLOCK, 0) : TARE_ENOMEM;
-        spec->error = fd < 0 ? fd : measure(spec, fd, g->save->is_xxh128);
+        spec->error = fd < 0 ? fd : spec_measure(spec, fd, g->save->is_xxh128);
         if (fd >= 0)
             os->close(fd);
     }
@@ -571,7 +315,7 @@ static void ask_or_end(struct file_group *g)
     struct save *s = g->save;
     for (uint32_t i = 0; i < g->n; i++)
         if (g->specs[i].error)
-            file_done(s, g->specs[i].entry, g->specs[i].error, err_text(g->specs[i].error));
+            files_one_done(s, g->specs[i].entry, g->specs[i].error, err_text(g->specs[i].error));
     if (n_asked(g) > 0 && !s->files.over)
         ask_urls(g);
     else
@@ -587,7 +331,7 @@ static int hash_parts(const struct hasher *h, struct spec *spec)
     int fd = name ? os->open(name, O_RDONLY | O_NONBLOCK, 0) : TARE_ENOMEM, rc = fd < 0 ? fd : 0;
     for (uint32_t i = h->first; i < spec->n_parts && !rc; i += ARTIFACT_HASHERS) {
         uint64_t at = i * spec->part_bytes, left = spec->stamp.size - at;
-        rc = md5_of(fd, at, left < spec->part_bytes ? left : spec->part_bytes, spec->parts[i].md5);
+        rc = spec_md5(fd, at, left < spec->part_bytes ? left : spec->part_bytes, spec->parts[i].md5);
     }
     if (fd >= 0)
         os->close(fd);
@@ -676,11 +420,11 @@ static void end_round(struct save *s)
         f->again = done;
         f->n_round = f->n_todo = f->n_again;
         f->at_todo = f->n_again = 0;
-        pump(s);
+        files_pump(s);
     }
 }
 
-static void pump(struct save *s)
+void files_pump(struct save *s)
 {
     struct save_files *f = &s->files;
     if (f->is_ended)
@@ -708,7 +452,7 @@ void save_files_begin(struct save *s)
         if (s->manifest.entries[i].local_path.n > 0)
             f->todo[f->n_todo++] = (uint32_t)i;
     f->n_round = f->n_files = f->n_todo;
-    pump(s);
+    files_pump(s);
 }
 
 void save_files_cancel(struct save *s)
