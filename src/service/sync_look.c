@@ -49,6 +49,8 @@ static void say_why(struct sync_look *l, int rc, const char *shown)
         snprintf(l->why, sizeof l->why, "File does not exist: %s", shown);
     else if (rc == -EACCES || rc == -EPERM)
         snprintf(l->why, sizeof l->why, "Permission error opening file for reading: %s", shown);
+    else if (rc == TARE_EINVAL)
+        snprintf(l->why, sizeof l->why, "Failed to read \"%s\": it is no regular file", shown);
     else
         snprintf(l->why, sizeof l->why, "Failed to read \"%s\": %s", shown, err_text(rc));
 }

@@ -7,6 +7,7 @@ import os
 import pathlib
 import pty
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -184,6 +185,28 @@ def test_ctrl_c_ends_it_and_it_can_go_on(tmp_path, backend):
     backend.clear_faults()
     sync(tmp_path, backend)
     assert rows(backend, run.id) == list(range(10)) and mark(run).exists()
+
+
+def test_a_backend_that_is_away_is_said(tmp_path, backend):
+    """Not on a terminal either does it seem to hang; and what is no file is named as that."""
+    run = make_run(tmp_path, "away00")
+    with socket.socket() as nobody:  # bound, and does not listen
+        nobody.bind(("127.0.0.1", 0))
+        child = subprocess.Popen([TARE, "sync", "--to", f"http://127.0.0.1:{nobody.getsockname()[1]}"], cwd=tmp_path,
+                                 env=environment(tmp_path, backend), stdout=subprocess.PIPE,
+                                 stderr=subprocess.STDOUT, text=True)
+        said = ""
+        while "tried again" not in said:
+            line = child.stdout.readline()
+            assert line, said
+            said += line
+        child.send_signal(signal.SIGINT)
+        assert "Cancelled" in child.communicate(timeout=60)[0]
+    assert not mark(run).exists()
+    other = tmp_path / "wandb" / "offline-run-20260101_000000-fifo0"
+    other.mkdir(parents=True)
+    os.mkfifo(other / "run-fifo0.wandb")
+    assert "no regular file" in sync(tmp_path, backend, "--include-synced", other, expect=1)
 
 
 def test_wrong_use(tmp_path, backend):

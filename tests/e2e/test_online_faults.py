@@ -11,7 +11,7 @@ import time
 
 import pytest
 from online_support import FakeBackend, clean_env, run_script
-from service_support import MANY
+from service_support import MANY, TARE
 
 
 @pytest.fixture
@@ -111,6 +111,32 @@ def test_a_bounded_finish_says_how_to_bring_the_rest(tmp_path, backend):
     assert program.process.returncode == 0, out
     assert "Timed out finishing run." in out
     assert "To upload the rest later, run: wandb sync" in out
+
+
+def test_a_key_that_is_revoked_in_the_middle(tmp_path, backend):
+    """The person is told, the program goes on, and sync with a key brings every row once."""
+    with Program(tmp_path, backend.url, """
+            run = wandb.init(project="p", id="abc")
+            run.log({"i": 0})
+            point("begun")
+            for i in range(1, 1000):
+                run.log({"i": i})
+            run.finish()
+            """) as program:
+        program.reaches("begun")
+        wait_for(lambda: "wandb-history.jsonl" in backend.runs["abc"].lines)
+        backend.fail = {name: [401] * 1000 for name in ("file_stream", "UpsertBucket", "CreateRunFiles")}
+        program.go("begun")
+        out = program.end()
+    assert program.process.returncode == 0, out
+    assert "Fatal error while uploading data" in out and "wandb sync" in out
+    assert len(backend.runs["abc"].lines["wandb-history.jsonl"]) == 1
+    backend.fail = {}
+    done = subprocess.run([TARE, "sync"], cwd=tmp_path, env=clean_env(tmp_path, backend.url), text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120)
+    assert done.returncode == 0, done.stdout
+    assert [row["i"] for row in backend.runs["abc"].history] == list(range(1000))
+    assert backend.runs["abc"].exit_code == 0
 
 
 def test_an_interrupted_finish_lets_the_program_go(tmp_path, backend):

@@ -106,8 +106,12 @@ static void set_internal(struct upsert *u)
 
 static void on_retry(struct graphql_call *call, const char *why)
 {
-    struct upsert *u = &UPSERT_OF(call)->upsert;
+    struct sender *s = UPSERT_OF(call);
+    struct upsert *u = &s->upsert;
+    bool is_first = !*u->retry_why;
     snprintf(u->retry_why, sizeof u->retry_why, "%s", why);
+    if (s->o.is_sync && is_first) /* nobody asks for its operations while it seems to stand still */
+        sender_tell(s, false, "The backend cannot be reached and is being tried again (%s)", why);
 }
 
 static void on_done(struct graphql_call *call);
