@@ -130,6 +130,9 @@
 #define FETCH_AHEAD 512                              /* files with a URL, then no more are asked for */
 #define FETCH_LARGE 16                               /* files at once that do not fit in memory */
 #define FETCH_URL_NS INT64_C(3600000000000)          /* a URL that old may have run out, as the peer */
+#define REFERENCES 32                                /* at once */
+#define REFERENCE_OBJECTS 1000000                    /* of a prefix */
+#define REFERENCE_LIST_BYTES (64 * 1024 * 1024)      /* a page of a list */
 #define MULTIPART_BYTES (INT64_C(2) << 30)           /* files of that size go in parts, as the peer */
 #define MULTIPART_MAX_BYTES (INT64_C(5) << 40)       /* what S3 takes */
 #define MULTIPART_PART_BYTES (INT64_C(100) << 20)

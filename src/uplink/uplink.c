@@ -3,6 +3,7 @@
 
 #include "uplink/git.h"
 #include "uplink/http.h"
+#include "uplink/sign.h"
 
 __attribute__((visibility("default"))) const struct uplink *tare_uplink(void)
 {
@@ -14,6 +15,7 @@ __attribute__((visibility("default"))) const struct uplink *tare_uplink(void)
         .http_close = uplink_http_close,
         .http_send = uplink_http_send,
         .http_cancel = uplink_http_cancel,
+        .sign_rs256 = uplink_sign_rs256,
     };
     return &uplink;
 }

@@ -16,7 +16,7 @@ struct uplink_http;
 struct uv_loop_s;
 struct work;
 
-enum { UPLINK_VERSION = 2, UPLINK_SHA_LEN = 40, UPLINK_NONE = -1, UPLINK_FAILED = -2 };
+enum { UPLINK_VERSION = 3, UPLINK_SHA_LEN = 40, UPLINK_NONE = -1, UPLINK_FAILED = -2 };
 
 struct uplink {
     int version; /* UPLINK_VERSION: the two were built together */
@@ -45,6 +45,10 @@ struct uplink {
     void (*http_close)(struct uplink_http *m, void (*closed)(void *ctx), void *ctx);
     void (*http_send)(struct uplink_http *m, struct http_request *r);
     void (*http_cancel)(struct uplink_http *m, struct http_request *r);
+
+    /* The signature of `data` with SHA-256 and RSA (PKCS #1 v1.5), by a private key in PEM: at most `*n`
+     * bytes in `to`, their number in `*n`. 0 or UPLINK_FAILED. Any thread. */
+    int (*sign_rs256)(const char *pem, size_t pem_n, const void *data, size_t data_n, unsigned char *to, size_t *n);
 };
 
 /* What dlsym looks for: `const struct uplink *tare_uplink(void)`. */

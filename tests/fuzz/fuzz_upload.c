@@ -4,11 +4,13 @@
  *   1 a path for json_at, a newline, and a server's answer
  *   2 a server's list of headers: one line each, nothing in them that would be two
  *   3 console and history lines, one a line: every body made of them is JSON
- *   4 the JSON of a manifest: what is written of it is read back the same */
+ *   4 the JSON of a manifest: what is written of it is read back the same
+ *   5 a reference, a newline, and a store's list of objects */
 #include "base/alloc.h"
 #include "base/json.h"
 #include "record/wire.h"
 #include "service/upload/artifact_manifest.h"
+#include "service/upload/cloud.h"
 #include "service/upload/filestream_body.h"
 #include "service/upload/json_path.h"
 #include "service/upload/transfer.h"
@@ -112,10 +114,33 @@ static void fuzz_stored(struct str json)
     manifest_fini(&m);
 }
 
+static void fuzz_cloud(struct str text)
+{
+    static const char *const query[CLOUD_QUERY][2] = {{"prefix", "x"}};
+    const char *newline = memchr(text.p, '\n', text.n);
+    struct str ref = str_make(text.p, newline ? (size_t)(newline - text.p) : text.n), item;
+    struct cloud cloud = {.s3_region = (char *)"r", .gcs_endpoint = (char *)"https://g"};
+    struct cloud_place p = cloud_place_of(ref);
+    struct cloud_target t;
+    AUTO_BUF headers = {0};
+    if (p.kind != CLOUD_NONE && p.kind != CLOUD_HTTP) {
+        cloud_target_init(&t, &cloud, &p, "GET", p.key, query);
+        cloud_put_headers(&cloud, &t, "", 1, &headers);
+        for (const char *c = t.url; *c; c++) /* nothing that ends a request's first line */
+            assert(*c != ' ' || memchr(p.host.p, ' ', p.host.n) || memchr(p.bucket.p, ' ', p.bucket.n));
+        cloud_target_fini(&t);
+    }
+    for (struct str at = str_make(text.p + ref.n, text.n - ref.n); cloud_xml_next(&at, "Key", &item);) {
+        assert(item.p >= text.p && item.p + item.n <= text.p + text.n);
+        mem_free(cloud_xml_text(item));
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static void (*const kinds[])(struct str text) = {fuzz_manifest, fuzz_path, fuzz_headers, fuzz_lines, fuzz_stored};
+    static void (*const kinds[])(struct str text) = {fuzz_manifest, fuzz_path, fuzz_headers, fuzz_lines,
+                                                       fuzz_stored, fuzz_cloud};
     if (size > 0)
-        kinds[data[0] % 5](str_make(data + 1, size - 1));
+        kinds[data[0] % 6](str_make(data + 1, size - 1));
     return 0;
 }

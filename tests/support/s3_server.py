@@ -39,6 +39,7 @@ class S3Server:
         self.faults: list[tuple[str, int | str]] = []
         self.always: int | None = None
         self.page = 1000
+        self.versions: dict[str, list[tuple[str, bytes]]] = {}  # older ones: (id, content)
         self.lock = threading.Lock()
         store = self
 
@@ -107,21 +108,36 @@ class S3Server:
             do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = handle_any
 
             def on_HEAD(self, name, asked, body, cut):
-                have = store.objects.get(name)
-                self.answer(404 if have is None else 200, Content_Length=str(len(have or b"")))
+                have = self.state_of(name, asked)
+                etag = {} if have is None else {"ETag": f'"{hashlib.md5(have).hexdigest()}"'}
+                self.answer(404 if have is None else 200, Content_Length=str(len(have or b"")), **etag)
+
+            def state_of(self, name, asked):
+                if "versionId" in asked:
+                    return dict(store.versions.get(name, [])).get(asked["versionId"])
+                return store.objects.get(name)
+
+            def list_versions(self, asked):
+                self.answer(200, ("<?xml version='1.0'?><ListVersionsResult>" + "".join(
+                    f"<Version><Key>{n}</Key><VersionId>{i}</VersionId><ETag>&quot;{hashlib.md5(c).hexdigest()}&quot;"
+                    "</ETag></Version>" for n in sorted(store.versions) if n.startswith(asked["prefix"])
+                    for i, c in store.versions[n]) + "</ListVersionsResult>").encode())
 
             def on_GET(self, name, asked, body, cut):
                 if asked.get("list-type") == "2":
                     return self.list(asked)
-                have = store.objects.get(name)
+                if "versions" in asked:
+                    return self.list_versions(asked)
+                have = self.state_of(name, asked)
                 if have is None:
                     return self.error(404, "NoSuchKey")
-                status, headers = 200, {}
-                wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+                status, headers = 200, {"ETag": f'"{hashlib.md5(have).hexdigest()}"'}
+                wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
                 if wanted:
                     status = 206
-                    headers["Content_Range"] = f"bytes {wanted[1]}-{wanted[2]}/{len(have)}"
-                    have = have[int(wanted[1]):int(wanted[2]) + 1]
+                    last = int(wanted[2] or len(have) - 1)
+                    headers["Content_Range"] = f"bytes {wanted[1]}-{last}/{len(have)}"
+                    have = have[int(wanted[1]):last + 1]
                 if cut:
                     self.close_connection = True
                     return self.answer(status, have[:len(have) // 2], Content_Length=str(len(have)), **headers)

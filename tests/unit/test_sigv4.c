@@ -2,7 +2,7 @@
 /* The examples of "Signature Calculations for the Authorization Header", Amazon S3 API Reference. */
 #include "tests/unit/unit.h"
 
-#include "server/blob/sigv4.h"
+#include "base/sigv4.h"
 
 #include <string.h>
 

@@ -30,7 +30,7 @@
 #include "base/os.h"
 #include "base/random.h"
 #include "server/blob/s3_url.h"
-#include "server/blob/sigv4.h"
+#include "base/sigv4.h"
 #include "server/remote/remote.h"
 
 #include <errno.h>

@@ -3,14 +3,15 @@
  *
  *   ArtifactManifest ─► the manifest's JSON ─► sorted out (worker)
  *     group: what is there, or in the cache? (worker) ─► ArtifactFileURLsByManifestEntries ─► downloads
- *     references (reference.h)
+ *     references (reference_set.h), when all files are there
  *
  * Files that fit in memory are written at once when all of them is there; large ones grow in a part
  * beside their place. No group is begun while many files wait, so memory does not grow with their number.
  * The first failure ends all; files that are there already stay. A URL that was given an hour ago may
  * have run out of time: it is asked for anew.
  * (peer: core/pkg/artifacts/downloader.go. It takes no notice of path_prefix and of wrong digests, asks
- * for ever for a URL that it does not get, and leaves references to the program.) */
+ * for ever for a URL that it does not get, and leaves all references to the program. We leave it those to files
+ * and to other artifacts.) */
 #include "service/upload/artifact_impl.h"
 
 #include "base/alloc.h"
@@ -21,6 +22,7 @@
 #include "record/wire.h"
 #include "service/limits.h"
 #include "service/upload/download.h"
+#include "service/upload/reference_set.h"
 
 #include <stddef.h>
 #include <stdio.h>
@@ -61,6 +63,8 @@ struct fetch {
     size_t n_todo, at_todo;
     uint32_t *refs;
     size_t n_refs;
+    bool may_miss, had_refs;
+    struct reference_set *set; /* while they are fetched */
     struct fetch_group *groups; /* list: being prepared */
     int n_groups;
     struct fetch_file *files; /* list: with a URL, waiting or on their way */
@@ -149,7 +153,7 @@ static void end(struct fetch *f)
 
 static bool is_idle(const struct fetch *f)
 {
-    return !f->is_calling && !f->is_getting && !f->is_reading && f->n_groups == 0 && f->n_files == 0;
+    return !f->is_calling && !f->is_getting && !f->is_reading && f->n_groups == 0 && f->n_files == 0 && !f->set;
 }
 
 static void free_file(struct fetch_file *x)
@@ -181,6 +185,8 @@ static void stop_all(struct fetch *f)
         graphql_cancel(f->owner->backend, &f->call);
     if (f->is_getting)
         download_cancel(&f->get);
+    if (f->set)
+        reference_set_cancel(f->set);
     DL_FOREACH (f->groups, g)
         if (g->is_calling)
             graphql_cancel(f->owner->backend, &g->call);
@@ -449,12 +455,51 @@ static void begin_group(struct fetch *f)
     work_start(f->owner->loop, &g->work);
 }
 
+/* ---- references ---- */
+
+static void on_missed(void *ctx, const char *why)
+{
+    struct fetch *f = ctx;
+    char text[600];
+    snprintf(text, sizeof text, "Not downloaded: %s", why);
+    diag_warn("%s", text);
+    if (artifacts_are_wanted(f->owner))
+        f->owner->owner.tell(f->owner->owner.ctx, false, text);
+}
+
+static void on_not_cached(void *ctx, int rc)
+{
+    tell_of_cache(ctx, rc);
+}
+
+static void on_references(void *ctx, const struct err *e)
+{
+    struct fetch *f = ctx;
+    f->set = NULL;
+    if (e->code)
+        fail(f, e->code, "%s", e->text);
+    pump(f);
+}
+
+/* True if they are under way. */
+static bool begin_references(struct fetch *f)
+{
+    struct reference_set_owner owner = {f,       f->owner->backend, &f->manifest,  f->refs,   f->n_refs,      f->root,
+                                        f->cache, f->may_miss,      on_missed,     on_not_cached, on_references};
+    f->had_refs = true;
+    f->set = f->n_refs > 0 ? reference_set_start(&owner) : NULL;
+    return f->set != NULL;
+}
+
 /* Something has ended: begin what may, or end. */
 static void pump(struct fetch *f)
 {
     while (!f->err.code && f->at_todo < f->n_todo && f->n_groups < FETCH_GROUPS && f->n_files < FETCH_AHEAD)
         begin_group(f);
-    if (is_idle(f) && (f->err.code || f->at_todo == f->n_todo))
+    bool is_over = is_idle(f) && (f->err.code || f->at_todo == f->n_todo);
+    if (is_over && !f->err.code && !f->had_refs && begin_references(f))
+        return;
+    if (is_over)
         end(f);
 }
 
@@ -618,6 +663,7 @@ void artifacts_download(struct artifacts *a, struct str request, struct artifact
     f->id = text_of(request, ASK_ID);
     f->root = text_of(request, ASK_ROOT);
     f->prefix = text_of(request, ASK_PREFIX);
+    f->may_miss = wire_find_varint(request, ASK_MAY_MISS) != 0;
     if (a->cache && !wire_find_varint(request, ASK_SKIP_CACHE))
         f->cache = xmem_strdup(a->cache);
     f->began_ns = clock_mono_ns();

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Signing requests to S3: AWS Signature Version 4, with the signature in a header.
  * Source: "Authenticating Requests: Using the Authorization Header", Amazon S3 API Reference. Pure. */
-#ifndef TARE_SERVER_BLOB_SIGV4_H
-#define TARE_SERVER_BLOB_SIGV4_H
+#ifndef TARE_BASE_SIGV4_H
+#define TARE_BASE_SIGV4_H
 
 #include "base/buf.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "server/blob/sigv4.h"
+#include "base/sigv4.h"
 
 #include "base/digest.h"
 #include "base/err.h"
