@@ -543,6 +543,13 @@ static void take_sample(struct runfiles *r, struct str record)
     r->owner.keep(r->owner.ctx, RECORD_STATS, record);
 }
 
+/* Runs with one interval take their samples at the same moments, so that what they share is read once and
+ * the loop wakes up once for all. The first and second sample are half an interval apart at least. */
+static int64_t next_tick(int64_t now_ns, int64_t interval_ns)
+{
+    return ((now_ns + interval_ns / 2) / interval_ns + 1) * interval_ns;
+}
+
 static void sample_job_done(struct handler_job *base, struct handler *h)
 {
     (void)h;
@@ -551,7 +558,7 @@ static void sample_job_done(struct handler_job *base, struct handler *h)
     if (!r->finished) {
         if (job->record.len > 0 && !job->record.failed)
             take_sample(r, buf_str(&job->record));
-        set_sample_due(r, job->now_ns + sysmon_interval_ns(r->sysmon));
+        set_sample_due(r, next_tick(job->now_ns, sysmon_interval_ns(r->sysmon)));
     }
     buf_fini(&job->scraped);
     buf_fini(&job->record);

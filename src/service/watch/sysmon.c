@@ -120,32 +120,106 @@ static int shared_tree(struct sysmon_process *to, int32_t pid, int32_t *pids, in
     return n;
 }
 
+/* A process, likewise. The files are read without the lock: only their own reader may hang with them. */
+static void shared_process(struct sysmon_process *to, int32_t pid, int64_t mono_ns)
+{
+    static struct {
+        int32_t pid;
+        int64_t read_ns;
+        struct sysmon_process process;
+    } known[64], *k;
+    k = &known[(uint32_t)pid % (sizeof known / sizeof *known)];
+    pthread_mutex_lock(&shared_lock);
+    bool fresh = k->read_ns != 0 && k->pid == pid && mono_ns - k->read_ns <= SYSMON_PROCESS_NS;
+    if (fresh)
+        *to = k->process;
+    pthread_mutex_unlock(&shared_lock);
+    if (fresh)
+        return;
+    sysmon_read_process(to, pid);
+    pthread_mutex_lock(&shared_lock);
+    k->pid = pid;
+    k->read_ns = mono_ns;
+    k->process = *to;
+    pthread_mutex_unlock(&shared_lock);
+}
+
+/* What lies under a path. */
+struct place {
+    enum sysmon_place kind;
+    char device[SYSMON_NAME_MAX];
+    bool has_usage;
+    struct statvfs usage;
+};
+
+static void read_place(struct place *to, const char *path)
+{
+    to->kind = sysmon_device_of(path, to->device);
+    to->has_usage = statvfs(path, &to->usage) == 0;
+}
+
+static uint32_t path_slot(const char *path, uint32_t n)
+{
+    uint32_t h = 5381;
+    while (*path)
+        h = h * 33 + (unsigned char)*path++;
+    return h % n;
+}
+
+static void shared_place(struct place *to, const char *path, int64_t mono_ns)
+{
+    enum { N_KNOWN = 32 };
+    static struct {
+        char path[256];
+        int64_t read_ns;
+        struct place place;
+    } known[N_KNOWN], *k;
+    size_t n = strlen(path);
+    k = &known[path_slot(path, N_KNOWN)];
+    pthread_mutex_lock(&shared_lock);
+    bool fresh = k->read_ns != 0 && strcmp(k->path, path) == 0 && mono_ns - k->read_ns <= SYSMON_HOST_NS;
+    if (fresh)
+        *to = k->place;
+    pthread_mutex_unlock(&shared_lock);
+    if (fresh)
+        return;
+    read_place(to, path);
+    if (n >= sizeof k->path)
+        return;
+    pthread_mutex_lock(&shared_lock);
+    memcpy(k->path, path, n + 1);
+    k->read_ns = mono_ns;
+    k->place = *to;
+    pthread_mutex_unlock(&shared_lock);
+}
+
 /* ---- the record ---- */
 
 struct sample {
     const struct sysmon *s;
-    struct buf *to;
+    int64_t mono_ns;
+    struct buf *to, name, json; /* the last two are scratch */
 };
 
 static void put_json(struct sample *p, const char *key, struct str json)
 {
-    AUTO_BUF name = {0};
-    buf_puts(&name, key);
+    buf_clear(&p->name);
+    buf_puts(&p->name, key);
     if (p->s->label.n > 0) {
-        buf_puts(&name, "/l:");
-        buf_put_str(&name, p->s->label);
+        buf_puts(&p->name, "/l:");
+        buf_put_str(&p->name, p->s->label);
     }
     size_t item = wire_buf_begin(p->to, STATS_ITEM);
-    wire_buf_bytes(p->to, ITEM_KEY, buf_str(&name));
+    wire_buf_bytes(p->to, ITEM_KEY, buf_str(&p->name));
     wire_buf_bytes(p->to, ITEM_VALUE, json);
     wire_buf_end(p->to, item);
 }
 
 static void put(struct sample *p, const char *key, double v)
 {
-    AUTO_BUF json = {0};
-    json_put_double(&json, v);
-    put_json(p, key, buf_str(&json));
+    buf_clear(&p->json);
+    json_put_double(&p->json, v);
+    put_json(p, key, buf_str(&p->json));
 }
 
 static double since(uint64_t now, uint64_t then)
@@ -183,24 +257,24 @@ static void put_device(struct sample *p, const struct sysmon_device *d)
 }
 
 /* The device under a path; all there are where it cannot be told. */
-static void want_device(bool *wanted, const struct sysmon_host *h, const char *path)
+static void want_device(bool *wanted, const struct sysmon_host *h, const char *path, int64_t mono_ns)
 {
-    char name[SYSMON_NAME_MAX];
-    enum sysmon_place place = sysmon_device_of(path, name);
-    bool known = place == SYSMON_DEVICE && find_device(h, name);
-    for (int d = 0; d < h->n_devices && place != SYSMON_NOWHERE; d++)
-        wanted[d] |= !known || strcmp(h->device[d].name, name) == 0;
+    struct place place;
+    shared_place(&place, path, mono_ns);
+    bool known = place.kind == SYSMON_DEVICE && find_device(h, place.device);
+    for (int d = 0; d < h->n_devices && place.kind != SYSMON_NOWHERE; d++)
+        wanted[d] |= !known || strcmp(h->device[d].name, place.device) == 0;
 }
 
 /* The devices of all file systems on the way to a path, as the peer. */
-static void want_devices(bool *wanted, const struct sysmon_host *h, char *real)
+static void want_devices(bool *wanted, const struct sysmon_host *h, char *real, int64_t mono_ns)
 {
-    want_device(wanted, h, "/");
+    want_device(wanted, h, "/", mono_ns);
     for (char *end = real; end && real[1];) {
         end = strchr(end + 1, '/');
         if (end)
             *end = 0;
-        want_device(wanted, h, real);
+        want_device(wanted, h, real, mono_ns);
         if (end)
             *end = '/';
     }
@@ -212,7 +286,7 @@ static void put_devices(struct sample *p, const struct sysmon_host *h, char *con
     for (int i = 0; i < n_paths; i++) {
         char *real = realpath(paths[i], NULL);
         if (real)
-            want_devices(wanted, h, real);
+            want_devices(wanted, h, real, p->mono_ns);
         free(real);
     }
     for (int d = 0; d < h->n_devices; d++)
@@ -222,12 +296,14 @@ static void put_devices(struct sample *p, const struct sysmon_host *h, char *con
 
 static void put_usage(struct sample *p, const char *path)
 {
-    struct statvfs v;
+    struct place place;
     AUTO_BUF key = {0};
-    if (statvfs(path, &v) != 0)
+    shared_place(&place, path, p->mono_ns);
+    if (!place.has_usage)
         return;
-    double block = (double)(v.f_frsize ? v.f_frsize : v.f_bsize);
-    double used = (double)(v.f_blocks - v.f_bfree) * block, left = (double)v.f_bavail * block;
+    const struct statvfs *v = &place.usage;
+    double block = (double)(v->f_frsize ? v->f_frsize : v->f_bsize);
+    double used = (double)(v->f_blocks - v->f_bfree) * block, left = (double)v->f_bavail * block;
     buf_printf(&key, "disk.%s.usagePercent", path);
     put(p, buf_z(&key), used + left > 0 ? used / (used + left) * 100 : 0);
     buf_clear(&key);
@@ -285,7 +361,7 @@ static void put_process(struct sample *p, struct sysmon *s, double memory_bytes,
     if (s->pid > 0 && s->tree)
         shared_tree(&process, s->pid, pids, SYSMON_MAX_TREE, mono_ns);
     else if (s->pid > 0)
-        sysmon_read_process(&process, s->pid);
+        shared_process(&process, s->pid, mono_ns);
     if (!process.found)
         return;
     put_cpu(p, "cpu", process.cpu_s, &s->last_cpu_s, mono_ns);
@@ -299,7 +375,7 @@ static void put_process(struct sample *p, struct sysmon *s, double memory_bytes,
 static void put_self(struct sample *p, struct sysmon *s, int64_t mono_ns)
 {
     struct sysmon_process process;
-    sysmon_read_process(&process, getpid());
+    shared_process(&process, getpid(), mono_ns);
     if (!process.found)
         return;
     put_cpu(p, "wandb.cpu", process.cpu_s, &s->last_self_cpu_s, mono_ns);
@@ -414,7 +490,7 @@ void sysmon_sample(struct sysmon *s, int64_t wall_ns, struct str more, struct bu
     int64_t mono_ns = clock_mono_ns();
     struct sysmon_host host;
     struct sysmon_usage usage;
-    struct sample p = {s, record};
+    struct sample p = {.s = s, .mono_ns = mono_ns, .to = record};
     size_t before = record->len;
     shared_host(&host, mono_ns);
     if (s->last_ns == 0 && !setting_wire_bool(s->settings, SET_NO_CGROUP))
@@ -437,6 +513,8 @@ void sysmon_sample(struct sysmon *s, int64_t wall_ns, struct str more, struct bu
     put_paths(&p, s->settings, &host);
     put_more(&p, more);
     s->last_ns = mono_ns;
+    buf_fini(&p.name);
+    buf_fini(&p.json);
     if (record->len == empty)
         record->len = before;
 }

@@ -12,8 +12,8 @@
  *   disk.DEVICE.in, .out                     since the first sample, MB
  *   disk.PATH.usagePercent, .usageGB
  *
- * What belongs to the machine, and the table of processes, is read at most once in SYSMON_HOST_NS for
- * all runs together. */
+ * What belongs to the machine, the table of processes, and paths are read at most once in SYSMON_HOST_NS
+ * for all runs together, and a process that several watch once in SYSMON_PROCESS_NS. */
 #ifndef TARE_SERVICE_WATCH_SYSMON_H
 #define TARE_SERVICE_WATCH_SYSMON_H
 
@@ -24,6 +24,7 @@
 #include <stdint.h>
 
 #define SYSMON_HOST_NS (500LL * 1000000)
+#define SYSMON_PROCESS_NS (50LL * 1000000) /* less than the least interval */
 #define SYSMON_DEFAULT_NS (15LL * 1000000000)
 #define SYSMON_FIRST_NS (1000LL * 1000000) /* runs that end sooner are not worth a sample */
 #define SYSMON_LEAST_NS (100LL * 1000000)

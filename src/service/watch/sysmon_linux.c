@@ -17,6 +17,8 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+enum { SMALL_FILE = 1024 };
+
 static char root[PATH_MAX]; /* before "/proc" and "/sys"; empty but in tests */
 
 void sysmon_set_root(const char *path)
@@ -47,6 +49,8 @@ bool sysmon_read_text(char *to, size_t size, const char *format, ...)
         if (got <= 0)
             break;
         n += (size_t)got;
+        if (size <= SMALL_FILE)
+            break; /* such files come whole, or not at all */
     }
     if (fd >= 0)
         os->close(fd);
