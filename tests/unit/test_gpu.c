@@ -8,10 +8,13 @@
 #include "service/watch/gpu.h"
 #include "service/watch/machine.h"
 #include "service/watch/sysmon.h"
+#include "service/watch/sysmon_file.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -191,6 +194,106 @@ static void test_a_library_that_hangs_later(void **state)
     in_process("stall", check_stall);
 }
 
+/* ---- AMD's, from a recorded tree of files ---- */
+
+static char top[] = "/tmp/tare_amd_XXXXXX";
+
+static void file(const char *path, const char *text)
+{
+    AUTO_BUF full = {0};
+    buf_printf(&full, "%s%s", top, path);
+    char *z = (char *)(uintptr_t)buf_z(&full);
+    for (char *at = z + strlen(top) + 1; (at = strchr(at, '/')); at++) {
+        *at = 0;
+        CHECK(mkdir(z, 0700) == 0 || errno == EEXIST);
+        *at = '/';
+    }
+    FILE *f = fopen(z, "w");
+    CHECK(f);
+    fputs(text, f);
+    fclose(f);
+}
+
+#define CARD "/sys/class/drm/card1/device/"
+#define SENSORS CARD "hwmon/hwmon3/"
+
+static void make_cards(void)
+{
+    CHECK(mkdtemp(top));
+    sysmon_set_root(top);
+    file("/sys/module/amdgpu/initstate", "live\n");
+    file("/sys/class/drm/card0/device/vendor", "0x8086\n"); /* another's */
+    file(CARD "vendor", "0x1002\n");
+    file(CARD "device", "0x740c\n");
+    file(CARD "product_name", "AMD INSTINCT MI250\n");
+    file(CARD "unique_id", "0c2fe2e8c5dbd9f0\n");
+    file(CARD "vbios_version", "113-D65209-073\n");
+    file(CARD "power_dpm_force_performance_level", "profile_peak\n");
+    file(CARD "pp_sclk_od", "0\n");
+    file(CARD "pp_mclk_od", "5\n");
+    file(CARD "gpu_busy_percent", "87\n");
+    file(CARD "mem_busy_percent", "nonsense\n"); /* left out */
+    file(CARD "mem_info_vram_used", "17179869184\n");
+    file(CARD "mem_info_vram_total", "68719476736\n");
+    file(SENSORS "name", "amdgpu\n");
+    file(SENSORS "temp1_label", "edge\n");
+    file(SENSORS "temp1_input", "41000\n");
+    file(SENSORS "temp3_label", "mem\n");
+    file(SENSORS "temp3_input", "52500\n");
+    file(SENSORS "power1_average", "140000000\n");
+    file(SENSORS "power1_cap", "560000000\n");
+    file("/sys/class/drm/card2/device/vendor", "0x1002\n"); /* one that shows nothing */
+}
+
+static void remove_cards(void)
+{
+    AUTO_BUF command = {0};
+    buf_printf(&command, "rm -rf %s", top);
+    CHECK(system(buf_z(&command)) == 0);
+}
+
+static bool text_is(struct str message, uint32_t field, const char *text)
+{
+    return str_eqz(wire_find_bytes(message, field), text);
+}
+
+static void check_amd(void)
+{
+    AUTO_BUF settings = {0}, record = {0}, facts = {0}, json = {0};
+    make_cards();
+    put_pid(&settings);
+    struct sysmon *s = sysmon_new(buf_str(&settings));
+    for (int i = 0; i < 200 && !*value_of(&record, "gpu.0.gpu"); i++) { /* however slow the machine */
+        buf_clear(&record);
+        sysmon_sample(s, 1, STR(""), &record);
+    }
+    machine_put_host(&facts, STR(""), STR(""), "w");
+    remove_cards();
+    CHECK(has(&record, "gpu.0.gpu", "87.0") && has(&record, "gpu.0.memoryAllocated", "25.0"));
+    CHECK(has(&record, "gpu.0.memoryReadWriteActivity", "") && has(&record, "gpu.0.memoryOverDrive", "5.0"));
+    CHECK(has(&record, "gpu.0.temp", "52.5") && has(&record, "gpu.0.powerWatts", "140.0"));
+    CHECK(has(&record, "gpu.0.powerPercent", "25.0") && has(&record, "gpu.1.gpu", ""));
+    struct str amd = wire_find_bytes(buf_str(&facts), 26); /* of both, whichever comes first */
+    CHECK(text_is(buf_str(&facts), 18, "AMD INSTINCT MI250") && wire_find_varint(buf_str(&facts), 19) == 2);
+    CHECK(machine_put_json(&json, buf_str(&facts)) == 0 && amd.n > 0 && !memmem(json.data, json.len, "gpu_nvidia", 10));
+    static const char *const lines[] = {
+        "\"uniqueId\": \"0xc2fe2e8c5dbd9f0\"", "\"vbiosVersion\": \"113-D65209-073\"",
+        "\"performanceLevel\": \"stable_peak\"", "\"gpuOverdrive\": \"0\"", "\"maxPower\": \"560.0\"",
+        "\"series\": \"AMD INSTINCT MI250\"", "\"model\": \"0x740c\"", "\"sku\": \"D65209\"", "\"id\": \"1\"",
+    };
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
+        if (!memmem(json.data, json.len, lines[i], strlen(lines[i]))) {
+            fprintf(stderr, "no %s in %s\n", lines[i], buf_z(&json));
+            _exit(1);
+        }
+    sysmon_free(s);
+}
+
+static void test_amds_cards_in_sysfs(void **state)
+{
+    in_process("missing", check_amd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -199,6 +302,7 @@ int main(void)
         cmocka_unit_test(test_facts_of_the_gpus),
         cmocka_unit_test(test_broken_libraries_cost_only_their_figures),
         cmocka_unit_test(test_a_library_that_hangs_later),
+        cmocka_unit_test(test_amds_cards_in_sysfs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -46,7 +46,8 @@ static void answer(enum state now, const struct gpu_reading *r)
 static void *run(void *arg)
 {
     struct gpu_reading *r = arg;
-    if (!gpu_nvidia_open()) {
+    bool has_amd = gpu_amd_open(), has_nvidia = gpu_nvidia_open();
+    if (!has_amd && !has_nvidia) {
         mem_free(r);
         answer(ABSENT, NULL);
         return NULL;
@@ -54,7 +55,10 @@ static void *run(void *arg)
     for (;;) {
         wait_for_a_question();
         memset(r, 0, sizeof *r);
-        gpu_nvidia_read(r);
+        if (has_nvidia)
+            gpu_nvidia_read(r);
+        if (has_amd)
+            gpu_amd_read(r);
         answer(RUNNING, r);
     }
 }
@@ -152,9 +156,10 @@ static void put_gpu(struct buf *to, const struct gpu_facts *f)
 
 void gpu_put_facts(struct buf *to, const struct gpu_reading *r)
 {
-    put_text(to, ENV_GPU, r->facts[0].name);
+    put_text(to, ENV_GPU, r->n_amd > 0 ? r->amd_name : r->facts[0].name);
     put_number(to, ENV_GPU_COUNT, (uint64_t)r->n_gpus);
-    for (int i = 0; i < r->n_gpus; i++)
+    for (int i = 0; i < r->n_gpus - r->n_amd; i++)
         put_gpu(to, &r->facts[i]);
+    buf_put_str(to, str_make(r->amd_facts, r->amd_bytes));
     put_text(to, ENV_CUDA_VERSION, r->cuda_version);
 }

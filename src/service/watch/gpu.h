@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* GPUs, by the vendors' libraries, which are opened when the first run asks.
+/* GPUs, by NVIDIA's library, which is opened when the first run asks, and by AMD's files in /sys.
  *
  * The libraries may hang, so they have one thread of their own in the process, and who asks waits
  * for it a bounded time: a library that hangs costs its own figures and nothing else. Where there is
  * no library or no GPU the thread ends and nothing is asked again.
  *
  * TARE_NVML names another library than libnvidia-ml.so.1. Names of metrics are the peer's
- * (symon/src/gpu_nvidia.rs). */
+ * (symon/src/gpu_nvidia.rs, gpu_amd.rs). */
 #ifndef TARE_SERVICE_WATCH_GPU_H
 #define TARE_SERVICE_WATCH_GPU_H
 
@@ -39,7 +39,11 @@ struct gpu_facts {
 struct gpu_reading {
     int n_gpus, n_metrics;
     char cuda_version[GPU_TEXT];
-    struct gpu_facts facts[GPU_MAX];
+    struct gpu_facts facts[GPU_MAX]; /* of NVIDIA's, the first ones */
+    int n_amd;                       /* the last ones */
+    char amd_name[256];              /* of the first of them */
+    size_t amd_bytes;
+    char amd_facts[16384]; /* GpuAmdInfos, as fields of an EnvironmentRecord */
     int32_t pids[GPU_MAX][GPU_MAX_PIDS]; /* who uses it */
     int n_pids[GPU_MAX];
     struct gpu_metric metric[GPU_MAX_METRICS];
@@ -59,5 +63,9 @@ void gpu_add(struct gpu_reading *r, const struct gpu_metric *m);
 /* NVML; called on the one thread. False if there is none to be used. */
 bool gpu_nvidia_open(void);
 void gpu_nvidia_read(struct gpu_reading *to);
+
+/* AMD's cards in /sys: likewise; appends to what NVML gave. */
+bool gpu_amd_open(void);
+void gpu_amd_read(struct gpu_reading *to);
 
 #endif

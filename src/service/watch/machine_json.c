@@ -26,6 +26,22 @@ static const struct member gpu_nvidia[] = {
     {1, "name", TEXT}, {2, "memoryTotal", NUMBER64}, {3, "cudaCores", NUMBER}, {4, "architecture", TEXT},
     {5, "uuid", TEXT}, {6, "pciBusId", TEXT},        {7, "numaNode", NUMBER},  {0},
 };
+static const struct member gpu_amd[] = {
+    {1, "id", TEXT}, {2, "uniqueId", TEXT}, {3, "vbiosVersion", TEXT}, {4, "performanceLevel", TEXT},
+    {5, "gpuOverdrive", TEXT}, {6, "gpuMemoryOverdrive", TEXT}, {7, "maxPower", TEXT}, {8, "series", TEXT},
+    {9, "model", TEXT}, {10, "vendor", TEXT}, {11, "sku", TEXT}, {12, "sclkRange", TEXT},
+    {13, "mclkRange", TEXT}, {0},
+};
+static const struct member trainium[] = {
+    {1, "name", TEXT}, {2, "vendor", TEXT}, {3, "neuronDeviceCount", NUMBER},
+    {4, "neuroncorePerDeviceCount", NUMBER}, {0},
+};
+static const struct member tpu[] = {
+    {1, "name", TEXT}, {2, "hbmGib", NUMBER}, {3, "devicesPerChip", NUMBER}, {4, "count", NUMBER}, {0},
+};
+static const struct member coreweave[] = {
+    {1, "clusterName", TEXT}, {2, "orgId", TEXT}, {3, "region", TEXT}, {0},
+};
 static const struct member environment[] = {
     {1, "os", TEXT},
     {2, "python", TEXT},
@@ -51,7 +67,11 @@ static const struct member environment[] = {
     {22, "cpu", MESSAGE, cpu},
     {24, "gpu_nvidia", MESSAGES, gpu_nvidia},
     {25, "cudaVersion", TEXT},
+    {26, "gpu_amd", MESSAGES, gpu_amd},
     {27, "slurm", TEXT_MAP},
+    {28, "trainium", MESSAGE, trainium},
+    {29, "tpu", MESSAGE, tpu},
+    {30, "coreweave", MESSAGE, coreweave},
     {199, "writerId", TEXT},
     {0},
 };

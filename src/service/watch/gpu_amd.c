@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT */
+/* AMD's GPUs, from what the kernel's driver amdgpu shows of each card (kernel documentation, "AMDgpu
+ * driver, misc information" and "GPU power/thermal controls and monitoring"). Names and units are the
+ * peer's, which asks the ROCm SMI library (symon/src/gpu_amd.rs); that library reads the same files. */
+#include "service/watch/gpu.h"
+#include "service/watch/sysmon_file.h"
+
+#include "record/wire.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_CARDS = 64, MAX_HWMON = 64, TEXT_MAX = 256 };
+
+static struct card {
+    int number;      /* of /sys/class/drm/cardN */
+    int hwmon;       /* of its sensors; -1: none */
+    int temperature; /* which sensor is that of the memory; 0: none */
+} cards[GPU_MAX];
+
+static int n_cards;
+
+/* A file of the card as text without white space around it; false if there is none. */
+static bool read_file(const struct card *c, const char *name, char to[TEXT_MAX])
+{
+    if (!sysmon_read_text(to, TEXT_MAX, "/sys/class/drm/card%d/device/%s", c->number, name))
+        return false;
+    to[strcspn(to, "\n")] = 0;
+    return true;
+}
+
+static bool read_number(const struct card *c, const char *name, double *v)
+{
+    char text[TEXT_MAX], *end;
+    if (!read_file(c, name, text))
+        return false;
+    *v = strtod(text, &end);
+    return end != text;
+}
+
+/* Likewise of its sensors. */
+static bool read_sensor(const struct card *c, const char *name, double *v)
+{
+    char path[64];
+    if (c->hwmon < 0)
+        return false;
+    snprintf(path, sizeof path, "hwmon/hwmon%d/%.32s", c->hwmon, name);
+    return read_number(c, path, v);
+}
+
+/* ---- finding ---- */
+
+static void find_sensors(struct card *c)
+{
+    char name[64], text[TEXT_MAX];
+    c->hwmon = -1;
+    for (int i = 0; i < MAX_HWMON && c->hwmon < 0; i++) {
+        snprintf(name, sizeof name, "hwmon/hwmon%d/name", i);
+        if (read_file(c, name, text) && strcmp(text, "amdgpu") == 0)
+            c->hwmon = i;
+    }
+    for (int i = 1; i <= 8 && c->hwmon >= 0 && c->temperature == 0; i++) {
+        snprintf(name, sizeof name, "hwmon/hwmon%d/temp%d_label", c->hwmon, i);
+        if (read_file(c, name, text) && strcmp(text, "mem") == 0)
+            c->temperature = i;
+    }
+}
+
+bool gpu_amd_open(void)
+{
+    char text[TEXT_MAX];
+    if (!sysmon_read_text(text, sizeof text, "/sys/module/amdgpu/initstate") || !strstr(text, "live"))
+        return false;
+    for (int i = 0; i < MAX_CARDS && n_cards < GPU_MAX; i++) {
+        struct card c = {.number = i};
+        if (!read_file(&c, "vendor", text) || strcmp(text, "0x1002") != 0)
+            continue;
+        find_sensors(&c);
+        cards[n_cards++] = c;
+    }
+    return n_cards > 0;
+}
+
+/* ---- reading ---- */
+
+static void put(struct gpu_reading *to, int device, const char *name, double v)
+{
+    struct gpu_metric m = {.device = device, .name = name, .value = v}; /* who uses it is not known */
+    gpu_add(to, &m);
+}
+
+static bool power_watts(const struct card *c, double *watts)
+{
+    if (!read_sensor(c, "power1_average", watts) && !read_sensor(c, "power1_input", watts))
+        return false;
+    *watts /= 1e6;
+    return true;
+}
+
+static void read_card(struct gpu_reading *to, int device, const struct card *c)
+{
+    char sensor[32];
+    double v, total;
+    if (read_number(c, "gpu_busy_percent", &v))
+        put(to, device, "gpu", v);
+    if (read_number(c, "mem_info_vram_used", &v) && read_number(c, "mem_info_vram_total", &total) && total > 0)
+        put(to, device, "memoryAllocated", v / total * 100);
+    if (read_number(c, "mem_busy_percent", &v))
+        put(to, device, "memoryReadWriteActivity", v);
+    if (read_number(c, "pp_mclk_od", &v))
+        put(to, device, "memoryOverDrive", v);
+    snprintf(sensor, sizeof sensor, "temp%d_input", c->temperature);
+    if (c->temperature > 0 && read_sensor(c, sensor, &v))
+        put(to, device, "temp", v / 1000);
+    if (!power_watts(c, &v))
+        return;
+    put(to, device, "powerWatts", v);
+    if (read_sensor(c, "power1_cap", &total) && total > 0)
+        put(to, device, "powerPercent", v / (total / 1e6) * 100);
+}
+
+/* ---- facts: of GpuAmdInfo ---- */
+
+enum { ENV_GPU_AMD = 26 };
+enum { AMD_ID = 1, AMD_UNIQUE_ID, AMD_VBIOS, AMD_LEVEL, AMD_OVERDRIVE, AMD_MEMORY_OVERDRIVE, AMD_MAX_POWER,
+       AMD_SERIES, AMD_MODEL, AMD_VENDOR, AMD_SKU, AMD_SCLK, AMD_MCLK };
+
+static void put_text(struct buf *to, uint32_t field, const char *text)
+{
+    if (*text)
+        wire_buf_bytes(to, field, str_of(text));
+}
+
+static void put_file(struct buf *to, uint32_t field, const struct card *c, const char *name)
+{
+    char text[TEXT_MAX];
+    if (read_file(c, name, text))
+        put_text(to, field, text);
+}
+
+/* Hexadecimal digits as a number without leading zeros. */
+static void put_hex(struct buf *to, uint32_t field, const struct card *c, const char *name)
+{
+    char text[TEXT_MAX], hex[32], *end;
+    if (!read_file(c, name, text))
+        return;
+    unsigned long long v = strtoull(text, &end, 16);
+    snprintf(hex, sizeof hex, "0x%llx", v);
+    if (end != text)
+        put_text(to, field, hex);
+}
+
+/* The driver's names of levels as ROCm SMI calls them. */
+static void put_level(struct buf *to, const struct card *c)
+{
+    static const char *const names[][2] = {{"profile_standard", "stable_std"},
+                                           {"profile_peak", "stable_peak"},
+                                           {"profile_min_mclk", "stable_min_mclk"},
+                                           {"profile_min_sclk", "stable_min_sclk"}};
+    char text[TEXT_MAX];
+    if (!read_file(c, "power_dpm_force_performance_level", text))
+        return;
+    const char *name = text;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(text, names[i][0]) == 0)
+            name = names[i][1];
+    put_text(to, AMD_LEVEL, name);
+}
+
+/* The part of the VBIOS's version that names the board: "113-D67301-063". */
+static void put_sku(struct buf *to, const struct card *c)
+{
+    char text[TEXT_MAX];
+    char *first = read_file(c, "vbios_version", text) ? strchr(text, '-') : NULL;
+    char *second = first ? strchr(first + 1, '-') : NULL;
+    if (!second || strchr(second + 1, '-') || second - first < 3)
+        return;
+    *second = 0;
+    put_text(to, AMD_SKU, first + 1);
+}
+
+static void put_card(struct buf *to, const struct card *c, int id)
+{
+    char text[TEXT_MAX];
+    double cap;
+    size_t mark = wire_buf_begin(to, ENV_GPU_AMD);
+    snprintf(text, sizeof text, "%d", id);
+    put_text(to, AMD_ID, text);
+    put_hex(to, AMD_UNIQUE_ID, c, "unique_id");
+    put_file(to, AMD_VBIOS, c, "vbios_version");
+    put_level(to, c);
+    put_file(to, AMD_OVERDRIVE, c, "pp_sclk_od");
+    put_file(to, AMD_MEMORY_OVERDRIVE, c, "pp_mclk_od");
+    snprintf(text, sizeof text, "%.1f", read_sensor(c, "power1_cap", &cap) ? cap / 1e6 : 0);
+    put_text(to, AMD_MAX_POWER, strcmp(text, "0.0") == 0 ? "" : text);
+    put_file(to, AMD_SERIES, c, "product_name");
+    put_hex(to, AMD_MODEL, c, "device");
+    put_text(to, AMD_VENDOR, "Advanced Micro Devices, Inc. [AMD/ATI]");
+    put_sku(to, c);
+    wire_buf_end(to, mark);
+}
+
+void gpu_amd_read(struct gpu_reading *to)
+{
+    AUTO_BUF facts = {0};
+    int first = to->n_gpus; /* they are numbered behind others */
+    for (int i = 0; i < n_cards && to->n_gpus < GPU_MAX; i++) {
+        to->facts[to->n_gpus].numa_node = -1;
+        read_card(to, to->n_gpus++, &cards[i]);
+        put_card(&facts, &cards[i], i);
+    }
+    to->n_amd = to->n_gpus - first;
+    if (n_cards > 0 && !read_file(&cards[0], "product_name", to->amd_name))
+        to->amd_name[0] = 0;
+    if (!facts.failed && facts.len <= sizeof to->amd_facts) {
+        to->amd_bytes = facts.len;
+        memcpy(to->amd_facts, facts.data, facts.len);
+    }
+}
