@@ -97,13 +97,14 @@ def test_what_is_logged_while_the_backend_is_away_arrives_once(tmp_path, backend
     assert run.exit_code == 0 and run.summary["i"] == 29999
 
 
-def test_a_bounded_finish_says_how_to_bring_the_rest(tmp_path, backend):
-    with Program(tmp_path, backend.url, """
-            run = wandb.init(project="p", id="abc", settings=wandb.Settings(finish_timeout=1))
+@pytest.mark.parametrize("env", [{}, {"WANDB_FINISH_TIMEOUT": "1"}])
+def test_a_bounded_finish_says_how_to_bring_the_rest(tmp_path, backend, env):
+    with Program(tmp_path, backend.url, f"""
+            run = wandb.init(project="p", id="abc", settings=wandb.Settings({"" if env else "finish_timeout=1"}))
             point("begun")
-            run.log({"i": 0})
+            run.log({{"i": 0}})
             run.finish()
-            """) as program:
+            """, **env) as program:
         program.reaches("begun")
         backend.go_away()
         program.go("begun")
@@ -111,6 +112,11 @@ def test_a_bounded_finish_says_how_to_bring_the_rest(tmp_path, backend):
     assert program.process.returncode == 0, out
     assert "Timed out finishing run." in out
     assert "To upload the rest later, run: wandb sync" in out
+    backend.come_back()
+    done = subprocess.run([TARE, "sync"], cwd=tmp_path, env=clean_env(tmp_path, backend.url), text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120)
+    assert done.returncode == 0, done.stdout
+    assert [row["i"] for row in backend.runs["abc"].history] == [0] and backend.runs["abc"].exit_code == 0
 
 
 def test_a_key_that_is_revoked_in_the_middle(tmp_path, backend):
