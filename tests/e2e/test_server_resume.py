@@ -248,3 +248,20 @@ def test_parts_that_have_come_stay_of_use(server):
                                  "storagePath": again["storagePath"], "uploadID": again["uploadMultipartUrls"]["uploadID"],
                                  "completedParts": [{"partNumber": i + 1, "hexMD5": ""} for i in range(3)]}})
     assert done["data"]["completeMultipartUploadArtifact"]["digest"] == md5_of(content), done
+
+
+def test_a_wrong_digest_of_a_part_or_of_the_joined_parts_is_refused(server):
+    parts, other = [os.urandom(200_000) for _ in range(2)], os.urandom(200_000)
+    node = artifact_place(server, b"".join(parts), parts=parts)
+    urls = [p["uploadUrl"] for p in node["uploadMultipartUrls"]["uploadUrlParts"]]
+    assert server.request("PUT", urls[0], other, key=None, Content_MD5=md5_of(parts[0]))[0] == 400
+    assert server.request("PUT", urls[0], parts[0], key=None, Content_MD5=md5_of(parts[0]))[0] == 200
+    assert server.request("PUT", urls[1], other, key=None)[0] == 200  # nobody says what it should be
+    query = "mutation($i: CompleteMultipartUploadArtifactInput!) { completeMultipartUploadArtifact(input: $i) { digest } }"
+    end = {"i": {"completeMultipartAction": "Complete", "artifactID": node["artifact"]["id"],
+                 "storagePath": node["storagePath"], "uploadID": node["uploadMultipartUrls"]["uploadID"],
+                 "completedParts": [{"partNumber": i + 1, "hexMD5": ""} for i in range(2)]}}
+    assert "announced was" in server.graphql(query, end)["errors"][0]["message"]
+    assert ask(server, urls[1], len(other), X_Tare_Upload="k", Content_MD5=md5_of(parts[1]))[0] == 308  # not that one
+    assert server.request("PUT", urls[1], parts[1], key=None, Content_MD5=md5_of(parts[1]))[0] == 200
+    assert server.graphql(query, end)["data"]["completeMultipartUploadArtifact"]["digest"] == md5_of(b"".join(parts))

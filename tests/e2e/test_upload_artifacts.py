@@ -11,6 +11,7 @@ import pathlib
 import random
 import subprocess
 import tempfile
+import threading
 
 import pytest
 from wandb.proto import wandb_internal_pb2 as pb
@@ -87,6 +88,7 @@ class Asker:
                               env={**os.environ, "WANDB_CACHE_DIR": str(self.cache),
                                    "TARE_UPLINK": str(BUILD / "tare-uplink.so")})
         assert done.returncode == 0, done.stderr
+        self.said = done.stderr
         lines = done.stdout.splitlines()
         kinds = {"log": pb.LogArtifactResponse, "link": pb.LinkArtifactResponse,
                  "download": pb.DownloadArtifactResponse}
@@ -341,3 +343,117 @@ def test_full_cache_leaves_no_half_file(asker, server):
     assert answer.error_message == ""
     assert asker.cache.read_bytes() == b"no folder" and mine.exists()
     assert list(asker.staging.iterdir()) == []
+
+
+def cached(folder):
+    return {p.relative_to(folder) for p in folder.rglob("*") if p.is_file()}
+
+
+def test_ten_processes_fill_one_cache(server, tmp_path):
+    """Most of what they log is the same: whoever looks into the cache meanwhile finds files whole, or none."""
+    askers = []
+    for i in range(10):
+        folder = tmp_path / str(i)
+        folder.mkdir()
+        asker = Asker(server, folder)
+        asker.cache = tmp_path / "cache"
+        askers.append(asker)
+    contents = [random.Random(k).randbytes(1_000_000) for k in range(12)]
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    for k in range(6):
+        (mine / str(k)).write_bytes(contents[6 + k])
+    records = [a.artifact(f"ten{i}", {**{f"s{k}": contents[k] for k in range(6)}, **{f"m{k}": mine / str(k) for k in range(6)},
+                                      "own": str(i).encode()}) for i, a in enumerate(askers)]
+    torn, over = [], threading.Event()
+
+    def look():
+        while not over.is_set():
+            for path in (tmp_path / "cache/artifacts/obj/md5").glob("*/*"):
+                if hashlib.md5(path.read_bytes()).hexdigest() != path.parent.name + path.name:
+                    torn.append(path)
+
+    answers = [None] * 10
+
+    def log(i):
+        answers[i] = askers[i].ask(askers[i].log(records[i]))[0].error_message
+
+    looker = threading.Thread(target=look)
+    looker.start()
+    threads = [threading.Thread(target=log, args=(i,)) for i in range(10)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    over.set()
+    looker.join()
+    assert answers == [""] * 10 and torn == []
+    digests = {hashlib.md5(c).hexdigest() for c in contents + [str(i).encode() for i in range(10)]}
+    assert {"".join(p.parts) for p in cached(tmp_path / "cache/artifacts/obj/md5")} == digests
+    assert list((tmp_path / "cache/artifacts/tmp").iterdir()) == []
+    assert all(list(a.staging.iterdir()) == [] for a in askers)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 300 KB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(folder)],
+                                      stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("needs the right to mount")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_in_the_cache(asker, server, small_disk):
+    """What does not fit is told, nothing half is left, and the artifact is there all the same."""
+    asker.cache = small_disk
+    mine = asker.folder / "mine3.bin"
+    mine.write_bytes(random.Random(3).randbytes(200_000))
+    staged = random.Random(4).randbytes(200_000)
+    (answer,) = asker.ask(asker.log(asker.artifact("full", {"a": b"fits", "m": mine, "s": staged})))
+    assert answer.error_message == ""
+    whole = [p for p in (small_disk / "artifacts/obj/md5").glob("*/*")]
+    assert 1 <= len(whole) <= 2
+    for path in whole:
+        assert hashlib.md5(path.read_bytes()).hexdigest() == path.parent.name + path.name
+    assert list((small_disk / "artifacts/tmp").iterdir()) == []
+    assert list(asker.staging.iterdir()) == [] and mine.exists()
+    assert "was not put into the cache: no space left on device" in asker.said.lower()
+    got = read_back(server, "full:latest")["files"]
+    assert bytes.fromhex(got["s"]) == staged
+
+
+class Changing(Proxy):
+    """Changes a file when the first of its bytes have come."""
+
+    def __init__(self, server, path, content):
+        super().__init__(server, lambda i, p: None)
+        self.path, self.content, self.done = path, content, False
+
+    def handle(self, method, path, headers, body):
+        if method == "PUT" and not self.done:
+            self.done = True
+            self.path.write_bytes(self.content)
+        return super().handle(method, path, headers, body)
+
+
+@pytest.mark.parametrize("size", [1000, 200_000, 9 << 20])
+def test_a_file_that_changes_while_it_is_sent(asker, server, size):
+    """Small ones are read before, and so are the bytes of the digest; others, streamed at once or after a look at what is
+    there, are no version with other bytes. What is not of the digest is not in the cache."""
+    mine = asker.folder / "changing.bin"
+    mine.write_bytes(b"a" * size)
+    record = asker.artifact(f"changing{size}", {"f": mine})
+    proxy = Changing(server, mine, b"b" * size)
+    try:
+        (answer,) = asker.ask(asker.log(record), url=proxy.url)
+    finally:
+        proxy.close()
+    if size == 1000:
+        assert answer.error_message == ""
+        assert bytes.fromhex(read_back(server, "changing1000:latest")["files"]["f"]) == b"a" * size
+    else:
+        assert "most remaining uploads (1/1) have failed" in answer.error_message
+    assert not asker.cache.exists() or not cached(asker.cache)
