@@ -5,7 +5,7 @@
 
 Three artifacts each: many small files, a few of 1 GB (--large), and the small ones once more under
 another name with one file added, so that the backend has all but one. The wall time is from
-log_artifact to wait() in the SDK; CPU and peak memory are the service's alone; `server` is what the server took,
+log_artifact to wait() in the SDK; CPU (until the service is quiet) and peak memory are the service's alone; `server` is what the server took,
 where both meet. Content is read back from the server's answers by count and size. Prints a markdown table.
 
 With --download the artifacts are logged once, by wandb-core, and each service gets a download_artifact request for them
@@ -48,6 +48,12 @@ def cpu(p):
 def peak(p):
     return int(next(l for l in (p / "status").read_text().splitlines() if l.startswith("VmHWM")).split()[1]) / 1024
 
+def settle(p):
+    # what goes on after the answer counts, too
+    before = None
+    while before != (before := cpu(p)):
+        time.sleep(0.5)
+
 rows = {}
 def log(run, what, name, folder, extra=None):
     a = wandb.Artifact(name, type="dataset")
@@ -59,7 +65,9 @@ def log(run, what, name, folder, extra=None):
     q = pathlib.Path("/proc", str(want["server"]))
     c, b, t = cpu(p), cpu(q), time.perf_counter()
     run.log_artifact(a).wait()
-    rows[what] = dict(wall=time.perf_counter() - t, cpu=cpu(p) - c, server=cpu(q) - b, peak=peak(p), n=a.file_count, size=a.size)
+    wall = time.perf_counter() - t
+    settle(p)
+    rows[what] = dict(wall=wall, cpu=cpu(p) - c, server=cpu(q) - b, peak=peak(p), n=a.file_count, size=a.size)
 
 with wandb.init(project="bench") as run:
     log(run, "small", want["name"], want["small"])

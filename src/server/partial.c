@@ -258,19 +258,17 @@ void partial_end(struct partials *ps, struct partial_turn *turn)
 
 /* ---- upkeep ---- */
 
-bool partials_make_room(struct partials *ps)
+void partials_make_room(struct partials *ps)
 {
     struct partial *p;
-    int n = 0;
     pthread_mutex_lock(&ps->lock);
     while ((p = longest_waiting(ps))) {
         blob_put_abort(p->put);
         p->put = NULL;
         take_out(ps, p);
-        n++;
     }
     pthread_mutex_unlock(&ps->lock);
-    return blobs_drop_kept(ps->blobs, MAKE_ROOM_S) + n > 0;
+    blobs_drop_kept(ps->blobs, MAKE_ROOM_S);
 }
 
 void partials_tidy(struct partials *ps)

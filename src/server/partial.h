@@ -52,8 +52,8 @@ struct blob_put *partial_finish(struct partial_turn *turn);
 /* The request is over. What has come waits for another. Zeroes `turn`; none is fine. */
 void partial_end(struct partials *ps, struct partial_turn *turn);
 
-/* What waits gives way to new uploads. True if anything was dropped. */
-bool partials_make_room(struct partials *ps);
+/* What waits gives way to new uploads. */
+void partials_make_room(struct partials *ps);
 /* Now and then (blocks): close what has waited for minutes, drop what has for PARTIAL_KEPT_S. */
 void partials_tidy(struct partials *ps);
 

@@ -224,9 +224,10 @@ void storage_put_begin(struct http_request *r)
                                             : read_range(r, &u->range, &e);
     if (!rc && key && u->range.total >= 0)
         rc = make_key(u, key, &e);
+    struct err full = {0};
+    if (!rc && r->content_length > 0 && blobs_check_room(s->blobs, r->content_length, &full))
+        partials_make_room(s->partials); /* if that is not enough, it is said when the room ends */
     if (!rc)
-        rc = begin_once(r, u, &e);
-    if (rc == TARE_ENOSPACE && partials_make_room(s->partials))
         rc = begin_once(r, u, &e);
     if (rc < 0)
         refuse(r, rc, &e);

@@ -115,6 +115,12 @@ static int check_disk(struct blobs *b, int64_t more, struct err *e)
     return 0;
 }
 
+int blobs_check_room(struct blobs *b, int64_t bytes, struct err *e)
+{
+    int rc = check_quota(b, bytes, e);
+    return rc ? rc : check_disk(b, bytes, e);
+}
+
 int64_t blobs_used(struct blobs *b)
 {
     pthread_mutex_lock(&b->lock);
@@ -169,9 +175,7 @@ static struct blob_put *put_new(struct blobs *b, int64_t max_bytes, struct err *
 
 static int begin(struct blobs *b, const char *key, struct blob_put **out, int64_t max_bytes, struct err *e)
 {
-    int rc = check_quota(b, 0, e);
-    if (rc == 0)
-        rc = check_disk(b, 0, e);
+    int rc = blobs_check_room(b, 0, e);
     if (rc < 0)
         return rc;
     struct blob_put *p = put_new(b, max_bytes, e);

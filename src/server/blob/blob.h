@@ -55,6 +55,9 @@ void blobs_limit(struct blobs *b, int64_t keep_free_bytes, int64_t quota_bytes, 
 /* Bytes of all blobs, as told to blobs_limit and counted since. */
 int64_t blobs_used(struct blobs *b);
 
+/* Would the quota and the disk take so many bytes more? Expected: TARE_ENOSPACE. */
+int blobs_check_room(struct blobs *b, int64_t bytes, struct err *e);
+
 /* Begin an upload of at most `max_bytes`. Expected: TARE_ENOSPACE (disk or quota), errno values. */
 int blob_put_begin(struct blobs *b, struct blob_put **out, int64_t max_bytes, struct err *e);
 
