@@ -229,4 +229,8 @@ print(json.dumps([f.direct_url for f in a.files()]))
     status, headers, body = server.request("GET", url, key=None, Range="bytes=10-19")
     assert status == 206 and body == bytes(range(10, 20)) and headers["Content-Range"] == "bytes 10-19/100"
     assert server.request("GET", url, key=None, Range="bytes=200-")[0] == 416
+    for condition, status in ((headers["ETag"], 206), ('"another"', 200), ("W/" + headers["ETag"], 200),
+                              ("Sun, 06 Nov 1994 08:49:37 GMT", 200)):
+        got = server.request("GET", url, key=None, Range="bytes=90-", If_Range=condition)
+        assert got[0] == status and got[2] == bytes(range(100))[90 if status == 206 else 0:]
     assert json.loads(server.request("GET", url.replace("/storage/", "/storage/x"), key=None)[2])["error"]

@@ -13,6 +13,7 @@ else is the FakeBackend: only what runs need is answered, no storage, no permiss
 import base64
 import contextlib
 import dataclasses
+import hashlib
 import itertools
 import json
 import socket
@@ -249,6 +250,32 @@ class RecordingBackend(FakeBackend):
                                              "description": None, "state": "COMMITTED",
                                              "createdAt": "", "metadata": None}}}
 
+    # ---- and to download one: its id says which files it has
+
+    def on_ArtifactManifest(self, variables):
+        name = variables["artifact_id"]
+        return {"artifact": None if name == "none" else {"currentManifest": {"file": {
+            "directUrl": f"{self.url}/down/{name}/manifest"}}}}
+
+    def on_ArtifactFileURLsByManifestEntries(self, variables):
+        return {"artifact": {"filesByManifestEntries": {
+            "pageInfo": {"hasNextPage": False, "endCursor": None}, "edges": [
+                {"node": {"name": e["name"], "directUrl": f"{self.url}/down/{variables['id']}/file/{e['name']}"}}
+                for e in variables["entries"]]}}}
+
+    @staticmethod
+    def download(path):
+        """Status, object: what is served is its JSON."""
+        _, _, artifact, what, *name = path.split("/")
+        if what == "file":
+            return (404, {"error": "no such file"}) if artifact == "missing" else (200, "content of " + "/".join(name))
+        content = json.dumps("content of deep/a.txt").encode()
+        digest = base64.b64encode(hashlib.md5(content).digest()).decode()
+        return 200, {"version": 1, "storagePolicy": "wandb-storage-policy-v1",
+                     "storagePolicyConfig": {"storageLayout": "V2"}, "contents": {
+                         "deep/a.txt": {"digest": digest, "size": len(content), "birthArtifactID": "QTox"},
+                         "far": {"digest": "x", "ref": "file:///nowhere/far", "size": 3}}}
+
     # ---- file stream
 
     def stream(self, name, body):
@@ -287,6 +314,8 @@ class RecordingHandler(Handler):
         if kind == "put":
             self.backend.upload(name, body)
             return 200, {}
+        if kind.startswith("GET /down/"):
+            return self.backend.download(self.path)
         if kind == "POST /oidc/token":
             return 200, {"access_token": "token-of-" + self.backend.script, "expires_in": 3600}
         return 404, {"error": "not found"}

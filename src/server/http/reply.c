@@ -139,9 +139,17 @@ static bool etag_matches(const char *header, const char *etag)
            (hit && hit > header && hit[-1] == '"' && hit[strlen(etag)] == '"');
 }
 
+/* A range is for who has the rest of this very state (RFC 9110, 13.1.5; dates are not understood). */
+static struct range wanted_range(const struct http_request *r, int64_t size, const char *etag)
+{
+    const char *condition = http_header(r, "If-Range");
+    bool is_other = condition && (!etag || *condition != '"' || !etag_matches(condition, etag));
+    return parse_range(is_other ? NULL : http_header(r, "Range"), size);
+}
+
 void http_wanted_bytes(const struct http_request *r, int64_t size, const char *etag, int64_t *first, int64_t *n)
 {
-    struct range g = parse_range(http_header(r, "Range"), size);
+    struct range g = wanted_range(r, size, etag);
     bool none = str_eq(r->method, STR("HEAD")) || etag_matches(http_header(r, "If-None-Match"), etag);
     *first = g.first;
     *n = none ? 0 : g.n;
@@ -151,7 +159,7 @@ void http_reply_fd(struct http_request *r, int fd, int64_t size, const char *con
                    const char *etag)
 {
     char text[160];
-    struct range g = parse_range(http_header(r, "Range"), size);
+    struct range g = wanted_range(r, size, etag);
     http_set_header(r, "Accept-Ranges", "bytes");
     if (etag) {
         snprintf(text, sizeof text, "\"%s\"", etag);

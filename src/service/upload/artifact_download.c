@@ -390,7 +390,7 @@ static void put_entry(struct buf *v, const struct manifest_entry *e)
         put_string(v, ",\"birthArtifactID\":", e->birth_id);
     else
         buf_puts(v, ",\"birthArtifactID\":null");
-    buf_printf(v, ",\"size\":%lld}", (long long)e->size);
+    buf_printf(v, ",\"ref\":null,\"size\":%lld}", (long long)e->size);
 }
 
 static void ask_urls(struct fetch_group *g)
