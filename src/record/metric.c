@@ -358,6 +358,35 @@ void metrics_row(struct metrics *m, struct row *row, uint32_t n_logged)
     }
 }
 
+/* -- as a record ---------------------------------------------------------------------------------- */
+
+static void put_flags(struct buf *to, uint32_t field, const uint32_t *numbers, size_t n)
+{
+    size_t mark = wire_buf_begin(to, field);
+    for (size_t i = 0; i < n; i++)
+        if (numbers[i])
+            wire_buf_varint(to, numbers[i], 1);
+    wire_buf_end(to, mark);
+}
+
+void metrics_put_record(const struct metrics *m, uint32_t at, struct buf *to)
+{
+    const struct metric *d = &m->at[at];
+    wire_buf_bytes(to, d->is_glob ? 2 : 1, metric_name(d));
+    if (d->step)
+        wire_buf_bytes(to, 4, str_make(d->step, d->step_len));
+    uint32_t options[] = {d->step_sync ? 1 : 0, d->hidden ? 2 : 0, 3};
+    put_flags(to, 6, options, sizeof options / sizeof *options);
+    uint32_t shown[] = {d->track & SUMMARY_MIN ? 1 : 0,  d->track & SUMMARY_MAX ? 2 : 0,
+                        d->track & SUMMARY_MEAN ? 3 : 0, d->track & SUMMARY_LAST ? 5 : 0,
+                        d->none ? 6 : 0,                 d->track & SUMMARY_FIRST ? 8 : 0};
+    put_flags(to, 7, shown, sizeof shown / sizeof *shown);
+    if (d->goal)
+        wire_buf_varint(to, 8, d->goal);
+    if (d->expanded)
+        wire_buf_varint(to, 10, 1);
+}
+
 /* -- in the run's config ------------------------------------------------------------------------- */
 
 static void put_number_list(struct buf *to, uint32_t field, const uint8_t *numbers, size_t n)
@@ -408,11 +437,11 @@ static void place(struct places *p, uint32_t *at)
         *at = ++p->n;
 }
 
-static void place_all(const struct metrics *m, struct places *p)
+static void place_all(const struct metrics *m, bool expand, struct places *p)
 {
-    for (int globs = 0; globs < 2; globs++)
+    for (int globs = 0; globs < (expand ? 1 : 2); globs++)
         for (uint32_t i = 0; i < m->n; i++) {
-            if (m->at[i].expanded || m->at[i].is_glob != (globs == 1))
+            if ((m->at[i].expanded && !expand) || m->at[i].is_glob != (globs == 1))
                 continue;
             place(p, &p->metric[i]);
             if (m->at[i].step_at != METRIC_NONE)
@@ -420,13 +449,13 @@ static void place_all(const struct metrics *m, struct places *p)
         }
 }
 
-void metrics_put_config(const struct metrics *m, struct buf *to)
+void metrics_put_config(const struct metrics *m, bool expand, struct buf *to)
 {
     struct places p = {
         .metric = xmem_calloc(m->n + 1, sizeof *p.metric),
         .step = xmem_calloc(m->n_steps + 1, sizeof *p.step),
     };
-    place_all(m, &p);
+    place_all(m, expand, &p);
     /* from place to what stands there: a definition's number + 1, or a step's, negative */
     int64_t *at = xmem_calloc(p.n + 1, sizeof *at);
     for (uint32_t i = 0; i < m->n; i++)

@@ -68,8 +68,13 @@ int metrics_apply(struct metrics *m, struct summary *s, struct str record);
 uint32_t metrics_find(const struct metrics *m, struct str name);
 
 /* Append what a run's config says of its definitions (`_wandb.m`): a JSON array of MetricRecords as
- * objects keyed by field numbers, step metrics by their places in it. */
-void metrics_put_config(const struct metrics *m, struct buf *to);
+ * objects keyed by field numbers, step metrics by their places in it. With `expand`, for backends
+ * that match no globs, what globs have made stands there instead of the globs. */
+void metrics_put_config(const struct metrics *m, bool expand, struct buf *to);
+
+/* Append the fields of the MetricRecord that defines metric number `at`, with the mark
+ * (expanded_from_glob) of one that a glob has made. */
+void metrics_put_record(const struct metrics *m, uint32_t at, struct buf *to);
 
 /* What definitions do to a row that is complete: match the keys of its first `n_logged` entries with
  * globs, note the values of step metrics and add those that are missing. */

@@ -33,7 +33,7 @@ print(json.dumps([made.email, key, before, team.name, ok, members, account is no
 """)
     email, key, n_keys, team, invited, members, account, found = got
     assert email == "carl@example.org" and len(key) == 46 and n_keys == 2 and team == "crew" and invited and account
-    assert [m[1] for m in members] == ["MEMBER", "MEMBER", "SERVICE"] and found == ["carl"]
+    assert [m[1] for m in members] == ["USER", "USER", "SERVICE"] and found == ["carl"]
     assert server.graphql("{viewer{username}}", key=key)["data"]["viewer"]["username"] == "local"
     keys = server.graphql("{viewer{apiKeys{edges{node{id name description}}}}}")["data"]["viewer"]["apiKeys"]["edges"]
     assert keys[1]["node"]["name"] == key[:10] and keys[1]["node"]["description"] == "for tests"
@@ -41,6 +41,11 @@ print(json.dumps([made.email, key, before, team.name, ok, members, account is no
     eve = server.add_user("eve")
     assert server.graphql(delete, key=eve)["status"] == 404
     assert server.graphql(delete)["data"]["deleteApiKey"]["success"] is True
+
+
+def test_an_entity_of_ones_own_has_one_member(server):
+    got = server.graphql('{entity(name:"local"){members{username role accountType}}}')
+    assert got["data"]["entity"]["members"] == [{"username": "local", "role": "admin", "accountType": "USER"}]
 
 
 def test_others_may_not(server):

@@ -119,7 +119,7 @@ static void metric(struct str record)
         if (f.type == WIRE_BYTES && record_check(&pb__metric_record__descriptor, f.bytes))
             metrics_apply(&m, &s, f.bytes);
     AUTO_BUF json = {0};
-    metrics_put_config(&m, &json);
+    metrics_put_config(&m, record.n & 1, &json);
     must_be_json(&json);
     summary_fini(&s);
     metrics_fini(&m);

@@ -167,11 +167,40 @@ static void test_definitions_point_to_their_steps(void **state)
     define(&m, &s, "val/*", "epoch", "", 0);
     define(&m, &s, "acc", NULL, "\x30\x01", 2);
     AUTO_BUF json = {0};
-    metrics_put_config(&m, &json);
+    metrics_put_config(&m, false, &json);
     assert_string_equal(buf_z(&json), "[{\"1\":\"loss\",\"5\":2,\"6\":[3],\"7\":[1]},"
                                       "{\"1\":\"epoch\",\"6\":[],\"7\":[]},"
                                       "{\"1\":\"acc\",\"6\":[3],\"7\":[6]},"
                                       "{\"2\":\"val/*\",\"5\":2,\"6\":[],\"7\":[]}]");
+    metrics_fini(&m);
+    summary_fini(&s);
+}
+
+static void test_what_globs_made_stands_in_their_place(void **state)
+{
+    struct metrics m;
+    struct summary s;
+    metrics_init(&m, 1);
+    summary_init(&s, 1);
+    define(&m, &s, "epoch", NULL, "", 0);
+    define(&m, &s, "*", "epoch", "\x08\x01", 2);
+    AUTO_BUF made = {0}, record = {0}, json = {0};
+    wire_buf_bytes(&made, 1, STR("loss"));
+    wire_buf_bytes(&made, 4, STR("epoch"));
+    wire_buf_bytes(&made, 6, STR("\x10\x01\x18\x01")); /* hidden, defined */
+    wire_buf_bytes(&made, 7, STR("\x08\x01"));
+    wire_buf_varint(&made, 8, 2);
+    wire_buf_varint(&made, 10, 1); /* expanded_from_glob */
+    assert_int_equal(metrics_apply(&m, &s, buf_str(&made)), 0);
+    metrics_put_config(&m, true, &json);
+    assert_string_equal(buf_z(&json), "[{\"1\":\"epoch\",\"6\":[3],\"7\":[]},"
+                                      "{\"1\":\"loss\",\"5\":1,\"6\":[2,3],\"7\":[1],\"8\":2}]");
+    buf_clear(&json);
+    metrics_put_config(&m, false, &json);
+    assert_string_equal(buf_z(&json), "[{\"1\":\"epoch\",\"6\":[3],\"7\":[]},"
+                                      "{\"2\":\"*\",\"5\":1,\"6\":[],\"7\":[1]}]");
+    metrics_put_record(&m, metrics_find(&m, STR("loss")), &record);
+    assert_true(str_eq(buf_str(&record), buf_str(&made)));
     metrics_fini(&m);
     summary_fini(&s);
 }
@@ -186,6 +215,7 @@ int main(void)
         T(test_telemetry_is_keyed_by_numbers), T(test_a_backend_gets_values_wrapped),
         T(test_a_run_that_goes_on_keeps_what_is_not_set),
         T(test_definitions_point_to_their_steps),
+        T(test_what_globs_made_stands_in_their_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -170,6 +170,23 @@ static void test_globs_define_new_metrics(void **state)
     SUMMARY("_step=1 trainloss={\"min\":2} trainer={\"min\":1} other={\"last\":5}");
 }
 
+static void test_what_a_glob_makes_is_kept_for_a_client_that_may_want_it_sent(void **state)
+{
+    enum { METRIC = 12, NAME = 1, EXPANDED_FROM_GLOB = 10 };
+    for (int asks = 0; asks < 2; asks++) {
+        f.settings.asks_to_expand = asks;
+        fake_define(&f, asks ? "b* summary=min" : "a* summary=min");
+        fake_forget(&f);
+        LOG(asks ? "b" : "a", "2");
+        LOG(asks ? "b" : "a", "3");
+        struct str made = wire_find_bytes(buf_str(&f.records[0]), METRIC);
+        assert_int_equal(made.n > 0, asks);
+        assert_int_equal(f.n_records, 2 + asks);
+        assert_int_equal(str_eqz(wire_find_bytes(made, NAME), "b"), asks);
+        assert_int_equal(wire_find_varint(made, EXPANDED_FROM_GLOB), asks);
+    }
+}
+
 static void test_a_glob_leaves_defined_and_internal_metrics_alone(void **state)
 {
     fake_define(&f, "loss summary=max");
@@ -299,6 +316,7 @@ int main(void)
         T(test_a_removed_value_keeps_its_definition),
         T(test_nan_is_the_minimum_and_the_maximum),
         T(test_globs_define_new_metrics),
+        T(test_what_a_glob_makes_is_kept_for_a_client_that_may_want_it_sent),
         T(test_a_glob_leaves_defined_and_internal_metrics_alone),
         T(test_a_metric_seen_before_its_glob_is_matched_later),
         T(test_dots_in_names_are_paths),

@@ -273,6 +273,57 @@ static void test_what_changes_a_run_is_told_at_the_end_at_the_latest(void **stat
                "\"title\":\"title\",\"text\":\"\",\"severity\":\"WARN\",\"waitDuration\":60}");
 }
 
+/* What the backend is told of a glob and of what it made, to a client of wandb 0.28 that lets it
+ * match globs or not, or to another one (-1). */
+static const char *told_of_globs(int lets)
+{
+    AUTO_BUF glob = {0}, made = {0};
+    wire_buf_bytes(&glob, 2, STR("l*"));
+    wire_buf_bytes(&made, 1, STR("loss"));
+    wire_buf_varint(&made, 10, 1);
+    if (lets >= 0) {
+        size_t setting = wire_buf_begin(&f.settings, 190);
+        wire_buf_varint(&f.settings, 1, (uint64_t)lets);
+        wire_buf_end(&f.settings, setting);
+    }
+    keep_run();
+    keep(12, &glob);
+    keep(12, &made);
+    keep_exit(0);
+    send_all();
+    return strstr(fake_upload_find("call UpsertBucket") + 1, "call UpsertBucket");
+}
+
+static const char made_alone[] = "\\\"m\\\":[{\\\"1\\\":\\\"loss\\\"",
+                  glob_alone[] = "\\\"m\\\":[{\\\"2\\\":\\\"l*\\\"";
+
+static void test_globs_are_left_to_the_backend(void **state)
+{
+    assert_non_null(strstr(told_of_globs(-1), glob_alone));
+    assert_null(fake_upload_find("feature EXPAND"));
+    assert_null(fake_upload_find("loss"));
+}
+
+static void test_a_client_can_forbid_that(void **state)
+{
+    assert_non_null(strstr(told_of_globs(0), made_alone));
+    assert_null(fake_upload_find("feature EXPAND"));
+    assert_null(fake_upload_find("l*"));
+}
+
+static void test_a_client_can_leave_globs_to_a_backend_that_matches_them(void **state)
+{
+    fake_upload.structured = true; /* it has all features */
+    assert_non_null(strstr(told_of_globs(1), glob_alone));
+    assert_null(fake_upload_find("loss"));
+}
+
+static void test_but_not_to_one_that_matches_none(void **state)
+{
+    assert_non_null(strstr(told_of_globs(1), made_alone));
+    assert_non_null(fake_upload_find("feature EXPAND_DEFINED_METRIC_GLOBS"));
+}
+
 static void test_a_refused_run_is_said_in_the_backends_words(void **state)
 {
     keep_run();
@@ -485,6 +536,10 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, begin, end)
         T(test_a_run_reaches_the_backend),
         T(test_what_changes_a_run_is_told_at_the_end_at_the_latest),
+        T(test_globs_are_left_to_the_backend),
+        T(test_a_client_can_forbid_that),
+        T(test_a_client_can_leave_globs_to_a_backend_that_matches_them),
+        T(test_but_not_to_one_that_matches_none),
         T(test_a_refused_run_is_said_in_the_backends_words),
         T(test_an_answer_with_errors_has_its_own_words),
         T(test_a_backend_that_does_not_answer_in_time_is_said),

@@ -84,7 +84,9 @@ void resolve_Entity_members(struct gql_call *c, const void *obj)
         return;
     int rc = db_query(a.db, &e, &rows,
                       "SELECT u.id, m.role, u.username, u.name, u.email, u.photo_url, u.admin, u.service"
-                      " FROM team_members m JOIN users u ON u.id = m.user_id WHERE m.entity_id = $1 ORDER BY u.id",
+                      " FROM team_members m JOIN users u ON u.id = m.user_id WHERE m.entity_id = $1"
+                      " UNION ALL SELECT u.id, 'admin', u.username, u.name, u.email, u.photo_url, u.admin, u.service"
+                      " FROM entities e JOIN users u ON u.id = e.user_id WHERE e.id = $1 ORDER BY 1",
                       DB_ARGS(db_i(en->role > ROLE_NONE ? en->id : 0)));
     gql_list_begin(c);
     while (rc >= 0 && !gql_failed(c) && (rc = db_next(rows, &e)) == 1) {
@@ -105,7 +107,7 @@ FIELD_STR(Member, email, member_row, email)
 FIELD_STR(Member, username, member_row, username)
 FIELD_(Member, name, gql_str(c, ROW_(member_row)->name.n ? ROW_(member_row)->name : ROW_(member_row)->username))
 FIELD_STR(Member, photoUrl, member_row, photo_url)
-FIELD_(Member, accountType, gql_strz(c, ROW_(member_row)->service ? "SERVICE" : "MEMBER"))
+FIELD_(Member, accountType, gql_strz(c, ROW_(member_row)->service ? "SERVICE" : "USER"))
 FIELD_NULL(Member, apiKey)
 
 void resolve_Entity_user(struct gql_call *c, const void *obj)

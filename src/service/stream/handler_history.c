@@ -21,7 +21,7 @@
 #include "record/wire.h"
 #include "service/stream/stream_settings.h"
 
-enum { RECORD_HISTORY = 2, HISTORY_ITEM = 1, HISTORY_STEP = 2, REQUEST_ACTION = 3 };
+enum { RECORD_HISTORY = 2, RECORD_METRIC = 12, HISTORY_ITEM = 1, HISTORY_STEP = 2, REQUEST_ACTION = 3 };
 
 /* What a PartialHistoryRequest says besides its items. */
 struct request {
@@ -156,6 +156,18 @@ static void sample_row(struct handler *h, const struct row *row)
     }
 }
 
+/* A metric that a glob has made goes to the journal where the client may want it to be sent. */
+static void write_expanded(struct handler *h, uint32_t first)
+{
+    for (uint32_t i = first; h->settings->asks_to_expand && i < h->metrics.n; i++) {
+        handler_record_begin(h);
+        size_t mark = wire_buf_begin(&h->bytes, RECORD_METRIC);
+        metrics_put_record(&h->metrics, i, &h->bytes);
+        wire_buf_end(&h->bytes, mark);
+        handler_record_end(h);
+    }
+}
+
 int64_t handler_step_after(const struct handler *h)
 {
     return h->next_step == INT64_MAX ? INT64_MAX : h->next_step + 1;
@@ -165,7 +177,9 @@ void handler_flush_row(struct handler *h, int64_t next_step, int64_t now_ns)
 {
     if (h->row.n) {
         add_own_items(h, now_ns);
+        uint32_t n_defined = h->metrics.n;
         metrics_row(&h->metrics, &h->row, h->row.n);
+        write_expanded(h, n_defined);
         if (!h->settings->server_side_summary) {
             if (row_hides_unwritten(&h->row))
                 handler_write_summary(h); /* the peer's readers see each value */

@@ -35,6 +35,14 @@ enum upsert_state {
     UPSERT_REFUSED,
 };
 
+/* Who matches metrics with the globs of their definitions. */
+enum globs {
+    GLOBS_UNKNOWN,
+    GLOBS_ASKED,   /* the backend, whether it does */
+    GLOBS_BACKEND,
+    GLOBS_HERE,
+};
+
 /* The run as the backend is told of it. */
 struct upsert {
     enum upsert_state state;
@@ -42,6 +50,7 @@ struct upsert {
     struct run_params params;
     struct config config;
     struct metrics metrics;
+    enum globs globs;
     struct summary metric_slots; /* what `metrics` wants; unused */
     struct buf telemetry;        /* TelemetryRecord, all merged */
     struct buf environment;      /* EnvironmentRecords, one behind the other */

@@ -25,7 +25,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-enum { SET_INIT_TIMEOUT = 79, SET_RESUME = 102 };
+enum { SET_INIT_TIMEOUT = 79, SET_RESUME = 102, SET_SERVER_SIDE_EXPAND_GLOBS = 190 };
 enum { RUN_CONFIG = 4, RUN_TELEMETRY = 19, ENVIRONMENT_WRITER_ID = 199 };
 enum { MAX_ENVIRONMENT_BYTES = 1 << 20, COMMUNICATION = 1 };
 
@@ -96,7 +96,7 @@ static void put_environment(const struct upsert *u, struct buf *to)
 static void set_internal(struct upsert *u)
 {
     AUTO_BUF metrics = {0}, environment = {0};
-    metrics_put_config(&u->metrics, &metrics);
+    metrics_put_config(&u->metrics, u->globs == GLOBS_HERE, &metrics);
     put_environment(u, &environment);
     config_set_internal(&u->config, buf_str(&u->telemetry), buf_str(&metrics),
                         buf_str(&environment));
@@ -372,7 +372,7 @@ static void on_debounced(uv_timer_t *t)
 static void step(struct sender *s)
 {
     struct upsert *u = &s->upsert;
-    if (u->state != UPSERT_READY || u->calling || u->waiting)
+    if (u->state != UPSERT_READY || u->calling || u->waiting || u->globs == GLOBS_ASKED)
         return;
     if (u->params_dirty || u->config_dirty)
         send_upsert(s, u->params_dirty, u->config_dirty);
@@ -427,10 +427,39 @@ void upsert_telemetry(struct sender *s, struct str record)
     changed(s);
 }
 
+static void on_globs(void *ctx, bool has)
+{
+    struct sender *s = ctx;
+    s->upsert.globs = has ? GLOBS_BACKEND : GLOBS_HERE;
+    if (!s->freed)
+        step(s);
+    sender_release(s);
+}
+
+/* Clients of wandb 0.28 say whether the backend may match globs (x_server_side_expand_glob_metrics,
+ * which 0.31 has no more: there the backend always does). If not, or if it cannot, it is told of what
+ * the globs have made in their place. (peer: core/internal/runupserter of 0.28.2) */
+static void decide_globs(struct sender *s)
+{
+    struct upsert *u = &s->upsert;
+    if (u->globs != GLOBS_UNKNOWN)
+        return;
+    if (!setting_wire_has(settings_of(s), SET_SERVER_SIDE_EXPAND_GLOBS)) {
+        u->globs = GLOBS_BACKEND;
+    } else if (!setting_wire_bool(settings_of(s), SET_SERVER_SIDE_EXPAND_GLOBS)) {
+        u->globs = GLOBS_HERE;
+    } else {
+        u->globs = GLOBS_ASKED;
+        s->n_open++;
+        backend_feature(s->backend, "EXPAND_DEFINED_METRIC_GLOBS", on_globs, s);
+    }
+}
+
 void upsert_metric(struct sender *s, struct str record)
 {
     enum { EXPANDED_FROM_GLOB = 10 };
-    if (wire_find_varint(record, EXPANDED_FROM_GLOB))
+    decide_globs(s);
+    if (s->upsert.globs == GLOBS_BACKEND && wire_find_varint(record, EXPANDED_FROM_GLOB))
         return;
     metrics_apply(&s->upsert.metrics, &s->upsert.metric_slots, record);
     s->upsert.config_dirty = true;
@@ -509,7 +538,7 @@ void upsert_finish(struct sender *s)
 bool upsert_is_done(const struct sender *s)
 {
     const struct upsert *u = &s->upsert;
-    return !u->calling && !u->waiting &&
+    return !u->calling && !u->waiting && (u->globs != GLOBS_ASKED || s->error) &&
            (u->state != UPSERT_READY || s->error || !(u->params_dirty || u->config_dirty));
 }
 

@@ -2,12 +2,13 @@
 #include "service/stream/stream_settings.h"
 
 #include "base/alloc.h"
+#include "record/setting_wire.h"
 #include "record/wire.h"
 
 #include <stdio.h>
 
 /* Each setting is a message of the google.protobuf wrapper kind, with its value in field 1. */
-enum { WRAPPED_VALUE = 1 };
+enum { WRAPPED_VALUE = 1, SET_SERVER_SIDE_EXPAND_GLOBS = 190 };
 
 static const struct row {
     uint32_t number; /* in wandb_internal.Settings */
@@ -111,6 +112,7 @@ int stream_settings_init(struct stream_settings *to, struct str settings, struct
     if (settings.n)
         memcpy(at, settings.p, settings.n);
     s.raw = (struct str){at, settings.n};
+    s.asks_to_expand = setting_wire_has(s.raw, SET_SERVER_SIDE_EXPAND_GLOBS);
     int rc = check(&s, e);
     if (rc) {
         mem_free(s.block);

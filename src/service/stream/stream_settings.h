@@ -24,6 +24,7 @@ struct stream_settings {
     bool server_side_summary; /* x_server_side_derived_summary: derive none here */
     bool primary;          /* x_primary: this writer owns the files of the run */
     bool silent;           /* print no footer */
+    bool asks_to_expand;   /* a client of wandb 0.28: see sender_upsert.c */
     struct str raw;        /* the Settings message itself, for what is asked once (record/setting_wire.h) */
     void *block;           /* where the strings and `raw` live */
 };
