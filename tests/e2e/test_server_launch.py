@@ -136,5 +136,11 @@ def test_a_launched_sweep_puts_its_scheduler_into_the_queue(server):
     spec = pop(server, "gpu")["runSpec"]
     assert spec["name"] == f"Scheduler.{name}" and spec["run_id"] == name
     assert spec["resource_args"]["local-container"]["cpus"] == 2
+    server.graphql('mutation{createRunQueue(input:{entityName:"local",projectName:"sw",queueName:"own",access:PROJECT})'
+                   '{success}}')
+    server.graphql(text, {"l": json.dumps({**launch, "queue": "own", "run_queue_project": None})})
+    own = POP.replace("model-registry", "sw")
+    spec = server.graphql(own, {"q": "own"})["data"]["popFromRunQueue"]["runSpec"]
+    assert spec["name"].startswith("Scheduler."), "without a project named, the queue is one of the sweep's"
     launch["queue"] = "nowhere"
     assert server.graphql(text, {"l": json.dumps(launch)})["status"] == 404

@@ -86,6 +86,52 @@ print(json.dumps([users, teams, [m.user.username for m in reg.user_members()], r
                           'newProjectName:"x"}){inserted}}', key=key)["status"] in (403, 404)
 
 
+ALIASES = """mutation($a:ID!,$l:[ArtifactAliasInput!]!){%sAliases(input:{artifactID:$a,aliases:$l}){success}}"""
+
+
+def test_a_member_of_a_registry_names_versions_whose_source_is_not_theirs(server):
+    artifact = server.script("""
+import json, wandb
+api = wandb.Api()
+reg = api.create_registry(name="shared", visibility="restricted", organization="acme")
+with wandb.init(entity="crew", project="secret", mode="online") as run:
+    a = wandb.Artifact("mine", "model")
+    run.log_artifact(a).wait()
+    a.link("wandb-registry-shared/best")
+reg.add_members(api.create_user("joe@example.org"))
+print(json.dumps(a.id))
+""")
+    joe = server.add_user("joan")
+    out = server.add_user("jack")
+    project = server.graphql('{project(entityName:"acme_org",name:"wandb-registry-shared"){id}}')["data"]["project"]["id"]
+    joan = server.graphql("{viewer{id}}", key=joe)["data"]["viewer"]["id"]
+    server.graphql('mutation($p:ID!,$u:[ID!]!){createProjectMembers(input:{projectId:$p,userIds:$u}){success}}',
+                   {"p": project, "u": [joan]})
+    there = {"entityName": "acme_org", "projectName": "wandb-registry-shared", "artifactCollectionName": "best",
+             "alias": "prod"}
+    source = {"artifactCollectionName": "mine", "alias": "prod"}
+
+    def change(verb, alias, key):
+        return server.graphql(ALIASES % verb, {"a": artifact, "l": [alias] if alias else []}, key=key)
+
+    assert change("add", there, joe)["data"]["addAliases"]["success"] is True
+    for alias, key in ((there, out), (source, joe), ({**source, "entityName": "crew", "projectName": "secret"}, joe),
+                       (None, joe)):
+        got = change("add", alias, key)
+        assert got["status"] in (403, 404) and "errors" in got, alias
+    text = """{project(entityName:"acme_org",name:"wandb-registry-shared"){artifactCollection(name:"best"){aliases{edges{
+    node{alias}}}}}}"""
+
+    def aliases():
+        edges = server.graphql(text)["data"]["project"]["artifactCollection"]["aliases"]["edges"]
+        return sorted(e["node"]["alias"] for e in edges)
+
+    assert aliases() == ["latest", "prod"]
+    assert change("delete", there, out)["status"] in (403, 404) and aliases() == ["latest", "prod"]
+    assert change("delete", there, joe)["data"]["deleteAliases"]["success"] is True
+    assert aliases() == ["latest"]
+
+
 def test_update_user(server):
     text = 'mutation{updateUser(input:{defaultEntity:"%s"}){user{entity}}}'
     assert server.graphql(text % "crew")["data"]["updateUser"]["user"]["entity"] == "crew"

@@ -269,18 +269,23 @@ void resolve_Mutation_deleteArtifact(struct gql_call *c, const void *obj)
 
 /* ---- aliases ---- */
 
-/* The collection that one alias of the input speaks of: a named one, or the artifact's own. */
+/* The collection that one alias of the input speaks of: a named one, or the artifact's own. `v` is NULL
+ * for an artifact that the asker may know from the collections alone that it is linked into: one of them
+ * is to be named then. */
 static int alias_collection(const struct accessor *a, const struct gql_value *alias, const struct version_row *v,
                             int64_t *id)
 {
     struct str name = gql_in_str(alias, "artifactCollectionName");
+    bool has_project = gql_in_str(alias, "projectName").n > 0;
     struct project_row p;
     struct collection_row s;
-    *id = v->sequence_id;
-    if (!name.n)
+    if (!v && (!name.n || !has_project))
+        return err_set(a->e, TARE_ENOTFOUND, "there is no such artifact");
+    if (!name.n) {
+        *id = v->sequence_id;
         return 0;
-    int rc = gql_in_str(alias, "projectName").n ? find_project(a, alias, ACCESS_WRITE, false, &p)
-                                                : (p = *v->sequence->project, 0);
+    }
+    int rc = has_project ? find_project(a, alias, ACCESS_WRITE, false, &p) : (p = *v->sequence->project, 0);
     if (rc == 0)
         rc = load_collection_named(a, &p, name, (struct str){0}, &s);
     if (rc == 0)
@@ -292,11 +297,15 @@ static int change_aliases(struct db_conn *db, struct change *k, bool add, struct
 {
     const struct accessor a = accessor_in(db, k, e);
     struct version_row v;
+    const struct gql_value *first = gql_in(k->in, "aliases")->first;
     int rc = find_artifact(&a, k, ACCESS_READ, &v);
-    for (const struct gql_value *one = gql_in(k->in, "aliases")->first; one && rc == 0; one = one->next) {
-        int64_t id, member = 0;
+    bool has_source = rc != TARE_ENOTFOUND || !k->artifact_id || !first;
+    if (!has_source)
+        rc = 0;
+    for (const struct gql_value *one = first; one && rc == 0; one = one->next) {
+        int64_t id = 0, member = 0;
         struct str alias = gql_in_str(one, "alias");
-        rc = alias_collection(&a, one, &v, &id);
+        rc = alias_collection(&a, one, has_source ? &v : NULL, &id);
         struct collection_row s;
         if (rc == 0)
             rc = load_collection(&a, id, ACCESS_WRITE, &s);

@@ -539,10 +539,11 @@ int launch_sweep_scheduler(const struct accessor *a, const struct project_row *p
 {
     struct launch l = {.user = a->user, .arena = a->arena};
     struct gql_value given;
-    struct project_row of_queue;
+    struct project_row of_queue = *p;
     if (gql_value_from_json(a->arena, launch, &given) || !gql_in_str(&given, "run_spec").n)
         return 0; /* another form: kept with the sweep, no business of a queue */
-    int rc = access_project(a, p->entity.name, gql_in_str(&given, "run_queue_project"), ACCESS_WRITE, &of_queue);
+    struct str other = gql_in_str(&given, "run_queue_project");
+    int rc = other.n ? access_project(a, p->entity.name, other, ACCESS_WRITE, &of_queue) : 0;
     if (rc == 0)
         rc = load_queue_named(a, &of_queue, gql_in_str(&given, "queue"), &l.queue);
     return rc ? rc : push(a, &l, put_sweep_id(a, gql_in_str(&given, "run_spec"), sweep), DEFAULT_PRIORITY, values);
