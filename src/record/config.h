@@ -21,8 +21,8 @@ struct config {
 void config_init(struct config *c, uint64_t seed);
 void config_fini(struct config *c);
 
-/* Apply a ConfigRecord in wire form. Items without a key or with invalid JSON are skipped and
- * counted in *n_bad. 0, or TARE_EFORMAT if the bytes are malformed. */
+/* Apply a ConfigRecord in wire form. Items with invalid JSON are skipped and counted
+ * in *n_bad. 0, or TARE_EFORMAT if the bytes are malformed. */
 int config_apply(struct config *c, struct str record, size_t *n_bad);
 /* Set `json` at `path` (wire form, see summary.h). TARE_EFORMAT if it is no JSON. */
 int config_set(struct config *c, struct str path, struct str json);

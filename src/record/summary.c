@@ -345,7 +345,7 @@ bool summary_item_path(struct str item, struct buf *to, struct str *value)
     }
     if (n_nested < 2) {
         key = n_nested ? first : key;
-        return (n_nested || key.n) && wire_buf_bytes(to, 1, key) == 0;
+        return wire_buf_bytes(to, 1, key) == 0;
     }
     for (r = wire_open(item); wire_next(&r, &f) == 1;)
         if (f.number == 2 && f.type == WIRE_BYTES)

@@ -87,7 +87,7 @@ int summary_path(struct buf *to, const struct str *labels, size_t n_labels);
 /* The labels of a path in wire form, one call for each: false after the last. */
 bool summary_next_label(const char **at, const char *end, struct str *label);
 /* The path of an item (of history, summary or config) from its key fields, appended to `to`, and
- * its value_json. False if the item is malformed or has no key. */
+ * its value_json. Without a key it is the empty one, which proto3 leaves out. False if malformed. */
 bool summary_item_path(struct str item, struct buf *to, struct str *value_json);
 /* The path of a member of the object at `path`; `key` is escaped as in JSON. 0, TARE_EFORMAT or
  * TARE_ENOMEM. */
@@ -107,8 +107,8 @@ void summary_drop(struct summary *s, struct str path);
 /* What a definition asks for. */
 void summary_configure(struct summary *s, uint32_t slot, bool none, uint8_t track);
 
-/* Apply a SummaryRecord in wire form as explicit values and removals. Items without a key or with
- * invalid JSON are skipped and counted in *n_bad. 0, or TARE_EFORMAT if the bytes are malformed. */
+/* Apply a SummaryRecord in wire form as explicit values and removals. Items with invalid JSON
+ * are skipped and counted in *n_bad. 0, or TARE_EFORMAT if the bytes are malformed. */
 int summary_apply(struct summary *s, struct str record, size_t *n_bad);
 
 /* Append the JSON of a slot as it is to be shown; false (nothing appended) if it shows nothing. */

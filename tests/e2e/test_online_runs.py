@@ -98,6 +98,27 @@ def test_runs_one_after_the_other_and_at_once(tmp_path, backend):
         assert rows(run, "_step", "i") == want and run.exit_code == 0
 
 
+def test_nothing_is_said_of_a_run_that_never_came_to_be(tmp_path, backend):
+    p = run_script(tmp_path, backend.url, """
+        import wandb
+        try:
+            wandb.init(project="demo", config={3: 4})  # no key for the client
+        except AttributeError:
+            print("refused")
+        """)
+    assert "refused" in p.stdout and "Find logs at" in p.stdout, p.stdout
+    assert "wandb sync" not in p.stdout and not backend.runs, p.stdout
+
+
+def test_an_empty_key_of_the_config_arrives(tmp_path, backend):
+    p = run_script(tmp_path, backend.url, """
+        import wandb
+        run = wandb.init(project="demo", config={"": 1, "a": {"": 2}})
+        run.finish()
+        """)
+    assert user_config(only_run(backend)) == {"": 1, "a": {"": 2}}, p.stdout
+
+
 def test_a_backend_that_refuses_is_quoted(tmp_path, backend):
     backend.on_UpsertBucket = lambda variables: {"upsertBucket": None}
     backend.refuse = ("UpsertBucket", 404, {"errors": [{"message": "no such project"}]})

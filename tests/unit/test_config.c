@@ -84,10 +84,18 @@ static void test_keys_with_escapes(void **state)
     check("{\"a\":{\"q\\\"\xc3\xa9\":1}}");
 }
 
+static void test_an_item_without_a_key_has_the_empty_one(void **state)
+{
+    apply("", "1");
+    apply("a", "{\"\": 2}");
+    check("{\"\":1,\"a\":{\"\":2}}");
+    apply("", NULL);
+    check("{\"a\":{\"\":2}}");
+}
+
 static void test_bad_items_are_counted(void **state)
 {
     assert_int_equal(apply("a", "{"), 1);
-    assert_int_equal(apply("", "1"), 1);
     check("{}");
     size_t n_bad;
     assert_true(config_apply(&c, STR("\x0a\x7f"), &n_bad) < 0);
@@ -211,6 +219,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
         T(test_values_replace_each_other), T(test_objects_are_merged),
         T(test_removal_takes_all_below),   T(test_keys_with_escapes),
+        T(test_an_item_without_a_key_has_the_empty_one),
         T(test_bad_items_are_counted),     T(test_deep_values_stop_somewhere),
         T(test_telemetry_is_keyed_by_numbers), T(test_a_backend_gets_values_wrapped),
         T(test_a_run_that_goes_on_keeps_what_is_not_set),

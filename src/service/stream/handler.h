@@ -80,6 +80,9 @@ void handler_free(struct handler *h);
  * the call. `now_ns` is of clock_steady_ns: the wall time unless that was set. Returns 0, or TARE_EFORMAT if the bytes are no Record. */
 int handler_record(struct handler *h, struct str record, const struct reply_to *to, int64_t now_ns);
 
+/* Whether there is a run: a client that gave up before it said anything of one leaves none. */
+bool handler_has_run(const struct handler *h);
+
 /* Which of several writers of the run this is. */
 const char *handler_writer_id(const struct handler *h);
 

@@ -144,6 +144,11 @@ static void reply_run(struct handler *h, const struct reply_to *to, const struct
         h->out.reply(h->out.ctx, to, buf_str(&result), REPLY_NOW);
 }
 
+bool handler_has_run(const struct handler *h)
+{
+    return h->has_run;
+}
+
 void rule_run(struct handler *h, const struct incoming *in)
 {
     if (!h->has_run)

@@ -357,7 +357,8 @@ void online_job_input(struct online *o, struct str request)
 
 void online_put_footer(const struct online *o, struct footer *f)
 {
-    f->sync = !o->complete && !o->failed && !o->stream->settings.skip_journal;
+    f->sync = !o->complete && !o->failed && !o->stream->settings.skip_journal &&
+              handler_has_run(o->stream->handler);
     f->url = o->complete ? o->url : NULL;
     f->name = o->sender ? sender_display_name(o->sender) : "";
 }
