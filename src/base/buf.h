@@ -32,6 +32,8 @@ int buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf
 /* As a part of a URL: letters, digits, "-._~" (RFC 3986, 2.3) and the characters of `also` stand as they
  * are, all other bytes as %XX. */
 int buf_put_percent(struct buf *b, struct str s, const char *also);
+/* What may stand as it is in a segment of a path, too: what Go's url.PathEscape leaves. */
+#define PERCENT_PATH "$&+=:@"
 int buf_vprintf(struct buf *b, const char *fmt, va_list ap);
 
 static inline int buf_putc(struct buf *b, char c)

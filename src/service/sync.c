@@ -203,11 +203,11 @@ static void on_run_ready(void *ctx, struct str run)
     struct str name = wire_find_bytes(run, RUN_DISPLAY_NAME);
     struct buf b = {0};
     buf_printf(&b, "%s/", backend_app_url(sender_backend(it->sender)));
-    buf_put_percent(&b, wire_find_bytes(run, RUN_ENTITY), "");
+    buf_put_percent(&b, wire_find_bytes(run, RUN_ENTITY), PERCENT_PATH);
     buf_putc(&b, '/');
-    buf_put_percent(&b, wire_find_bytes(run, RUN_PROJECT), "");
+    buf_put_percent(&b, wire_find_bytes(run, RUN_PROJECT), PERCENT_PATH);
     buf_puts(&b, "/runs/");
-    buf_put_percent(&b, wire_find_bytes(run, RUN_ID), "");
+    buf_put_percent(&b, wire_find_bytes(run, RUN_ID), PERCENT_PATH);
     mem_free(it->url);
     it->url = xmem_strdup(buf_z(&b));
     buf_fini(&b);

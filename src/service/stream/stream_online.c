@@ -32,9 +32,6 @@ struct online {
 
 /* -- what the sender says ---------------------------------------------------------------------------- */
 
-/* What Go's url.PathEscape leaves as it is, beside what every URL does. */
-#define PATH_PLAIN "$&+=:@"
-
 static void note_where(struct online *o, struct str run)
 {
     AUTO_BUF url = {0};
@@ -43,11 +40,11 @@ static void note_where(struct online *o, struct str run)
         app.n--;
     buf_put_str(&url, app);
     buf_putc(&url, '/');
-    buf_put_percent(&url, wire_find_bytes(run, RUN_ENTITY), PATH_PLAIN);
+    buf_put_percent(&url, wire_find_bytes(run, RUN_ENTITY), PERCENT_PATH);
     buf_putc(&url, '/');
-    buf_put_percent(&url, wire_find_bytes(run, RUN_PROJECT), PATH_PLAIN);
+    buf_put_percent(&url, wire_find_bytes(run, RUN_PROJECT), PERCENT_PATH);
     buf_puts(&url, "/runs/");
-    buf_put_percent(&url, wire_find_bytes(run, RUN_ID), PATH_PLAIN);
+    buf_put_percent(&url, wire_find_bytes(run, RUN_ID), PERCENT_PATH);
     o->url = xmem_strdup(buf_z(&url));
 }
 

@@ -464,11 +464,11 @@ void filestream_start(struct filestream *f, const char *entity, const char *proj
     AUTO_BUF url = {0};
     buf_puts(&url, backend_url(f->backend));
     buf_puts(&url, "/files/");
-    buf_put_percent(&url, str_of(entity), "");
+    buf_put_percent(&url, str_of(entity), PERCENT_PATH);
     buf_putc(&url, '/');
-    buf_put_percent(&url, str_of(project), "");
+    buf_put_percent(&url, str_of(project), PERCENT_PATH);
     buf_putc(&url, '/');
-    buf_put_percent(&url, str_of(run_id), "");
+    buf_put_percent(&url, str_of(run_id), PERCENT_PATH);
     buf_puts(&url, "/file_stream");
     f->url = xmem_strdup(buf_z(&url));
     f->waiting.history.at = from->history;
