@@ -121,6 +121,24 @@ print(json.dumps([[x["_step"] for x in r.scan_history()], [x["v"] for x in r.sca
     assert "does not exist" in server.script(text.format(id="nowhere", how="must"), check=False)
 
 
+
+def test_a_plain_init_of_a_known_id_drops_nothing(server):
+    """The client asks how many lines there are and goes on behind them; summary and config are the last one's."""
+    for k in range(2):
+        server.script(f"""
+import wandb
+with wandb.init(project="demo", id="again", config={{"k{k}": {k}}}) as run:
+    for step in range(3):
+        run.log({{"x": 10 * {k} + step}})
+""")
+    got = server.script("""
+import json, wandb
+run = wandb.Api().run("demo/again")
+print(json.dumps([[(r["_step"], r["x"]) for r in run.scan_history()], run.summary["x"], dict(run.config), run.state]))
+""")
+    assert got == [[[0, 0], [0, 10], [1, 1], [1, 11], [2, 2], [2, 12]], 12, {"k1": 1}, "finished"]
+
+
 def test_fork_and_rewind(server):
     server.script("""
 import wandb
