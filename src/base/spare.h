@@ -12,7 +12,9 @@
 void spare_take(struct buf *b, size_t n);
 /* As buf_fini. */
 void spare_give(struct buf *b);
-/* Free those that are kept. */
+/* Free those that nobody has wanted since the last call. */
+void spare_trim(void);
+/* Free all that are kept. */
 void spare_clear(void);
 
 #endif

@@ -2,6 +2,7 @@
 #include "server/graphql_route.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/spare.h"
 #include "schema_tables.h"
 #include "server/graphql/coerce.h"
 #include "server/graphql/document.h"
@@ -50,6 +51,8 @@ static void execute(struct http_request *r, struct gql_document *d, const struct
     struct buf out = {0};
     int status = 200;
     limits.deadline_mono_ns = clock_mono_ns() + deadline_ns;
+    spare_take(&out, d->answer_bytes);
+    out.failed = false; /* only a guess */
     request_init(&q, s, r, a);
     int rc = gql_execute(&d->plan, variables, a, &q, &limits, &out, &status);
     request_fini(&q);
@@ -58,6 +61,7 @@ static void execute(struct http_request *r, struct gql_document *d, const struct
         reply_errors(r, 503, "out of memory");
         return;
     }
+    d->answer_bytes = out.len;
     http_reply(r, status, "application/json", &out);
 }
 

@@ -86,6 +86,13 @@ static int give_memory_back(struct server *s, struct err *e)
     return rc;
 }
 
+/* Large buffers that nobody has wanted for a while, also when the server is never quiet. */
+static int drop_spares(struct server *s, struct err *e)
+{
+    spare_trim();
+    return 0;
+}
+
 /* What deleted runs have left, and runs whose time is over. */
 static int empty_runs(struct server *s, struct err *e)
 {
@@ -122,6 +129,7 @@ static const struct task {
     {"giving space back", 10, give_space_back},
     {"sending alerts", 1, send_alerts},
     {"giving memory back", 7, give_memory_back},
+    {"dropping spare buffers", 5, drop_spares},
     {"watching the quota", 3, quota_watch},
     {"emptying deleted runs", 10, empty_runs},
     {"collecting files", 600, collect_files},

@@ -58,8 +58,16 @@ static void test_spare_buffers_come_back(void **state)
     assert_int_equal(b[0].len, 0);
     spare_take(&b[1], 3 << 20); /* none is that large */
     assert_true(b[1].cap >= 3 << 20);
-    spare_give(&b[0]);
     spare_give(&b[1]);
+    spare_give(&b[0]);
+    spare_trim();
+    spare_take(&b[0], 2 << 20); /* the smallest that will do; it was used meanwhile */
+    assert_true(b[0].cap >= 3 << 20);
+    spare_give(&b[0]);
+    spare_trim();
+    spare_trim();
+    spare_take(&b[0], 100 << 20);
+    assert_int_equal(b[0].cap, 0); /* too large to be kept */
     spare_clear();
     mem_fault_set(1, 1);
     spare_take(&b[0], 1 << 20); /* none is left */

@@ -15,6 +15,7 @@ struct gql_document {
     struct arena arena; /* owns the text and everything in plan */
     struct str text, operation;
     uint64_t hash;
+    _Atomic size_t answer_bytes; /* of the last answer: the next is likely as long */
     int refs; /* under the cache's lock */
 };
 

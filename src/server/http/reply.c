@@ -6,6 +6,7 @@
 #include "base/diag.h"
 #include "base/json.h"
 #include "base/number.h"
+#include "base/spare.h"
 #include "server/http/inner.h"
 
 #include <assert.h>
@@ -56,21 +57,29 @@ static void finish(struct http_request *r, int status, const char *type, struct 
         MHD_resume_connection(conn); /* the request may be gone from here on */
 }
 
-static void free_data(void *data)
+/* A body on its way: a struct buf, whose memory the next large one gets. */
+static void free_body(void *arg)
 {
-    mem_free(data);
+    struct buf *b = arg;
+    spare_give(b);
+    mem_free(b);
 }
 
 void http_reply(struct http_request *r, int status, const char *content_type, struct buf *body)
 {
     size_t n = body->len;
-    struct MHD_Response *response =
-        body->failed ? NULL
-                     : MHD_create_response_from_buffer_with_free_callback(n, body->data, free_data);
-    if (response)
+    struct buf *b = body->failed ? NULL : mem_alloc(sizeof *b);
+    struct MHD_Response *response = NULL;
+    if (b) {
+        *b = *body;
+        response = MHD_create_response_from_buffer_with_free_callback_cls(n, body->data, free_body, b);
+    }
+    if (response) {
         *body = (struct buf){0};
-    else
+    } else {
+        mem_free(b);
         buf_fini(body);
+    }
     finish(r, status, content_type, response, (int64_t)n);
 }
 
