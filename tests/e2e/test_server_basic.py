@@ -17,7 +17,7 @@ run = wandb.init(project="demo", id="first", name="named", group="g", job_type="
 run.define_metric("loss", summary="min")
 for i in range(5):
     run.log({"loss": 1.0 / (i + 1), "big": 2**53 + 1, "nested": {"x": i}, "odd": float("nan") if i == 3 else float(i),
-             "word": f"w{i}"})
+             "word": f"<w{i}> & co"})
 run.log({"sparse": 7})
 run.config["late"] = 3
 run.summary["final"] = "done"
@@ -68,7 +68,7 @@ print(json.dumps(dict(scan=[keep(x) for x in r.scan_history()], loss=[x["loss"] 
     assert len(rows["scan"]) == 6
     for i, row in enumerate(rows["scan"][:5]):
         assert row["_step"] == i and row["loss"] == want[i] and row["big"] == 2**53 + 1
-        assert row["nested"] == {"x": i} and row["word"] == f"w{i}"
+        assert row["nested"] == {"x": i} and row["word"] == f"<w{i}> & co"
         assert math.isnan(row["odd"]) if i == 3 else row["odd"] == float(i)
     assert rows["scan"][5] == {"_step": 5, "sparse": 7}
     assert rows["loss"] == want and rows["sampled"] == want and rows["all"] == 6

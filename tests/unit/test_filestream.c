@@ -207,6 +207,19 @@ static void test_escapes_of_all_kinds(void **state)
     assert_string_equal(history(f, HISTORY_METRICS), "{\"s\":\"a\\n\\u003c<\"}\n");
 }
 
+/* The members before the text are taken as they stand, so the slow way begins in the middle of the string. */
+static void test_an_escape_behind_members_that_were_taken_as_they_stood(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(post(f, "{\"files\":{\"wandb-history.jsonl\":{\"offset\":0,\"content\":["
+                             "\"{\\\"a\\\":0,\\\"s\\\":\\\"\\u003c0\\u003e\\\"}\","
+                             "\"{\\\"a\\\":1,\\\"s\\\":\\\"\\u003c1\\u2028\\\"}\","
+                             "\"{\\\"a\\\":2,\\\"s\\\":\\\"\\\\\\\"\\u0026\\\"}\"]}}}"), 0);
+    assert_string_equal(history(f, HISTORY_METRICS), "{\"a\":0,\"s\":\"<0>\"}\n"
+                                                     "{\"a\":1,\"s\":\"<1\u2028\"}\n"
+                                                     "{\"a\":2,\"s\":\"\\\"&\"}\n");
+}
+
 static void test_posts_that_come_twice_change_nothing(void **state)
 {
     struct fixture *f = *state;
@@ -516,6 +529,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_a_run_from_start_to_end),
         TEST(test_escapes_of_all_kinds),
+        TEST(test_an_escape_behind_members_that_were_taken_as_they_stood),
         TEST(test_posts_that_come_twice_change_nothing),
         TEST(test_states),
         TEST(test_malformed_bodies_are_refused_and_store_nothing),

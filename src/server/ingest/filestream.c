@@ -120,15 +120,18 @@ static bool copy_plain(const char **p, const char *end, struct buf *to)
     return true;
 }
 
-/* A string with \u escapes: find its end, then let base do it. */
+/* A string with \u escapes: find its end, then let base do it. `start` may be in the middle of the string,
+ * behind members that were taken as they stood, so no quote needs to be before it. */
 static bool read_string_slowly(struct reader *r, const char *start, struct buf *to, size_t old_len)
 {
-    const char *q = json_skip(start - 1, r->end);
-    if (!q)
+    const char *q = start;
+    while (q < r->end && *q != '"' && (unsigned char)*q >= 0x20)
+        q += *q == '\\' ? 2 : 1;
+    if (q >= r->end || *q != '"')
         return stop(r, TARE_EFORMAT);
     to->len = old_len;
-    int rc = json_unescape(to, str_make(start, (size_t)(q - 1 - start)));
-    r->p = q;
+    int rc = json_unescape(to, str_make(start, (size_t)(q - start)));
+    r->p = q + 1;
     return rc ? stop(r, rc) : true;
 }
 
