@@ -32,6 +32,7 @@ static void in_process(const char *mode, void (*check)(void))
     pid_t pid = fork();
     if (pid == 0) {
         char self[16];
+        CHECK(getenv("TARE_TEST_NVML")); /* where the stand-in is */
         snprintf(self, sizeof self, "%d", (int)getpid());
         setenv("FAKE_NVML", mode, 1);
         setenv("FAKE_NVML_PID", self, 1);
@@ -214,6 +215,19 @@ static void file(const char *path, const char *text)
     fclose(f);
 }
 
+/* A table of figures of the layout 1.`content` with the count of 0x010203040506 at `at`. */
+static void figures_file(const char *path, unsigned char content, size_t at)
+{
+    AUTO_BUF full = {0};
+    unsigned char table[120] = {sizeof table, 0, 1, content};
+    for (size_t i = 0; i < 6; i++)
+        table[at + i] = (unsigned char)(6 - i);
+    buf_printf(&full, "%s%s", top, path);
+    FILE *f = fopen(buf_z(&full), "w");
+    CHECK(f && fwrite(table, sizeof table, 1, f) == 1);
+    fclose(f);
+}
+
 #define CARD "/sys/class/drm/card1/device/"
 #define SENSORS CARD "hwmon/hwmon3/"
 
@@ -242,6 +256,9 @@ static void make_cards(void)
     file(SENSORS "temp3_input", "52500\n");
     file(SENSORS "power1_average", "140000000\n");
     file(SENSORS "power1_cap", "560000000\n");
+    file(CARD "pp_od_clk_voltage", "OD_SCLK:\n0:        500Mhz\n1:       1700Mhz\n"
+                                   "OD_MCLK:\n0: 400Mhz\n1: 1600Mhz\nOD_RANGE:\nSCLK: 500Mhz 2000Mhz\n");
+    figures_file(CARD "gpu_metrics", 3, 24);
     file("/sys/class/drm/card2/device/vendor", "0x1002\n"); /* one that shows nothing */
 }
 
@@ -273,6 +290,7 @@ static void check_amd(void)
     CHECK(has(&record, "gpu.0.memoryReadWriteActivity", "") && has(&record, "gpu.0.memoryOverDrive", "5.0"));
     CHECK(has(&record, "gpu.0.temp", "52.5") && has(&record, "gpu.0.powerWatts", "140.0"));
     CHECK(has(&record, "gpu.0.powerPercent", "25.0") && has(&record, "gpu.1.gpu", ""));
+    CHECK(strncmp(value_of(&record, "gpu.0.energyJoules"), "16954728.", 9) == 0); /* 1108152157446 of 15.3 uJ */
     struct str amd = wire_find_bytes(buf_str(&facts), 26); /* of both, whichever comes first */
     CHECK(text_is(buf_str(&facts), 18, "AMD INSTINCT MI250") && wire_find_varint(buf_str(&facts), 19) == 2);
     CHECK(machine_put_json(&json, buf_str(&facts)) == 0 && amd.n > 0 && !memmem(json.data, json.len, "gpu_nvidia", 10));
@@ -280,6 +298,7 @@ static void check_amd(void)
         "\"uniqueId\": \"0xc2fe2e8c5dbd9f0\"", "\"vbiosVersion\": \"113-D65209-073\"",
         "\"performanceLevel\": \"stable_peak\"", "\"gpuOverdrive\": \"0\"", "\"maxPower\": \"560.0\"",
         "\"series\": \"AMD INSTINCT MI250\"", "\"model\": \"0x740c\"", "\"sku\": \"D65209\"", "\"id\": \"1\"",
+        "\"sclkRange\": \"500Mhz - 1700Mhz\"", "\"mclkRange\": \"400Mhz - 1600Mhz\"",
     };
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
         if (!memmem(json.data, json.len, lines[i], strlen(lines[i]))) {
@@ -294,6 +313,93 @@ static void test_amds_cards_in_sysfs(void **state)
     in_process("missing", check_amd);
 }
 
+/* Sample until `key` is told, however slow the machine. */
+static void sample_until(struct sysmon *s, const char *key, struct buf *record)
+{
+    for (int i = 0; i < 200 && !*value_of(record, key); i++) {
+        buf_clear(record);
+        sysmon_sample(s, 1, STR(""), record);
+    }
+}
+
+static void check_amd_alone(void)
+{
+    AUTO_BUF settings = {0}, record = {0};
+    make_cards();
+    put_pid(&settings);
+    struct sysmon *s = sysmon_new(buf_str(&settings));
+    sample_until(s, "gpu.0.temp", &record);
+    remove_cards();
+    CHECK(has(&record, "gpu.0.temp", "52.5") && has(&record, "gpu.0.memoryOverDrive", "5.0"));
+    CHECK(has(&record, "gpu.0.memory", "")); /* NVIDIA's only */
+    sysmon_free(s);
+}
+
+static void test_nvml_that_hangs_costs_amd_nothing(void **state)
+{
+    in_process("hang", check_amd_alone);
+    in_process("error", check_amd_alone);
+}
+
+static void check_amd_behind(void)
+{
+    AUTO_BUF settings = {0}, record = {0};
+    make_cards();
+    put_pid(&settings);
+    struct sysmon *s = sysmon_new(buf_str(&settings));
+    sample_until(s, "gpu.2.temp", &record);
+    CHECK(has(&record, "gpu.2.temp", "52.5") && has(&record, "gpu.0.temp", "61.0"));
+    usleep(900000); /* NVML's next answer does not come: the numbers stay */
+    buf_clear(&record);
+    sample_until(s, "gpu.2.temp", &record);
+    remove_cards();
+    CHECK(has(&record, "gpu.2.temp", "52.5") && has(&record, "gpu.0.temp", ""));
+    sysmon_free(s);
+}
+
+static void test_amds_numbers_are_behind_nvidias(void **state)
+{
+    in_process("stall", check_amd_behind);
+}
+
+/* A file that cannot be read: a folder of its name. */
+static void spoil(const char *path)
+{
+    AUTO_BUF full = {0};
+    buf_printf(&full, "%s%s", top, path);
+    CHECK(unlink(buf_z(&full)) == 0 && mkdir(buf_z(&full), 0700) == 0);
+}
+
+static void check_vanishing(void)
+{
+    AUTO_BUF settings = {0}, record = {0};
+    make_cards();
+    put_pid(&settings);
+    struct sysmon *s = sysmon_new(buf_str(&settings));
+    sample_until(s, "gpu.0.gpu", &record);
+    CHECK(has(&record, "gpu.0.gpu", "87.0"));
+    spoil(CARD "gpu_busy_percent");
+    spoil(SENSORS "power1_cap");
+    spoil(CARD "gpu_metrics");
+    spoil(CARD "pp_od_clk_voltage");
+    usleep(600000); /* past what is shared */
+    buf_clear(&record);
+    sample_until(s, "gpu.0.temp", &record);
+    CHECK(has(&record, "gpu.0.gpu", "") && has(&record, "gpu.0.energyJoules", ""));
+    CHECK(has(&record, "gpu.0.powerWatts", "140.0") && has(&record, "gpu.0.powerPercent", ""));
+    remove_cards();
+    usleep(600000);
+    buf_clear(&record);
+    sysmon_sample(s, 1, STR(""), &record); /* the rest of a sample comes */
+    CHECK(has(&record, "gpu.0.temp", "") && *value_of(&record, "disk./.usageGB"));
+    sysmon_free(s);
+}
+
+static void test_files_of_amds_that_go_or_cannot_be_read(void **state)
+{
+    in_process("missing", check_vanishing);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -303,6 +409,9 @@ int main(void)
         cmocka_unit_test(test_broken_libraries_cost_only_their_figures),
         cmocka_unit_test(test_a_library_that_hangs_later),
         cmocka_unit_test(test_amds_cards_in_sysfs),
+        cmocka_unit_test(test_nvml_that_hangs_costs_amd_nothing),
+        cmocka_unit_test(test_amds_numbers_are_behind_nvidias),
+        cmocka_unit_test(test_files_of_amds_that_go_or_cannot_be_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* GPUs, by NVIDIA's library, which is opened when the first run asks, and by AMD's files in /sys.
  *
- * The libraries may hang, so they have one thread of their own in the process, and who asks waits
- * for it a bounded time: a library that hangs costs its own figures and nothing else. Where there is
- * no library or no GPU the thread ends and nothing is asked again.
+ * Either may hang, so each has one thread of its own in the process, and who asks waits for them a
+ * bounded time: one that hangs costs its own figures and nothing else. Where there is no library or
+ * no GPU the thread ends and nothing is asked again. AMD's are numbered behind
+ * NVIDIA's, as soon as these are known.
  *
  * TARE_NVML names another library than libnvidia-ml.so.1. Names of metrics are the peer's
  * (symon/src/gpu_nvidia.rs, gpu_amd.rs). */
@@ -37,10 +38,11 @@ struct gpu_facts {
 };
 
 struct gpu_reading {
-    int n_gpus, n_metrics;
+    int n_gpus; /* of NVIDIA's, numbered from 0 */
+    int n_metrics;
     char cuda_version[GPU_TEXT];
-    struct gpu_facts facts[GPU_MAX]; /* of NVIDIA's, the first ones */
-    int n_amd;                       /* the last ones */
+    struct gpu_facts facts[GPU_MAX]; /* of NVIDIA's */
+    int first_amd, n_amd;            /* AMD's: `n_amd` from the number `first_amd` on */
     char amd_name[256];              /* of the first of them */
     size_t amd_bytes;
     char amd_facts[16384]; /* GpuAmdInfos, as fields of an EnvironmentRecord */
@@ -49,8 +51,8 @@ struct gpu_reading {
     struct gpu_metric metric[GPU_MAX_METRICS];
 };
 
-/* Copy a reading not older than GPU_FRESH_NS; false if there is no GPU, or the library has not
- * answered `wait_ns` after it was asked. Any thread. */
+/* Copy readings not older than GPU_FRESH_NS; one that has not come `wait_ns` after it was asked for is
+ * left out. False if there is none. Any thread. */
 bool gpu_read(struct gpu_reading *to, int64_t wait_ns);
 
 /* Append the GPU fields of an EnvironmentRecord. Any thread. */
@@ -60,11 +62,11 @@ void gpu_put_facts(struct buf *to, const struct gpu_reading *r);
 
 void gpu_add(struct gpu_reading *r, const struct gpu_metric *m);
 
-/* NVML; called on the one thread. False if there is none to be used. */
+/* NVML; called on one thread, with a reading of zeros. False if there is none to be used. */
 bool gpu_nvidia_open(void);
 void gpu_nvidia_read(struct gpu_reading *to);
 
-/* AMD's cards in /sys: likewise; appends to what NVML gave. */
+/* AMD's cards in /sys: likewise, on another; numbered from 0 here. */
 bool gpu_amd_open(void);
 void gpu_amd_read(struct gpu_reading *to);
 

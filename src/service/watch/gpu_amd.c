@@ -5,8 +5,11 @@
 #include "service/watch/gpu.h"
 #include "service/watch/sysmon_file.h"
 
+#include "base/os.h"
 #include "record/wire.h"
 
+#include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -98,6 +101,34 @@ static bool power_watts(const struct card *c, double *watts)
     return true;
 }
 
+/* Where energy_accumulator is in the driver's table of figures, which begins with its size and the two
+ * numbers of its layout (the kernel's kgd_pp_interface.h); 0: that layout has none, or is not known. */
+static size_t energy_offset(const unsigned char *table)
+{
+    static const unsigned char of_v1[] = {[1] = 24, [2] = 24, [3] = 24, [4] = 24, [5] = 88, [6] = 16};
+    return table[2] == 1 && table[3] < sizeof of_v1 ? of_v1[table[3]] : 0;
+}
+
+/* In steps of 15.3 microjoules, as ROCm SMI counts. */
+static bool energy_joules(const struct card *c, double *joules)
+{
+    unsigned char table[128] = {0};
+    char path[PATH_MAX];
+    uint64_t count = 0;
+    snprintf(path, sizeof path, "%.3900s/sys/class/drm/card%d/device/gpu_metrics", sysmon_root(), c->number);
+    int fd = os->open(path, O_RDONLY, 0);
+    ssize_t n = fd < 0 ? 0 : os->read(fd, table, sizeof table);
+    if (fd >= 0)
+        os->close(fd);
+    size_t at = n >= 4 ? energy_offset(table) : 0;
+    if (at == 0 || at + 8 > (size_t)n || at + 8 > (size_t)(table[0] | table[1] << 8))
+        return false;
+    for (int i = 7; i >= 0; i--)
+        count = count << 8 | table[at + (size_t)i];
+    *joules = (double)count * (double)15.3F / 1e6;
+    return count != UINT64_MAX; /* not counted by this card */
+}
+
 static void read_card(struct gpu_reading *to, int device, const struct card *c)
 {
     char sensor[32];
@@ -113,6 +144,8 @@ static void read_card(struct gpu_reading *to, int device, const struct card *c)
     snprintf(sensor, sizeof sensor, "temp%d_input", c->temperature);
     if (c->temperature > 0 && read_sensor(c, sensor, &v))
         put(to, device, "temp", v / 1000);
+    if (energy_joules(c, &v))
+        put(to, device, "energyJoules", v);
     if (!power_watts(c, &v))
         return;
     put(to, device, "powerWatts", v);
@@ -180,6 +213,49 @@ static void put_sku(struct buf *to, const struct card *c)
     put_text(to, AMD_SKU, first + 1);
 }
 
+static bool is_one_of(const char *line, size_t n, const char *const names[2])
+{
+    struct str name = {line, n};
+    return str_eqz(name, names[0]) || str_eqz(name, names[1]);
+}
+
+/* Of pp_od_clk_voltage: below the name of a clock its least and its highest level, "0: 500Mhz". */
+static bool clock_range(char *table, const char *const names[2], unsigned long long mhz[2])
+{
+    bool inside = false;
+    int n = 0;
+    for (char *line; n < 2 && (line = sysmon_next_line(&table));) {
+        size_t at = strcspn(line, ":");
+        char *end;
+        if (line[at] != ':')
+            continue;
+        if (*line < '0' || *line > '9') {
+            inside = n == 0 && is_one_of(line, at, names);
+            continue;
+        }
+        if (!inside)
+            continue;
+        mhz[n] = strtoull(line + at + 1, &end, 10);
+        if (end == line + at + 1)
+            return false;
+        n++;
+    }
+    return n == 2;
+}
+
+static void put_range(struct buf *to, uint32_t field, const struct card *c, const char *name,
+                      const char *other_name)
+{
+    char table[2048], text[64];
+    const char *const names[] = {name, other_name};
+    unsigned long long mhz[2];
+    if (!sysmon_read_text(table, sizeof table, "/sys/class/drm/card%d/device/pp_od_clk_voltage", c->number) ||
+        !clock_range(table, names, mhz))
+        return;
+    snprintf(text, sizeof text, "%lluMhz - %lluMhz", mhz[0], mhz[1]);
+    put_text(to, field, text);
+}
+
 static void put_card(struct buf *to, const struct card *c, int id)
 {
     char text[TEXT_MAX];
@@ -198,19 +274,19 @@ static void put_card(struct buf *to, const struct card *c, int id)
     put_hex(to, AMD_MODEL, c, "device");
     put_text(to, AMD_VENDOR, "Advanced Micro Devices, Inc. [AMD/ATI]");
     put_sku(to, c);
+    put_range(to, AMD_SCLK, c, "OD_SCLK", "GFXCLK");
+    put_range(to, AMD_MCLK, c, "OD_MCLK", "MCLK");
     wire_buf_end(to, mark);
 }
 
 void gpu_amd_read(struct gpu_reading *to)
 {
     AUTO_BUF facts = {0};
-    int first = to->n_gpus; /* they are numbered behind others */
-    for (int i = 0; i < n_cards && to->n_gpus < GPU_MAX; i++) {
-        to->facts[to->n_gpus].numa_node = -1;
-        read_card(to, to->n_gpus++, &cards[i]);
+    for (int i = 0; i < n_cards; i++) {
+        read_card(to, i, &cards[i]);
         put_card(&facts, &cards[i], i);
     }
-    to->n_amd = to->n_gpus - first;
+    to->n_amd = n_cards;
     if (n_cards > 0 && !read_file(&cards[0], "product_name", to->amd_name))
         to->amd_name[0] = 0;
     if (!facts.failed && facts.len <= sizeof to->amd_facts) {

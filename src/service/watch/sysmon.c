@@ -435,7 +435,7 @@ static void put_gpus(struct sample *p, int64_t mono_ns)
     struct sysmon_process process;
     bool there = gpu_read(r, GPU_SAMPLE_NS);
     int n = there && p->s->pid > 0 ? shared_tree(&process, p->s->pid, pids, SYSMON_MAX_TREE, mono_ns) : 0;
-    for (int d = 0; there && d < r->n_gpus; d++) {
+    for (int d = 0; there && d < GPU_MAX; d++) {
         watched[d] = is_watched(p->s, d);
         used[d] = is_used_by(r, d, pids, n);
     }
