@@ -4,6 +4,7 @@
 #include "base/base64.h"
 #include "base/clock.h"
 #include "base/diag.h"
+#include "base/digest.h"
 #include "base/hash.h"
 #include "base/random.h"
 #include "server/request.h"
@@ -45,18 +46,12 @@ void auth_free(struct auth *a)
     mem_free(a);
 }
 
-static void to_hex(const unsigned char *p, size_t n, char *to)
-{
-    for (size_t i = 0; i < n; i++)
-        snprintf(to + 2 * i, 3, "%02x", p[i]);
-}
-
 void auth_new_key(char to[AUTH_KEY])
 {
     unsigned char bytes[20];
     random_bytes(bytes, sizeof bytes);
     memcpy(to, "local-", 6);
-    to_hex(bytes, sizeof bytes, to + 6);
+    digest_hex(to + 6, bytes, sizeof bytes);
 }
 
 void auth_hash(struct str key, char to[AUTH_HASH])
@@ -66,7 +61,7 @@ void auth_hash(struct str key, char to[AUTH_HASH])
     SHA256_Init(&sha);
     SHA256_Update(&sha, key.p, key.n);
     SHA256_Final(digest, &sha);
-    to_hex(digest, sizeof digest, to);
+    digest_hex(to, digest, sizeof digest);
 }
 
 static bool same_hash(const char *a, const char *b)

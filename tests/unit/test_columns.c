@@ -404,6 +404,28 @@ static void test_memory_failures_are_told(void **unused)
     }
 }
 
+static size_t block_of(struct codec *k, size_t n, int level)
+{
+    AUTO_BUF text = {0}, block = {0}, back = {0};
+    for (size_t i = 0; i < n; i++)
+        buf_putc(&text, "loss, acc. "[i % 11]);
+    assert_int_equal(codec_put_bytes(k, &block, buf_str(&text), level), 0);
+    assert_int_equal(codec_get_bytes(k, buf_str(&block), n, &back), 0);
+    assert_true(str_eq(buf_str(&text), buf_str(&back)));
+    return block.len;
+}
+
+/* Small posts are merged soon: their few hundred bytes are not worth the work. */
+static void test_short_blocks_are_packed_only_when_they_stay(void **unused)
+{
+    (void)unused;
+    AUTO_CODEC *k = codec_take();
+    assert_in_range(block_of(k, 700, 1), 700, 720);
+    assert_in_range(block_of(k, 700, 3), 1, 100);
+    assert_in_range(block_of(k, 2000, 1), 1, 100);
+    assert_in_range(block_of(k, 200, 3), 200, 220);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -419,6 +441,7 @@ int main(void)
         cmocka_unit_test(test_rows_that_leave_the_path_of_the_row_before),
         cmocka_unit_test(test_what_is_no_object_is_refused),
         cmocka_unit_test(test_envelopes_hold_every_extreme),
+        cmocka_unit_test(test_short_blocks_are_packed_only_when_they_stay),
         cmocka_unit_test(test_memory_failures_are_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

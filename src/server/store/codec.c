@@ -25,7 +25,8 @@
 #include <pthread.h>
 #include <zstd.h>
 
-enum { MAX_POOL = 8, MIN_ZSTD = 256 };
+/* What is left as it stands: setting zstd up costs more than a few hundred bytes of a tail that is merged soon. */
+enum { MAX_POOL = 8, MIN_ZSTD = 256, MIN_ZSTD_QUICK = 1024 };
 enum { HAS_ROWS = 1, HAS_KINDS = 2 };
 enum { T_STEADY, T_LEAST, T_DELTA, T_XOR, T_PLAIN };      /* of words */
 enum { D_BITS, D_FLOAT, D_DECIMAL };                      /* of doubles */
@@ -409,7 +410,7 @@ static void start_block(struct codec *k)
 /* Compress the packed part behind what `to` holds; 0 if that saves nothing. */
 static size_t squeeze(struct codec *k, struct buf *to, int level)
 {
-    if (k->packed.len < MIN_ZSTD)
+    if (k->packed.len < (level > 1 ? MIN_ZSTD : MIN_ZSTD_QUICK))
         return 0;
     if (!k->cctx)
         k->cctx = ZSTD_createCCtx();
