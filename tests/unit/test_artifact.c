@@ -187,6 +187,37 @@ static void test_a_version_is_committed_with_its_files(void **state)
     assert_int_equal(number(f, "SELECT COUNT(*) FROM artifact_files WHERE artifact_id = $1", s.made.id), 2);
 }
 
+/* A row that the upload left as it should be is not written again: only such a one. */
+static void test_commit_writes_what_the_manifest_says_of_uploaded_files(void **state)
+{
+    struct fixture *f = *state;
+    int64_t other = commit_one(f, "other", "OOO=", "other");
+    struct save s = {.f = f};
+    char id[ID_TEXT], manifest[512];
+    begin(&s, "ds", "digest-1");
+    add_file(&s, "plain", "AAA=", "one");
+    add_file(&s, "more", "BBB=", "two");
+    add_file(&s, "born", "CCC=", "three");
+    add_file(&s, "refers", "DDD=", "four");
+    id_make(id, "Artifact", other);
+    snprintf(manifest, sizeof manifest,
+             MANIFEST(ENTRY("plain", "AAA=") ",\"more\":{\"digest\":\"BBB=\",\"extra\":{\"k\":1}},"
+                      "\"born\":{\"digest\":\"CCC=\",\"birthArtifactID\":\"%s\"},"
+                      "\"refers\":{\"digest\":\"DDD=\",\"ref\":\"s3://b/k\",\"size\":9}"),
+             id);
+    add_manifest(&s, manifest);
+    assert_int_equal(artifact_commit(f->db, f->blobs, s.made.id, now, &f->e), 0);
+    assert_int_equal(number(f, "SELECT COUNT(*) FROM artifact_files WHERE artifact_id = $1 AND name = 'plain' "
+                               "AND blob IS NOT NULL AND extra IS NULL AND size_bytes = 3", s.made.id), 1);
+    assert_int_equal(number(f, "SELECT COUNT(*) FROM artifact_files WHERE artifact_id = $1 AND name = 'more' "
+                               "AND blob IS NOT NULL AND extra = '{\"k\":1}'", s.made.id), 1);
+    assert_int_equal(number(f, "SELECT birth_artifact_id FROM artifact_files WHERE artifact_id = $1 AND name = 'born'",
+                            s.made.id), other);
+    assert_int_equal(number(f, "SELECT COUNT(*) FROM artifact_files WHERE artifact_id = $1 AND name = 'refers' "
+                               "AND blob IS NULL AND ref = 's3://b/k' AND size_bytes = 9", s.made.id), 1);
+    assert_int_equal(number(f, "SELECT size_bytes FROM artifacts WHERE id = $1", s.made.id), 3 + 3 + 5 + 9);
+}
+
 static void test_the_same_digest_is_the_same_version(void **state)
 {
     struct fixture *f = *state;
@@ -529,6 +560,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_a_version_is_committed_with_its_files),
+        TEST(test_commit_writes_what_the_manifest_says_of_uploaded_files),
         TEST(test_the_same_digest_is_the_same_version),
         TEST(test_bytes_are_shared_within_an_entity_only),
         TEST(test_commit_without_bytes_or_manifest_is_refused),
