@@ -19,6 +19,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 enum { COPY_BYTES = 256 * 1024, HASH_BYTES = 16 };
@@ -39,7 +40,8 @@ char *artifact_cache_dir(void)
     return xmem_strndup(path.data, path.len);
 }
 
-char *artifact_cache_place(const char *cache, struct str digest, bool is_xxh128)
+/* Its folder may not be there yet. */
+static char *place_of(const char *cache, struct str digest, bool is_xxh128)
 {
     uint8_t hash[HASH_BYTES];
     size_t n;
@@ -48,21 +50,36 @@ char *artifact_cache_place(const char *cache, struct str digest, bool is_xxh128)
     if (!base64_get(digest, BASE64_STANDARD, hash, sizeof hash, &n) || n != sizeof hash)
         return NULL;
     digest_hex(hex, hash, HASH_BYTES);
-    buf_printf(&path, "%s/obj/%s/%.2s", cache, is_xxh128 ? "xxh128" : "md5", hex);
-    if (os_mkdirs(buf_z(&path), 0777))
-        return NULL;
-    buf_printf(&path, "/%s", hex + 2);
+    buf_printf(&path, "%s/obj/%s/%.2s/%s", cache, is_xxh128 ? "xxh128" : "md5", hex, hex + 2);
     return path.failed ? NULL : mem_strndup(path.data, path.len);
+}
+
+static int make_folder(const char *place)
+{
+    AUTO_FREE char *folder = mem_strndup(place, (size_t)(strrchr(place, '/') - place));
+    return folder ? os_mkdirs(folder, 0777) : TARE_ENOMEM;
+}
+
+char *artifact_cache_place(const char *cache, struct str digest, bool is_xxh128)
+{
+    char *place = place_of(cache, digest, is_xxh128);
+    if (place && make_folder(place)) {
+        mem_free(place);
+        return NULL;
+    }
+    return place;
 }
 
 int artifact_cache_take(const char *cache, const char *path, struct str digest, bool is_xxh128)
 {
-    AUTO_FREE char *place = artifact_cache_place(cache, digest, is_xxh128);
+    AUTO_FREE char *place = place_of(cache, digest, is_xxh128);
     if (!place)
         return TARE_EINVAL;
     if (access(place, F_OK) == 0)
         return TARE_EEXIST;
     int rc = os->rename(path, place);
+    if (rc == UV_ENOENT && make_folder(place) == 0) /* the first of its folder */
+        rc = os->rename(path, place);
     if (!rc)
         chmod(place, 0666); /* as the peer: the SDK of another user may share it */
     return rc;
