@@ -44,6 +44,7 @@ struct upload_range {
 };
 
 struct upload {
+    struct http_request *r;
     struct arena arena;
     struct blob_put *put;      /* one that cannot go on; NULL once it is finished */
     struct partial_turn turn;  /* one that can */
@@ -214,6 +215,7 @@ void storage_put_begin(struct http_request *r)
         return;
     }
     r->state = u;
+    u->r = r;
     arena_init(&u->arena, 0);
     if (token_check(&u->arena, s->secret, r->params[0], &claims) < 0 || !read_claims(u, claims)) {
         http_reply_error(r, 403, "this upload URL is not valid, or has expired");
@@ -392,6 +394,20 @@ static struct blob_put *take_put(struct http_request *r, struct upload *u)
     return NULL;
 }
 
+/* The row is durable, or not. On the writer's thread: a worker that waited for it would be woken for nothing
+ * but this, and so many uploads as there are connections, not workers, are in one commit. */
+static void on_row(int rc, const struct err *e, void *arg)
+{
+    struct upload *u = arg;
+    struct http_request *r = u->r;
+    struct server *s = r->app;
+    partial_end(s->partials, &u->turn); /* it is_ending: nobody has it locked for long */
+    if (rc < 0)
+        refuse(r, rc, e);
+    else
+        reply_done(r, u->blob.md5); /* `u` may be gone from here on */
+}
+
 void storage_put_handle(struct http_request *r)
 {
     struct server *s = r->app;
@@ -407,12 +423,12 @@ void storage_put_handle(struct http_request *r)
     u->now = now_us();
     int rc = blob_put_end(put, wanted_md5(r, u), &u->blob, &e);
     if (rc >= 0)
+        rc = db_submit(s->db, sizeof *u, upload_job, on_row, u);
+    if (rc == TARE_EFULL) /* then this worker waits, and with it those behind */
         rc = db_write(s->db, upload_job, u, &e);
-    partial_end(s->partials, &u->turn);
-    if (rc < 0)
-        refuse(r, rc, &e);
-    else
-        reply_done(r, u->blob.md5);
+    else if (rc >= 0)
+        return;
+    on_row(rc, &e, u);
 }
 
 void storage_put_end(struct http_request *r)

@@ -3,6 +3,7 @@
 #include "server/blob/inner.h"
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "base/os.h"
 
 #include <errno.h>
@@ -11,7 +12,11 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
-enum { LOOK_BYTES = 8 << 20 }; /* of an upload between looks at the room on the disk */
+enum {
+    LOOK_BYTES = 8 << 20,        /* of an upload between looks at the room on the disk */
+    MUCH_ROOM_BYTES = 1 << 30,   /* more than uploads take in … */
+    ASK_DISK_NS = 100 * 1000000, /* … such a time */
+};
 
 int blob_fail(struct err *e, int rc, const char *what, const char *path)
 {
@@ -85,6 +90,7 @@ void blobs_limit(struct blobs *b, int64_t keep_free_bytes, int64_t quota_bytes, 
 {
     pthread_mutex_lock(&b->lock);
     b->keep_free_bytes = keep_free_bytes;
+    b->disk_asked_ns = 0;
     b->quota_bytes = quota_bytes;
     if (used_bytes >= 0)
         b->used_bytes = used_bytes;
@@ -102,17 +108,21 @@ static int check_quota(struct blobs *b, int64_t more, struct err *e)
                                         : 0;
 }
 
-/* Does the disk? */
+/* Does the disk? With much room it is not asked again at once: a small file costs three questions else. */
 static int check_disk(struct blobs *b, int64_t more, struct err *e)
 {
+    int64_t now_ns = clock_mono_ns();
     pthread_mutex_lock(&b->lock);
-    int64_t keep = b->keep_free_bytes;
+    int64_t keep = b->keep_free_bytes, asked_ns = b->disk_asked_ns;
     pthread_mutex_unlock(&b->lock);
     struct statvfs fs;
-    if (keep && statvfs(b->dir, &fs) == 0 &&
-        (int64_t)fs.f_bavail * (int64_t)fs.f_frsize < keep + more)
-        return err_set(e, TARE_ENOSPACE, "the server's disk is nearly full");
-    return 0;
+    if (!keep || (asked_ns && now_ns - asked_ns < ASK_DISK_NS && more < MUCH_ROOM_BYTES / 2) || statvfs(b->dir, &fs) != 0)
+        return 0;
+    int64_t room = (int64_t)fs.f_bavail * (int64_t)fs.f_frsize - keep;
+    pthread_mutex_lock(&b->lock);
+    b->disk_asked_ns = room > MUCH_ROOM_BYTES && keep == b->keep_free_bytes ? now_ns : 0;
+    pthread_mutex_unlock(&b->lock);
+    return room < more ? err_set(e, TARE_ENOSPACE, "the server's disk is nearly full") : 0;
 }
 
 int blobs_check_room(struct blobs *b, int64_t bytes, struct err *e)

@@ -79,8 +79,8 @@ static int rename_into_place(struct blobs *b, const char *tmp, const char *name,
 {
     char dir[PATH_MAX];
     snprintf(dir, sizeof dir, "%s/%.2s", b->dir, name);
-    int rc = os_mkdirs(dir, 0700);
-    if (rc == 0)
+    int rc = os->rename(tmp, path);
+    if (rc == -ENOENT && (rc = os_mkdirs(dir, 0700)) == 0) /* the first of its folder */
         rc = os->rename(tmp, path);
     if (rc == 0) {
         int fd = os->open(dir, O_RDONLY | O_DIRECTORY, 0);

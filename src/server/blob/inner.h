@@ -43,6 +43,7 @@ struct blobs {
     pthread_mutex_t lock;     /* of the figures below */
     int64_t keep_free_bytes, quota_bytes, used_bytes;
     int64_t kept_bytes;       /* staged under a key */
+    int64_t disk_asked_ns;    /* when there was much room on the disk (clock_mono_ns), else 0 */
     void *place;              /* of s3.c */
 };
 

@@ -35,6 +35,7 @@ enum {
     MAX_QUEUE = 2048,
     ARENA_BYTES = 256 * 1024,
     WATCH_S = 5,
+    WAIT_NS = 1000000,
 };
 
 /* ---- one request ----------------------------------------------------------------------- */
@@ -244,8 +245,11 @@ static void wait_for_reply(struct http_inner *q)
 {
     int reading = REQ_READING;
     MHD_suspend_connection(q->conn);
-    if (!atomic_compare_exchange_strong(&q->state, &reading, REQ_WAITING))
+    atomic_fetch_add(&q->server->n_waiting, 1);
+    if (!atomic_compare_exchange_strong(&q->state, &reading, REQ_WAITING)) {
         MHD_resume_connection(q->conn);
+        atomic_fetch_sub(&q->server->n_waiting, 1);
+    }
 }
 
 static bool is_quick(const struct http_request *r)
@@ -269,6 +273,7 @@ static bool dispatch(struct http_inner *q)
     }
     q->work.run = work_run;
     MHD_suspend_connection(q->conn);
+    atomic_fetch_add(&q->server->n_waiting, 1);
     atomic_store(&q->state, REQ_WAITING);
     if (workers_push(q->server->workers, &q->work)) {
         http_set_header(r, "Retry-After", "1");
@@ -336,7 +341,8 @@ static void on_completed(void *cls, struct MHD_Connection *conn, void **context,
     mem_free(q);
     pthread_mutex_lock(&s->lock);
     s->n_requests--;
-    pthread_cond_broadcast(&s->changed);
+    if (s->draining) /* the watcher sleeps on this, too: waking it after each request costs more than some requests */
+        pthread_cond_broadcast(&s->changed);
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -601,6 +607,7 @@ static void drain(struct http_server *s, int grace_ms)
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += grace_ms / 1000 + 1;
     pthread_mutex_lock(&s->lock);
+    s->draining = true;
     while (s->n_requests && pthread_cond_timedwait(&s->changed, &s->lock, &until) != ETIMEDOUT) {
     }
     for (struct http_conn *c = s->conns; c; c = c->next) /* clients in the middle of a body */
@@ -620,6 +627,8 @@ void http_close(struct http_server *s, int grace_ms)
     drain(s, grace_ms);
     workers_free(s->workers); /* what they were at is answered now */
     s->workers = NULL;
+    while (atomic_load(&s->n_waiting) > 0) /* what they handed on (to the database's writer) will be */
+        nanosleep(&(struct timespec){.tv_nsec = WAIT_NS}, NULL);
     pthread_mutex_lock(&s->lock);
     s->stopping = true;
     pthread_cond_broadcast(&s->changed);

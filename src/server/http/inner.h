@@ -32,9 +32,11 @@ struct http_server {
     pthread_cond_t changed; /* a request ended, or stopping */
     struct http_conn *conns;
     int n_conns, n_requests;
+    bool draining;          /* somebody waits for n_requests to be 0 */
     bool stopping;
     pthread_t watcher;
     atomic_size_t kept_bytes;
+    atomic_int n_waiting;   /* requests that are REQ_WAITING, or just being resumed */
 };
 
 /* Who is the request with? The reply and the HTTP thread may meet at any moment. */

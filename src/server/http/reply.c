@@ -53,8 +53,11 @@ static void finish(struct http_request *r, int status, const char *type, struct 
     q->status = status;
     q->reply_bytes = bytes;
     struct MHD_Connection *conn = q->conn;
-    if (atomic_exchange(&q->state, REQ_REPLIED) == REQ_WAITING)
+    struct http_server *s = q->server;
+    if (atomic_exchange(&q->state, REQ_REPLIED) == REQ_WAITING) {
         MHD_resume_connection(conn); /* the request may be gone from here on */
+        atomic_fetch_sub(&s->n_waiting, 1);
+    }
 }
 
 /* A body on its way: a struct buf, whose memory the next large one gets. */
