@@ -51,6 +51,8 @@ def names(server, filters=None, order=None, first=50):
     ({}, "r0 r1 r2 r3 r4 r5 r6"),
     ({"name": "r3"}, "r3"),
     ({"tags": "even"}, "r0 r2 r4 r6"),
+    ({"tags": []}, "r1 r3 r5"),
+    ({"config.opt.kind": {"$regex": "^AD", "$options": "i"}}, "r1 r3 r5"),
     ({"tags": {"$in": ["odd", "even"]}, "group": "g"}, "r6"),
     ({"config.lr": {"$gte": 0.4}}, "r4 r5 r6"),
     ({"config.lr.value": {"$lt": 0.2}}, "r0 r1"),

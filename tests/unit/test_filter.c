@@ -7,7 +7,7 @@
 
 /* The object of all tests; created_at is a time. */
 static const char object[] =
-    "{\"state\":\"finished\",\"tags\":[\"a\",\"b\"],\"n\":3,\"x\":1.5,\"nan\":NaN,\"none\":null,\"flag\":true,"
+    "{\"state\":\"finished\",\"tags\":[\"a\",\"b\"],\"n\":3,\"x\":1.5,\"nan\":NaN,\"none\":null,\"flag\":true,\"empty\":[],"
     "\"config\":{\"lr\":{\"value\":0.1},\"net.depth\":{\"value\":7},\"deep\":{\"value\":{\"k\":\"v\\u00e9\"}}}}";
 
 static int get(void *ctx, struct str key, struct filter_value *out)
@@ -59,6 +59,9 @@ static void test_what_matches(void **state)
         "{\"created_at\":{\"$gt\":\"2026-11-23\"}}", "{\"created_at\":{\"$lte\":\"2026-11-23T11:59:22+01:00\"}}",
         "{\"created_at\":\"2026-11-23 10:59:22\"}", "{\"nan\":{\"$ne\":1}}", "{\"tags\":[\"a\",\"b\"]}", "{\"tags\":[\"b\"]}",
         "{\"state\":{\"$contains\":\"nish\"}}", "{\"state\":{\"$contains\":\"\"}}", "{\"tags\":{\"$contains\":\"a\"}}",
+        "{\"state\":{\"$regex\":\"^FIN\",\"$options\":\"i\"}}", "{\"state\":{\"$options\":\"xi\",\"$regex\":\"F I N\"}}",
+        "{\"state\":{\"$options\":\"\",\"$regex\":\"fin\"}}", "{\"empty\":[]}",
+        "{\"state\":{\"$not\":{\"$regex\":\"^FIN\"},\"$regex\":\"^FIN\",\"$options\":\"i\"}}",
     };
     expect(1, yes, sizeof yes / sizeof *yes);
 }
@@ -72,6 +75,7 @@ static void test_what_does_not_match(void **state)
         "{\"config.lr\":0.1}", "{\"created_at\":{\"$lt\":\"2026-11-23T10:59:22Z\"}}", "{\"created_at\":{\"$gt\":\"soon\"}}",
         "{\"none\":{\"$ne\":null}}", "{\"state\":{\"$contains\":\"Nish\"}}", "{\"n\":{\"$contains\":\"3\"}}", "{\"missing\":{\"$contains\":\"\"}}",
         "{\"$nor\":[{\"n\":3}]}", "{\"n\":3,\"x\":0}", "{\"tags\":[\"a\",\"z\"]}",
+        "{\"tags\":[]}", "{\"tags\":[ ]}", "{\"state\":{\"$regex\":\"^FIN\",\"$options\":\"m\"}}",
     };
     expect(0, no, sizeof no / sizeof *no);
 }
@@ -79,7 +83,8 @@ static void test_what_does_not_match(void **state)
 static void test_what_is_no_filter(void **state)
 {
     static const char *const bad[] = {"[1]", "{\"a\":", "3", "{\"$and\":3}", "{\"n\":{\"$in\":3}}", "{\"forbidden\":1}",
-                                      "{\"s\":{\"$regex\":\"(\"}}", "{\"s\":{\"$regex\":3}}", "{\"$or\":[3]}"};
+                                      "{\"s\":{\"$regex\":\"(\"}}", "{\"s\":{\"$regex\":3}}", "{\"$or\":[3]}", "{\"s\":{\"$options\":\"i\"}}",
+                                      "{\"s\":{\"$regex\":\"a\",\"$options\":\"z\"}}", "{\"s\":{\"$regex\":\"a\",\"$options\":3}}"};
     expect(TARE_EINVAL, bad, sizeof bad / sizeof *bad);
     assert_int_equal(match("{\"n\":{\"$where\":1}}"), TARE_EUNSUPPORTED);
     assert_int_equal(match("{\"$where\":1}"), TARE_EUNSUPPORTED);

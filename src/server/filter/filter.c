@@ -37,6 +37,7 @@ struct compile {
     struct arena *arena;
     struct err *e;
     int n_nodes;
+    struct str options; /* of the field's $regex: JSON text, {NULL, 0} where it has none */
 };
 
 static struct node *new_node(struct compile *c, enum op op)
@@ -107,14 +108,37 @@ static int compile_values(struct compile *c, struct node *n, struct str raw)
     return 0;
 }
 
+/* $options, as MongoDB has them. */
+static int take_options(struct compile *c, uint32_t *flags)
+{
+    struct filter_value v;
+    if (!c->options.n)
+        return 0;
+    int rc = filter_value_of(c->options, c->arena, &v);
+    bool ok = rc == 0 && v.kind == FILTER_STRING;
+    for (size_t i = 0; ok && i < v.s.n; i++) {
+        uint32_t flag = v.s.p[i] == 'i'   ? PCRE2_CASELESS
+                        : v.s.p[i] == 'm' ? PCRE2_MULTILINE
+                        : v.s.p[i] == 's' ? PCRE2_DOTALL
+                        : v.s.p[i] == 'x' ? PCRE2_EXTENDED
+                                          : 0;
+        ok = flag != 0;
+        *flags |= flag;
+    }
+    return ok ? 0 : err_set(c->e, TARE_EINVAL, "the filter's $options may be of the letters i, m, s and x");
+}
+
 static int compile_regex(struct compile *c, struct node *n)
 {
     const struct filter_value *v = n->values;
-    int code;
+    uint32_t flags = PCRE2_UTF | PCRE2_NEVER_BACKSLASH_C;
+    int code, rc = take_options(c, &flags);
+    if (rc)
+        return rc;
     PCRE2_SIZE offset;
     if (v->kind != FILTER_STRING || v->s.n > REGEX_MAX_BYTES)
         return err_set(c->e, TARE_EINVAL, "the filter's $regex wants a text of at most %d bytes", REGEX_MAX_BYTES);
-    n->regex = pcre2_compile((PCRE2_SPTR)v->s.p, v->s.n, PCRE2_UTF | PCRE2_NEVER_BACKSLASH_C, &code, &offset, NULL);
+    n->regex = pcre2_compile((PCRE2_SPTR)v->s.p, v->s.n, flags, &code, &offset, NULL);
     if (n->regex)
         return 0;
     char why[128] = "";
@@ -149,6 +173,23 @@ static bool is_operators(struct str object)
            item.key.p[0] == '$';
 }
 
+/* The value of $options among a field's operators; {NULL, 0} without. It stands beside its $regex, in any order. */
+static int find_options(struct compile *c, struct str key, struct str operators_of, struct str *options)
+{
+    const char *at = operators_of.p + 1, *end = operators_of.p + operators_of.n;
+    struct json_item item;
+    bool has_regex = false;
+    *options = (struct str){0};
+    while (json_next_member(&at, end, &item) == 1) {
+        has_regex |= str_eqz(item.key, "$regex");
+        if (str_eqz(item.key, "$options"))
+            *options = item.value;
+    }
+    return has_regex || !options->n
+               ? 0
+               : err_set(c->e, TARE_EINVAL, "the filter on '%.*s' has $options without $regex", STR_ARG(key));
+}
+
 /* {"key": value} or {"key": {"$gt": 1, "$lt": 2}} */
 static int compile_field(struct compile *c, struct str key, struct str value, struct node *parent, int depth)
 {
@@ -158,10 +199,17 @@ static int compile_field(struct compile *c, struct str key, struct str value, st
         return compile_operator(c, key, STR("$eq"), value, parent, depth);
     const char *at = value.p + 1, *end = value.p + value.n;
     struct json_item item;
-    int rc;
-    while ((rc = json_next_member(&at, end, &item)) == 1)
+    struct str options;
+    int rc = find_options(c, key, value, &options);
+    if (rc)
+        return rc;
+    while ((rc = json_next_member(&at, end, &item)) == 1) {
+        if (str_eqz(item.key, "$options"))
+            continue;
+        c->options = options; /* anew for each: what is inside a $not has its own */
         if ((rc = compile_operator(c, key, item.key, item.value, parent, depth)) < 0)
             return rc;
+    }
     return rc;
 }
 
@@ -278,11 +326,13 @@ static bool scalar_matches(const struct node *n, const struct filter_value *v, c
     }
 }
 
-/* Does the list `v` have an element that equals each of the list `want`? */
+/* Does the list `v` have an element that equals each of the list `want`? An empty list only equals one. */
 static bool list_has_all(struct str v, struct str want)
 {
     const char *at = want.p + 1, *end = want.p + want.n;
     struct json_item item, have;
+    if (*json_skip_space(at, end) == ']')
+        return *json_skip_space(v.p + 1, v.p + v.n) == ']';
     while (json_next_element(&at, end, &item) == 1) {
         const char *in = v.p + 1, *in_end = v.p + v.n;
         bool found = false;
