@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "service/watch/machine.h"
 #include "service/watch/gpu.h"
+#include "service/watch/trainium.h"
 
 #include "base/alloc.h"
 #include "base/err.h"
@@ -244,6 +245,8 @@ static void put_gpus(struct buf *to, struct str settings, struct str more)
     if (gpu_read(r, GPU_FACTS_NS))
         gpu_put_facts(to, r);
     mem_free(r);
+    trainium_ask(settings);
+    trainium_put_facts(to, TRAINIUM_FACTS_NS);
     buf_put_str(to, more);
     put_text(to, GPU, setting_wire_text(settings, SET_GPU_TYPE));
     put_count(to, GPU_COUNT, or_setting(0, settings, SET_GPU_COUNT));

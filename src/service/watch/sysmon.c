@@ -7,6 +7,7 @@
 #include "record/setting_wire.h"
 #include "service/watch/gpu.h"
 #include "service/watch/machine.h"
+#include "service/watch/trainium.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -445,6 +446,11 @@ static void put_gpus(struct sample *p, int64_t mono_ns)
     mem_free(r);
 }
 
+static void put_trainium(void *p, const char *key, double v)
+{
+    put(p, key, v);
+}
+
 /* ---- a sample ---- */
 
 static void put_paths(struct sample *p, struct str settings, const struct sysmon_host *h)
@@ -504,6 +510,8 @@ void sysmon_sample(struct sysmon *s, int64_t wall_ns, struct str more, struct bu
     put_timestamp(record, wall_ns);
     size_t empty = record->len;
     put_gpus(&p, mono_ns);
+    trainium_ask(s->settings);
+    trainium_read(s->pid, put_trainium, &p);
     put_network(&p, &host);
     double memory_bytes = put_memory(&p, &host, &usage);
     put_group(&p, s, &usage);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Where we do not know how to ask: disks by path are all there is. */
 #include "service/watch/gpu.h"
+#include "service/watch/trainium.h"
 #include "service/watch/sysmon.h"
 
 void sysmon_read_host(struct sysmon_host *to)
@@ -50,5 +51,17 @@ bool gpu_read(struct gpu_reading *to, int64_t wait_ns)
 }
 
 void gpu_put_facts(struct buf *to, const struct gpu_reading *r)
+{
+}
+
+void trainium_ask(struct str settings)
+{
+}
+
+void trainium_read(int32_t pid, trainium_put *put, void *ctx)
+{
+}
+
+void trainium_put_facts(struct buf *to, int64_t wait_ns)
 {
 }
