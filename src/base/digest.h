@@ -19,6 +19,7 @@ void sha256_init(struct digest *d);
 void sha256_add(struct digest *d, const void *p, size_t n);
 void sha256_end(struct digest *d, uint8_t to[SHA256_BYTES]);
 
+extern const uint32_t md5_k[64]; /* what each step adds: also for md5_lanes.c */
 void md5_init(struct digest *d);
 void md5_add(struct digest *d, const void *p, size_t n);
 void md5_end(struct digest *d, uint8_t to[MD5_BYTES]);

@@ -6,8 +6,9 @@
  * Waking a thread costs more than most works: a thousand runs that each write a little would cost
  * thousands of wake-ups with one job each. So a queue that gets on is left to few. A runner takes
  * work after work and tells the loop when it finds no more, or after TELL_NS. Only when the first
- * of the queue has waited for HELP_MS, another runner helps, up to WORKERS of them; one that has
- * been at the same work for STUCK_NS is not counted any more. The loop's timer sees to that, and
+ * of the queue has waited for HELP_MS, another runner helps, up to WORKERS of them; works that say they
+ * are long get one each at once. One that has been at the same work for STUCK_NS is not counted any more. The
+ * loop's timer sees to that, and
  * collects what a runner had done before it got stuck. Where not even one thread can be made (a
  * limit of a container), the timer does the works itself: a loop that waits for a disk is better
  * than runs that are not kept. */
@@ -51,6 +52,7 @@ struct work_desk {
 static struct {
     uv_mutex_t mutex;
     struct list queue;
+    int n_long; /* works that are long, queued or at hand */
     struct runner runners[WORKERS_WITH_STUCK];
     int n_used; /* no runner beyond was ever there */
 } pool;
@@ -82,6 +84,7 @@ static struct work *take(struct list *l)
 static void put_done(struct work *w, uint64_t now_ns)
 {
     struct work_desk *d = w->desk;
+    pool.n_long -= w->is_long;
     put(&d->done, w);
     if (pool.queue.first && now_ns - d->told_ns < TELL_NS)
         return; /* soon, with those that follow */
@@ -281,7 +284,9 @@ void work_start(uv_loop_t *loop, struct work *w)
     w->queued_ns = uv_hrtime();
     uv_mutex_lock(&pool.mutex);
     put(&pool.queue, w);
-    if (n_getting_on(w->queued_ns) == 0)
+    int n_busy = n_getting_on(w->queued_ns);
+    pool.n_long += w->is_long;
+    if (n_busy == 0 || (w->is_long && n_busy < pool.n_long && n_busy < WORKERS))
         add_runner();
     uv_mutex_unlock(&pool.mutex);
     if (!uv_is_active((uv_handle_t *)&w->desk->look))

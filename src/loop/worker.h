@@ -22,6 +22,8 @@ struct work {
     void (*run)(struct work *w);  /* on a worker thread; may block; signals are blocked */
     void (*done)(struct work *w); /* on the loop thread, exactly once, never inside work_start */
     bool busy;                    /* between work_start and done */
+    bool is_long;                 /* may be set: it takes most of a millisecond or more, so it gets a thread at
+                                   * once if those that are there have such works, too */
     struct work *next;            /* the rest is the worker's */
     struct work_desk *desk;
     uint64_t queued_ns;

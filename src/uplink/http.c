@@ -31,6 +31,7 @@ struct uplink_http {
     void *ctx;
     struct http_work *works; /* list */
     struct certs certs;
+    int n_big; /* transfers with large blocks */
     int in_curl;
     bool any_cancelled;
     int n_handles; /* of libuv, not yet closed */
@@ -47,6 +48,19 @@ struct http_socket {
 void http_start_work(struct uplink_http *m, struct work *w)
 {
     m->work_start(m->loop, w);
+}
+
+bool http_take_big(struct http_work *w)
+{
+    bool can = w->m->n_big < MAX_BIG;
+    w->m->n_big += can;
+    return can;
+}
+
+void http_give_big(struct http_work *w)
+{
+    assert(w->m->n_big > 0);
+    w->m->n_big--;
 }
 
 static void handle_closed(struct uplink_http *m)

@@ -29,7 +29,8 @@ void uplink_http_cancel(struct uplink_http *m, struct http_request *r);
 
 /* -- for the three files ------------------------------------------------------------------------ */
 
-enum { FILE_BLOCK_BYTES = 256 << 10, ANSWER_HEADER_BYTES = 64 << 10, ERROR_BODY_BYTES = 64 << 10 };
+enum { FILE_BLOCK_BYTES = 256 << 10, BIG_BLOCK_BYTES = 1 << 20, BIG_ANSWER_BYTES = 16 << 20, MAX_BIG = 6 };
+enum { ANSWER_HEADER_BYTES = 64 << 10, ERROR_BODY_BYTES = 64 << 10 };
 
 /* One block of a file, on its way from or to the disk. */
 struct file_block {
@@ -55,6 +56,7 @@ struct http_work {
     struct file_block down; /* being written to the file ... */
     char *fill;             /* ... while this one is filled */
     size_t n_fill;
+    size_t block_bytes; /* of those two; 0: not yet known */
     uint64_t down_at; /* where the next block goes */
     uv_timer_t stall;
     bool has_timer;
@@ -68,6 +70,10 @@ int http_setup(struct http_work *w, const struct certs *certs);
 bool http_wants_certs(const struct http_work *w);
 /* What `code`, which ended it, means: w->r->error and why. */
 void http_explain(struct http_work *w, CURLcode code);
+
+/* May `w` take blocks of BIG_BLOCK_BYTES? Few may at a time; those give it back with the end. */
+bool http_take_big(struct http_work *w);
+void http_give_big(struct http_work *w);
 
 size_t http_on_read(char *to, size_t size, size_t n, void *ctx);
 int http_on_seek(void *ctx, curl_off_t offset, int origin);

@@ -149,21 +149,32 @@ static void start_write(struct http_work *w)
     w->down.fd = w->r->to_fd;
     w->down_at += w->n_fill;
     w->n_fill = 0;
+    w->down.work.is_long = w->r->written && w->down.n >= FILE_BLOCK_BYTES / 2;
     w->down.work.run = write_run;
     w->down.work.done = write_done;
     http_start_work(w->m, &w->down.work);
 }
 
+/* Each block is a way to a worker and back, for which a busy machine takes its time: long answers take few. */
+static void choose_block(struct http_work *w)
+{
+    curl_off_t n = 0;
+    curl_easy_getinfo(w->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &n);
+    w->block_bytes = n >= BIG_ANSWER_BYTES && http_take_big(w) ? BIG_BLOCK_BYTES : FILE_BLOCK_BYTES;
+}
+
 static size_t to_file(struct http_work *w, const char *from, size_t n)
 {
-    if (n > FILE_BLOCK_BYTES)
+    if (w->block_bytes == 0)
+        choose_block(w);
+    if (n > w->block_bytes)
         return stop(w, TARE_ELIMIT);
-    if (w->n_fill + n > FILE_BLOCK_BYTES) {
+    if (w->n_fill + n > w->block_bytes) {
         if (w->down.work.busy)
             return CURL_WRITEFUNC_PAUSE;
         start_write(w);
     }
-    if (!w->fill && !(w->fill = mem_alloc(FILE_BLOCK_BYTES)))
+    if (!w->fill && !(w->fill = mem_alloc(w->block_bytes)))
         return stop(w, TARE_ENOMEM);
     memcpy(w->fill + w->n_fill, from, n);
     w->n_fill += n;
@@ -215,6 +226,8 @@ bool http_body_busy(const struct http_work *w)
 
 void http_body_free(struct http_work *w)
 {
+    if (w->block_bytes == BIG_BLOCK_BYTES)
+        http_give_big(w);
     mem_free(w->up.bytes);
     mem_free(w->down.bytes);
     mem_free(w->fill);

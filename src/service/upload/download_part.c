@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "base/err.h"
+#include "base/md5_lanes.h"
 #include "base/os.h"
 #include "base/path.h"
 #include "base/random.h"
@@ -43,7 +44,7 @@ static void sum_add(struct download *d, const char *p, size_t n)
     if (d->is_xxh128)
         xxh3_add(&d->sum.xxh, p, n);
     else
-        md5_add(&d->sum.md5, p, n);
+        md5_add_together(&d->sum.md5, p, n);
 }
 
 static void sum_end(struct download *d, char base64[32])
