@@ -132,6 +132,33 @@ print(json.dumps(dict(changed=changed, gone=gone_alias, links=links, after=after
     assert got["tagged"] == ["v1"] and got["left"] == ["chosen"]
 
 
+def test_a_run_is_deleted_with_its_artifacts_or_without(server):
+    got = server.script(HEAD + """
+def log(run, name, text):
+    a = wandb.Artifact(name, type="dataset")
+    a.add_file(put("in/x", text), name="x")
+    return run.log_artifact(a).wait()
+for id in ("r1", "r2"):
+    with wandb.init(project="del", id=id) as run:
+        log(run, "both", b"same")
+        if id == "r1": run.link_artifact(log(run, "own", b"1"), "chosen", aliases=["prod"])
+        log(run, "own", b"2" if id == "r1" else b"3")
+        log(run, id, b"4")
+api = wandb.Api()
+versions = lambda name: [v.version for v in api.artifacts("dataset", "local/del/" + name)]
+before = [versions(n) for n in ("both", "own", "r1", "r2")]
+api.run("local/del/r1").delete(delete_artifacts=True)
+after = [versions(n) for n in ("both", "own", "r1", "r2")]
+linked = api.artifact_exists("local/del/chosen:prod")
+with open(api.artifact("local/del/r2:v0").get_entry("x").download(root="again")) as f: text = f.read()
+api.run("local/del/r2").delete()
+print(json.dumps([before, after, linked, text, [versions(n) for n in ("both", "own", "r1", "r2")]]))
+""")
+    assert got[0] == [["v0"], ["v2", "v1", "v0"], ["v0"], ["v0"]]
+    assert got[1] == got[4] == [["v0"], ["v2"], [], ["v0"]]
+    assert got[2] is False and got[3] == "4"
+
+
 def test_incremental_and_distributed(server):
     got = server.script(HEAD + """
 with wandb.init(project="inc") as run:

@@ -180,6 +180,19 @@ print(json.dumps(out))
     assert got[6:8] == [["e1", "e2"], ["e1"]] and "edit" in got[8]
 
 
+def test_patterns_of_files_are_those_of_like(server):
+    server.graphql('mutation { upsertBucket(input: {name: "pat", modelName: "files"}) { bucket { id } } }')
+    made = server.graphql("""mutation { createRunFiles(input: {runName: "pat", entityName: "local", projectName: "files",
+        files: ["a%_1.txt", "aXX1.txt", "b.txt"]}) { files { uploadUrl } } }""")
+    for file in made["data"]["createRunFiles"]["files"]:
+        assert server.request("PUT", file["uploadUrl"], b"x", key=None)[0] == 200
+    for pattern, want in (("a%.txt", ["a%_1.txt", "aXX1.txt"]), ("a__1.txt", ["a%_1.txt", "aXX1.txt"]),
+                          ("a\\%\\_1.txt", ["a%_1.txt"]), ("%\\_%", ["a%_1.txt"]), ("b.txt\\", [])):
+        got = server.graphql("""query($p: String) { project(name: "files") { run(name: "pat") {
+            files(pattern: $p) { edges { node { name } } } } } }""", {"p": pattern})
+        assert [e["node"]["name"] for e in got["data"]["project"]["run"]["files"]["edges"]] == want, pattern
+
+
 def test_stop_reaches_the_program(server):
     got = server.script("""
 import json, threading, time, wandb

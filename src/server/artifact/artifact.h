@@ -116,6 +116,10 @@ int artifact_unlink(struct db_conn *c, int64_t artifact_id, int64_t collection_i
 int artifact_delete(struct db_conn *c, int64_t artifact_id, bool with_aliases, int64_t now_us,
                     struct err *e);
 
+/* In a job. Delete the versions that the run logged in its own project, with their aliases and links; those
+ * that another run, which is still there, has logged too stay. */
+int artifact_delete_of_run(struct db_conn *c, int64_t run_id, int64_t now_us, struct err *e);
+
 /* In a job. Delete a collection and, for a sequence, all its versions. */
 int artifact_collection_delete(struct db_conn *c, int64_t collection_id, int64_t now_us,
                                struct err *e);

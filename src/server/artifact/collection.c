@@ -248,6 +248,21 @@ static int delete_all(struct db_conn *c, const struct buf *ids, int64_t now_us, 
     return rc;
 }
 
+int artifact_delete_of_run(struct db_conn *c, int64_t run_id, int64_t now_us, struct err *e)
+{
+    AUTO_BUF versions = {0};
+    int rc = collect_ids(c,
+                         "SELECT a.id FROM artifacts a JOIN artifact_collections s ON s.id = a.sequence_id "
+                         "JOIN runs r ON r.id = a.run_id AND r.project_id = s.project_id "
+                         "WHERE a.run_id = $1 AND a.state <> 'DELETED' AND NOT EXISTS (SELECT 1 FROM artifact_outputs o "
+                         "JOIN runs other ON other.id = o.run_id AND other.deleted_at IS NULL "
+                         "WHERE o.artifact_id = a.id AND o.run_id <> a.run_id)",
+                         run_id, &versions, e);
+    if (rc >= 0)
+        rc = delete_all(c, &versions, now_us, e);
+    return rc < 0 ? rc : 0;
+}
+
 int artifact_collection_delete(struct db_conn *c, int64_t collection_id, int64_t now_us,
                                struct err *e)
 {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Small mutations of runs: delete, state, stop, alert. */
 #include "base/json.h"
+#include "server/artifact/artifact.h"
 #include "server/resolve/fields.h"
 #include "server/resolve/run_rows.h"
 #include "server/webhook/webhook.h"
@@ -86,6 +87,9 @@ static void run_change(struct gql_call *c, db_job_fn job,
 /* The name becomes free; the janitor clears the rest away. */
 static int apply_delete(const struct accessor *a, const struct run_change *ch, const struct run_row *r)
 {
+    int rc = gql_in_bool(ch->in, "deleteArtifacts", false) ? artifact_delete_of_run(a->db, r->id, now_us(), a->e) : 0;
+    if (rc < 0)
+        return rc;
     return db_exec(a->db, a->e, "UPDATE runs SET deleted_at = $2, name = name || '/' || id WHERE id = $1",
                    DB_ARGS(db_i(r->id), db_i(now_us())));
 }

@@ -137,15 +137,27 @@ static void take_file(struct gql_call *c, const struct run_row *r, struct db_row
     f->url = str_of(zstr(c, buf_str(&url)));
 }
 
+/* A pattern that ends in the middle of an escape means the backslash: PostgreSQL refuses it otherwise. */
+static struct str whole_pattern(struct gql_call *c, struct str pattern)
+{
+    size_t n = 0;
+    while (n < pattern.n && pattern.p[pattern.n - 1 - n] == '\\')
+        n++;
+    AUTO_BUF b = {0};
+    if (n % 2 == 0 || buf_put_str(&b, pattern) || buf_putc(&b, '\\'))
+        return pattern;
+    return str_of(zstr(c, buf_str(&b)));
+}
+
 /* Which files: by name, by pattern, or all. */
 static int open_files(struct gql_call *c, const struct accessor *a, int64_t run, int64_t limit, int64_t offset,
                       struct db_rows **rows)
 {
 #define FILES_SQL                                                                                       \
     "SELECT id, name, size_bytes, md5, mimetype, updated_at, blob FROM files WHERE run_id = $1 AND uploaded = 1"
-    struct str pattern = gql_arg_str(c, "pattern");
+    struct str pattern = whole_pattern(c, gql_arg_str(c, "pattern"));
     if (pattern.n)
-        return db_query(a->db, a->e, rows, FILES_SQL " AND name LIKE $4 ORDER BY name LIMIT $2 OFFSET $3",
+        return db_query(a->db, a->e, rows, FILES_SQL " AND name LIKE $4 ESCAPE '\\' ORDER BY name LIMIT $2 OFFSET $3",
                         DB_ARGS(db_i(run), db_i(limit), db_i(offset), db_s(pattern)));
     return db_query(a->db, a->e, rows, FILES_SQL " ORDER BY name LIMIT $2 OFFSET $3",
                     DB_ARGS(db_i(run), db_i(limit), db_i(offset)));
