@@ -382,6 +382,11 @@ int64_t backup_verify(const struct server_options *options, struct backup_counts
     struct db_conn *c;
     struct err why = {0};
     memset(counts, 0, sizeof *counts);
+    AUTO_FREE char *db_path = path_join(options->dir, "tare.db");
+    if (!db_path)
+        return err_set(e, TARE_ENOMEM, "out of memory");
+    if (!options->db_url && access(db_path, F_OK) != 0) /* opening would make an empty one, which is in order */
+        return err_set(e, TARE_ENOTFOUND, "there is no server's data in %s", options->dir);
     int rc = server_open_db(options, &db, e);
     if (rc)
         return rc;

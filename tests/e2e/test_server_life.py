@@ -54,6 +54,12 @@ def test_an_open_address_wants_tls(tmp_path):
     assert not (tmp_path / "d").exists()
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:99999", "127.0.0.1:-1", "127.0.0.1:http"])
+def test_an_address_that_is_none(tmp_path, address):
+    done = run("--dir", str(tmp_path / "d"), "--listen", address)
+    assert done.returncode == 1 and "not an address" in done.stderr
+
+
 def test_run_with_a_server_of_ones_own(tmp_path):
     """`tare run --server`: starts one if none is up, and the SDK logs into it."""
     tare = pathlib.Path(BINARY).with_name("tare")

@@ -199,6 +199,11 @@ def test_a_backup_holds_everything(tmp_path):
         restored.command("restore", str(archive))
 
 
+def test_a_folder_without_data_is_not_in_order(tmp_path):
+    done = subprocess.run([BINARY, "verify", "--dir", str(tmp_path / "none")], text=True, stderr=subprocess.PIPE)
+    assert done.returncode == 1 and "no server's data" in done.stderr and not (tmp_path / "none").exists()
+
+
 def test_damage_is_found_and_not_restored(tmp_path):
     archive = tmp_path / "backup.tar"
     with Server(tmp_path) as server:

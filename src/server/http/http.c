@@ -475,6 +475,13 @@ static int listen_on(struct http_server *s, const struct addrinfo *ai, struct er
     return 0;
 }
 
+/* getaddrinfo takes 99999 for 34463. */
+static bool is_port(const char *text)
+{
+    size_t n = strspn(text, "0123456789");
+    return n > 0 && n <= 5 && !text[n] && atoi(text) <= 65535;
+}
+
 static int open_socket(struct http_server *s, const char *text, struct err *e)
 {
     if (strncmp(text, "unix:", 5) == 0)
@@ -482,7 +489,7 @@ static int open_socket(struct http_server *s, const char *text, struct err *e)
     const char *colon = strrchr(text, ':');
     char host[256];
     size_t n = colon ? (size_t)(colon - text) : 0;
-    if (!n || n >= sizeof host || !colon[1])
+    if (!n || n >= sizeof host || !is_port(colon + 1))
         return err_set(e, TARE_EINVAL, "not an address to listen on: %s (ADDR:PORT or unix:PATH)", text);
     memcpy(host, text, n);
     host[n] = 0;
