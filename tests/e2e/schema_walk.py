@@ -94,7 +94,7 @@ VALUES = {
     "UpsertViewInput.id": i("View"), "DeleteViewInput.id": i("View"), "DeleteRunInput.id": i("Run"),
     "UpdateRunStateInput.id": i("Run"), "StopRunInput.id": i("Run"), "UpsertBucketInput.id": i("Run"),
     "UpsertModelInput.id": i("Project"), "DeleteModelInput.id": i("Project"), "UpsertSweepInput.id": i("Sweep"),
-    "AgentHeartbeatInput.id": i("Agent"), "UpdateFilterTriggerInput.id": i("Trigger"),
+    "AgentHeartbeatInput.id": i("Agent"), "EnqueueSweepRunInput.id": i("Sweep"), "UpdateFilterTriggerInput.id": i("Trigger"),
     "DeleteFilesInput.files": lambda w: [w.ids["File"]], "DeleteFilesInput.projectId": lambda w: int(w.ids["project_number"]),
     # lists and pages
     "first": const(100), "last": const(100), "after": SKIP, "before": SKIP, "order": SKIP, "includeAll": const(True),
@@ -297,14 +297,18 @@ def mutation_text(field: dict, given: dict, ref: dict, world: World) -> str:
 
 # ---- the database -----------------------------------------------------------------------------
 
+# How far the tail of a run's history is merged, which the server does by itself, is no change of the run.
+TAIL = {"used_at", "tail_segments", "tail_lines"}
+LINES = ("SELECT run_id || '/' || stream AS _at, run_id, MIN(first_line), SUM(n_lines), MAX(max_step) "
+         "FROM history_segments GROUP BY run_id, stream")
+
+
 def dump(path) -> dict[str, dict]:
     """{table: {key of the row: row}}, without what every request may touch."""
     out = {}
     with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as db:
         db.row_factory = sqlite3.Row
         for (table,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'").fetchall():
-            rows = [dict(r) for r in db.execute(f"SELECT rowid AS _at, * FROM {table}")]
-            for r in rows:
-                r.pop("used_at", None)
-            out[table] = {r["_at"]: r for r in rows}
+            rows = db.execute(LINES if table == "history_segments" else f"SELECT rowid AS _at, * FROM {table}").fetchall()
+            out[table] = {r["_at"]: {k: r[k] for k in r.keys() if k not in TAIL} for r in rows}
     return out

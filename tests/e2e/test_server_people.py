@@ -91,8 +91,8 @@ print(json.dumps(wandb.Api().create_custom_chart(entity="local", name="mine", di
 
 
 def test_operations_that_are_missing_say_so(server):
-    for text, name in (("mutation{enqueueSweepRun(input:{}){success}}", "enqueueSweepRun"),
-                       ("mutation M($x: Y!){enqueueSweepRun(input:{a:1}){runQueueItemId}}", "enqueueSweepRun"),
-                       ("mutation{a: enqueueSweepRun(x:{}){...F}} fragment F on X{id}", "enqueueSweepRun")):
-        got = server.graphql(text, {"x": 1})
-        assert got["errors"][0]["message"] == f"{name} is not supported by this server"
+    server.command("org", "add", "lacking", "local")
+    for asked in ("triggers(input: {}) { success }", "triggers { a: b(x: $x) }", "a: triggers(x: {}) { ...F }"):
+        text = 'query Q($x: Y!) { organization(name: "lacking") { id ' + asked + " } }"
+        got = server.graphql(text + (" fragment F on X { id }" if "..." in asked else ""), {"x": 1})
+        assert got["errors"][0]["message"] == "triggers is not supported by this server"

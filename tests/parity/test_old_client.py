@@ -16,7 +16,7 @@ import harness
 
 PYTHON = pathlib.Path(os.environ.get("PARITY_OLD_PYTHON",
                                      harness.ROOT / ".venv-0.28" / "bin" / "python"))
-SCRIPTS = ["scalars", "nested", "summary", "metric_globs", "console", "files", "several_runs",
+SCRIPTS = ["scalars", "nested", "summary", "console", "files", "several_runs",
            "attach_child", "exit_code", "artifacts"]
 
 
@@ -27,6 +27,26 @@ def old_client():
     code = "import wandb; print(wandb.__version__)"
     found = subprocess.run([PYTHON, "-c", code], check=True, capture_output=True, text=True)
     assert found.stdout.startswith("0.28.")
+
+
+def take_expanded(found):
+    """Remove, and give back, what is told of the metrics that a glob has made: name, step metric, summary."""
+    taken = []
+    for run in found["runs"]:
+        defined = run["journal"]["metric"]
+        taken += [(m["name"], m.get("step_metric"), m.get("summary")) for m in defined if m.get("expanded_from_glob")]
+        run["journal"]["metric"] = [m for m in defined if not m.get("expanded_from_glob")]
+    return taken
+
+
+def test_globs_are_expanded_as_the_service_of_that_client_does(tmp_path):
+    """A client of 0.28 asks for it (x_server_side_expand_glob_metrics); the wandb-core of 0.31 knows nothing of it."""
+    script = harness.SCRIPTS / "metric_globs.py"
+    core, = PYTHON.parent.parent.glob("lib/python3*/site-packages/wandb/bin/wandb-core")
+    theirs = take_expanded(harness.left_by(script, tmp_path / "theirs", core, PYTHON))
+    ours = harness.left_by(script, tmp_path / "ours", harness.OURS, PYTHON)
+    assert theirs and take_expanded(ours) == theirs
+    harness.compare(harness.left_by(script, tmp_path / "newer", harness.THEIRS, PYTHON), ours, script)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
