@@ -81,6 +81,8 @@ size_t utf8_decode(const char *p, size_t n, uint32_t *cp)
 /* Runs of ASCII are looked at eight bytes at a time. */
 bool utf8_valid(const char *p, size_t n)
 {
+    if (!n) /* then `p` may be NULL */
+        return true;
     const char *end = p + n;
     while (p < end) {
         uint64_t word;

@@ -327,7 +327,7 @@ static bool make_key(struct history_line *h, struct str item, struct history_key
     enum { TAG_BYTES = 2 };
     struct str key;
     AUTO_BUF quoted = {0};
-    if (!read_plain(item, &key, value) || value->p + value->n != item.p + item.n)
+    if (!read_plain(item, &key, value) || !value->p || value->p + value->n != item.p + item.n)
         return false;
     size_t n_wire = item.n - value->n - wire_varint_size(value->n);
     if (n_wire < TAG_BYTES || memcmp(item.p + n_wire - TAG_BYTES, "\x82\x01", TAG_BYTES) != 0)
