@@ -278,27 +278,40 @@ static void test_summary_is_asked_for_once_a_request(void **state)
 
 /* ---- memory ---- */
 
-static void test_a_full_stream_sends_at_once_and_says_when_there_is_room(void **state)
+/* How many lines of 100,000 bytes it takes until it is full. */
+static uint64_t fill(struct fixture *x)
 {
-    struct fixture *x = *state;
     static char line[100000];
     memset(line, 'x', sizeof line);
     line[0] = line[sizeof line - 1] = '"';
+    uint64_t n = 0;
+    for (; !filestream_is_full(x->f); n++)
+        filestream_history(x->f, str_make(line, sizeof line), sizeof line - 2);
+    return n;
+}
+
+static void test_a_full_stream_sends_at_once_and_says_when_there_is_room(void **state)
+{
+    struct fixture *x = *state;
     start(x);
     history(x, "a");
     fake_net_request();
-    uint64_t n = 0;
-    while (!filestream_is_full(x->f)) {
-        filestream_history(x->f, str_make(line, sizeof line), sizeof line - 2);
-        n++;
-    }
-    assert_in_range(n, FILESTREAM_FULL_BYTES / sizeof line - 1, FILESTREAM_FULL_BYTES / sizeof line + 1);
+    uint64_t n = fill(x);
+    assert_in_range(n, FILESTREAM_FULL_HERE_BYTES / 100000 - 1, FILESTREAM_FULL_HERE_BYTES / 100000 + 1);
     assert_int_equal(x->n_drained, 0);
     fake_net_answer(200, "{}");
     assert_int_equal(x->n_drained, 1);
-    assert_in_range(fake_net_request()->body.n, n * sizeof line, 10 << 20);
+    assert_in_range(fake_net_request()->body.n, n * 100000, 10 << 20);
     fake_net_answer(200, "{}");
     assert_int_equal(x->n_drained, 1);
+}
+
+static void test_a_stream_that_packs_is_full_earlier(void **state)
+{
+    struct fixture *x = *state;
+    set_int(x, SET_NO_GZIP, 0);
+    start(x);
+    assert_in_range(fill(x), FILESTREAM_FULL_BYTES / 100000 - 1, FILESTREAM_FULL_BYTES / 100000 + 1);
 }
 
 static void test_lines_over_the_limit_are_left_out_and_told(void **state)
@@ -643,6 +656,7 @@ int main(void)
         T(test_nothing_goes_before_the_start),
         T(test_summary_is_asked_for_once_a_request),
         T(test_a_full_stream_sends_at_once_and_says_when_there_is_room),
+        T(test_a_stream_that_packs_is_full_earlier),
         T(test_lines_over_the_limit_are_left_out_and_told),
         T(test_a_failed_request_is_repeated_as_it_was),
         T(test_an_answer_cut_off_after_its_status_is_an_answer),

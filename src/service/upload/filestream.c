@@ -141,7 +141,8 @@ static void count_bytes(struct filestream *f)
 
 static bool is_full(const struct filestream *f)
 {
-    return !f->fatal && (f->waiting.bytes >= FILESTREAM_FULL_BYTES ||
+    size_t full = f->may_gzip ? FILESTREAM_FULL_BYTES : FILESTREAM_FULL_HERE_BYTES;
+    return !f->fatal && (f->waiting.bytes >= full ||
                          (total_bytes >= FILESTREAM_TOTAL_BYTES && f->waiting.bytes >= FILESTREAM_SCARCE_BYTES));
 }
 
