@@ -9,6 +9,7 @@
 #include "service/upload/backend.h"
 #include "service/upload/gql_words.h"
 #include "service/upload/graphql.h"
+#include "tests/support/built_module.h"
 #include "tests/support/tiny_server.h"
 
 #include <stdio.h>
@@ -723,14 +724,7 @@ static void words_of_errors(void **state)
 
 int main(void)
 {
-    char exe[512], module[600];
-    ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
-    exe[n > 0 ? n : 0] = 0;
-    char *slash = strrchr(exe, '/');
-    if (slash)
-        *slash = 0;
-    snprintf(module, sizeof module, "%s/../../tare-uplink.so", exe);
-    setenv("TARE_UPLINK", module, 0);
+    use_built_module();
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         T(a_call_is_sent_as_the_peer_sends_it),

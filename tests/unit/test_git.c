@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "base/os.h"
 #include "service/watch/git.h"
+#include "tests/support/built_module.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -134,14 +135,7 @@ static void test_no_repository_is_no_harm(void **state)
 
 int main(void)
 {
-    char exe[512], module[600];
-    ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
-    exe[n > 0 ? n : 0] = 0;
-    char *slash = strrchr(exe, '/');
-    if (slash)
-        *slash = 0;
-    snprintf(module, sizeof module, "%s/../../tare-uplink.so", exe);
-    setenv("TARE_UPLINK", module, 0);
+    use_built_module();
     has_git = system("git --version >/dev/null 2>&1") == 0;
 #define T(name) cmocka_unit_test_setup_teardown(test_##name, setup, teardown)
     const struct CMUnitTest tests[] = {

@@ -8,81 +8,39 @@
 #include "service/watch/gpu.h"
 #include "service/watch/machine.h"
 #include "service/watch/sysmon.h"
-#include "service/watch/sysmon_file.h"
+#include "tests/support/watch_test.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#define CHECK(x)                                                                                      \
-    do {                                                                                              \
-        if (!(x)) {                                                                                   \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);                                   \
-            _exit(1);                                                                                 \
-        }                                                                                             \
-    } while (0)
+static const char *nvml_mode;
+static void (*nvml_check)(void);
+
+static void with_nvml(void)
+{
+    char self[16];
+    CHECK(getenv("TARE_TEST_NVML")); /* where the stand-in is */
+    snprintf(self, sizeof self, "%d", (int)getpid());
+    setenv("FAKE_NVML", nvml_mode, 1);
+    setenv("FAKE_NVML_PID", self, 1);
+    setenv("TARE_NVML", strcmp(nvml_mode, "missing") == 0 ? "/nowhere/nvml.so" : getenv("TARE_TEST_NVML"), 1);
+    nvml_check();
+}
 
 static void in_process(const char *mode, void (*check)(void))
 {
-    int status;
-    pid_t pid = fork();
-    if (pid == 0) {
-        char self[16];
-        CHECK(getenv("TARE_TEST_NVML")); /* where the stand-in is */
-        snprintf(self, sizeof self, "%d", (int)getpid());
-        setenv("FAKE_NVML", mode, 1);
-        setenv("FAKE_NVML_PID", self, 1);
-        setenv("TARE_NVML", strcmp(mode, "missing") == 0 ? "/nowhere/nvml.so" : getenv("TARE_TEST_NVML"), 1);
-        check();
-        _exit(0); /* with a thread that hangs in the library */
-    }
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_int_equal(status, 0);
-}
-
-/* The JSON of `key` in a StatsRecord; "" if it is not there. Static storage. */
-static const char *value_of(const struct buf *record, const char *key)
-{
-    static char text[64];
-    struct wire_reader r = wire_open(buf_str(record));
-    struct wire_field f = {0};
-    text[0] = 0;
-    while (wire_next(&r, &f) > 0)
-        if (f.number == 3 && str_eqz(wire_find_bytes(f.bytes, 1), key)) {
-            struct str v = wire_find_bytes(f.bytes, 16);
-            snprintf(text, sizeof text, "%.*s", (int)v.n, v.p);
-        }
-    return text;
-}
-
-static bool has(const struct buf *record, const char *key, const char *json)
-{
-    const char *v = value_of(record, key);
-    if (strcmp(v, json) != 0)
-        fprintf(stderr, "%s is '%s', not '%s'\n", key, v, json);
-    return strcmp(v, json) == 0;
-}
-
-static void put_pid(struct buf *settings)
-{
-    size_t mark = wire_buf_begin(settings, 42);
-    wire_buf_varint(settings, 1, (uint64_t)getpid());
-    wire_buf_end(settings, mark);
+    nvml_mode = mode;
+    nvml_check = check;
+    assert_true(in_child(with_nvml));
 }
 
 static void check_names(void)
 {
     AUTO_BUF settings = {0}, record = {0}, later = {0};
-    put_pid(&settings);
-    struct sysmon *s = sysmon_new(buf_str(&settings));
-    for (int i = 0; i < 200 && !*value_of(&record, "gpu.0.gpu"); i++) { /* however slow the machine */
-        buf_clear(&record);
-        sysmon_sample(s, 1, STR(""), &record);
-    }
+    struct sysmon *s = watch_self(&settings);
+    sample_until(s, "gpu.0.gpu", &record);
     CHECK(has(&record, "gpu.0.gpu", "75.0") && has(&record, "gpu.0.memory", "40"));
     CHECK(has(&record, "gpu.0.memoryAllocated", "75.0"));
     CHECK(has(&record, "gpu.0.memoryAllocatedBytes", "64424509440"));
@@ -96,10 +54,7 @@ static void check_names(void)
     CHECK(has(&record, "gpu.1.pcieTxBytes", "10240.0") && has(&record, "gpu.1.pcieRxBytes", "20480.0"));
     CHECK(has(&record, "gpu.1.memoryAllocated", "") && has(&record, "gpu.process.1.temp", ""));
     usleep(600000); /* past what is shared */
-    for (int i = 0; i < 200 && !*value_of(&later, "gpu.0.smActive"); i++) {
-        buf_clear(&later);
-        sysmon_sample(s, 1, STR(""), &later);
-    }
+    sample_until(s, "gpu.0.smActive", &later);
     CHECK(has(&later, "gpu.0.smActive", "2.0") && has(&later, "gpu.0.dramActive", ""));
     CHECK(has(&later, "gpu.0.pcieTxBytes", "20971520.0") && has(&later, "gpu.0.nvlinkRxBytes", "62914560.0"));
     sysmon_free(s);
@@ -117,10 +72,7 @@ static void check_ids(void)
     wire_buf_bytes(&settings, 1, (struct str){"\x01", 1});
     wire_buf_end(&settings, mark);
     struct sysmon *s = sysmon_new(buf_str(&settings));
-    for (int i = 0; i < 200 && !*value_of(&record, "gpu.1.gpu"); i++) {
-        buf_clear(&record);
-        sysmon_sample(s, 1, STR(""), &record);
-    }
+    sample_until(s, "gpu.1.gpu", &record);
     CHECK(has(&record, "gpu.1.gpu", "75.0") && has(&record, "gpu.0.gpu", ""));
     sysmon_free(s);
 }
@@ -156,8 +108,7 @@ static void test_facts_of_the_gpus(void **state)
 static void check_none(void)
 {
     AUTO_BUF settings = {0};
-    put_pid(&settings);
-    struct sysmon *s = sysmon_new(buf_str(&settings));
+    struct sysmon *s = watch_self(&settings);
     for (int i = 0; i < 3; i++) {
         AUTO_BUF record = {0};
         sysmon_sample(s, 1, STR(""), &record);
@@ -178,12 +129,8 @@ static void test_broken_libraries_cost_only_their_figures(void **state)
 static void check_stall(void)
 {
     AUTO_BUF settings = {0}, record = {0};
-    put_pid(&settings);
-    struct sysmon *s = sysmon_new(buf_str(&settings));
-    for (int i = 0; i < 200 && !*value_of(&record, "gpu.0.gpu"); i++) {
-        buf_clear(&record);
-        sysmon_sample(s, 1, STR(""), &record);
-    }
+    struct sysmon *s = watch_self(&settings);
+    sample_until(s, "gpu.0.gpu", &record);
     CHECK(has(&record, "gpu.0.gpu", "75.0"));
     usleep(900000); /* the next reading hangs, and the last is too old to be told again */
     check_none();
@@ -197,35 +144,13 @@ static void test_a_library_that_hangs_later(void **state)
 
 /* ---- AMD's, from a recorded tree of files ---- */
 
-static char top[] = "/tmp/tare_amd_XXXXXX";
-
-static void file(const char *path, const char *text)
-{
-    AUTO_BUF full = {0};
-    buf_printf(&full, "%s%s", top, path);
-    char *z = (char *)(uintptr_t)buf_z(&full);
-    for (char *at = z + strlen(top) + 1; (at = strchr(at, '/')); at++) {
-        *at = 0;
-        CHECK(mkdir(z, 0700) == 0 || errno == EEXIST);
-        *at = '/';
-    }
-    FILE *f = fopen(z, "w");
-    CHECK(f);
-    fputs(text, f);
-    fclose(f);
-}
-
 /* A table of figures of the layout 1.`content` with the count of 0x010203040506 at `at`. */
 static void figures_file(const char *path, unsigned char content, size_t at)
 {
-    AUTO_BUF full = {0};
     unsigned char table[120] = {sizeof table, 0, 1, content};
     for (size_t i = 0; i < 6; i++)
         table[at + i] = (unsigned char)(6 - i);
-    buf_printf(&full, "%s%s", top, path);
-    FILE *f = fopen(buf_z(&full), "w");
-    CHECK(f && fwrite(table, sizeof table, 1, f) == 1);
-    fclose(f);
+    tree_bytes(path, table, sizeof table);
 }
 
 #define CARD "/sys/class/drm/card1/device/"
@@ -233,40 +158,32 @@ static void figures_file(const char *path, unsigned char content, size_t at)
 
 static void make_cards(void)
 {
-    CHECK(mkdtemp(top));
-    sysmon_set_root(top);
-    file("/sys/module/amdgpu/initstate", "live\n");
-    file("/sys/class/drm/card0/device/vendor", "0x8086\n"); /* another's */
-    file(CARD "vendor", "0x1002\n");
-    file(CARD "device", "0x740c\n");
-    file(CARD "product_name", "AMD INSTINCT MI250\n");
-    file(CARD "unique_id", "0c2fe2e8c5dbd9f0\n");
-    file(CARD "vbios_version", "113-D65209-073\n");
-    file(CARD "power_dpm_force_performance_level", "profile_peak\n");
-    file(CARD "pp_sclk_od", "0\n");
-    file(CARD "pp_mclk_od", "5\n");
-    file(CARD "gpu_busy_percent", "87\n");
-    file(CARD "mem_busy_percent", "nonsense\n"); /* left out */
-    file(CARD "mem_info_vram_used", "17179869184\n");
-    file(CARD "mem_info_vram_total", "68719476736\n");
-    file(SENSORS "name", "amdgpu\n");
-    file(SENSORS "temp1_label", "edge\n");
-    file(SENSORS "temp1_input", "41000\n");
-    file(SENSORS "temp3_label", "mem\n");
-    file(SENSORS "temp3_input", "52500\n");
-    file(SENSORS "power1_average", "140000000\n");
-    file(SENSORS "power1_cap", "560000000\n");
-    file(CARD "pp_od_clk_voltage", "OD_SCLK:\n0:        500Mhz\n1:       1700Mhz\n"
+    tree_make();
+    tree_file("/sys/module/amdgpu/initstate", "live\n");
+    tree_file("/sys/class/drm/card0/device/vendor", "0x8086\n"); /* another's */
+    tree_file(CARD "vendor", "0x1002\n");
+    tree_file(CARD "device", "0x740c\n");
+    tree_file(CARD "product_name", "AMD INSTINCT MI250\n");
+    tree_file(CARD "unique_id", "0c2fe2e8c5dbd9f0\n");
+    tree_file(CARD "vbios_version", "113-D65209-073\n");
+    tree_file(CARD "power_dpm_force_performance_level", "profile_peak\n");
+    tree_file(CARD "pp_sclk_od", "0\n");
+    tree_file(CARD "pp_mclk_od", "5\n");
+    tree_file(CARD "gpu_busy_percent", "87\n");
+    tree_file(CARD "mem_busy_percent", "nonsense\n"); /* left out */
+    tree_file(CARD "mem_info_vram_used", "17179869184\n");
+    tree_file(CARD "mem_info_vram_total", "68719476736\n");
+    tree_file(SENSORS "name", "amdgpu\n");
+    tree_file(SENSORS "temp1_label", "edge\n");
+    tree_file(SENSORS "temp1_input", "41000\n");
+    tree_file(SENSORS "temp3_label", "mem\n");
+    tree_file(SENSORS "temp3_input", "52500\n");
+    tree_file(SENSORS "power1_average", "140000000\n");
+    tree_file(SENSORS "power1_cap", "560000000\n");
+    tree_file(CARD "pp_od_clk_voltage", "OD_SCLK:\n0:        500Mhz\n1:       1700Mhz\n"
                                    "OD_MCLK:\n0: 400Mhz\n1: 1600Mhz\nOD_RANGE:\nSCLK: 500Mhz 2000Mhz\n");
     figures_file(CARD "gpu_metrics", 3, 24);
-    file("/sys/class/drm/card2/device/vendor", "0x1002\n"); /* one that shows nothing */
-}
-
-static void remove_cards(void)
-{
-    AUTO_BUF command = {0};
-    buf_printf(&command, "rm -rf %s", top);
-    CHECK(system(buf_z(&command)) == 0);
+    tree_file("/sys/class/drm/card2/device/vendor", "0x1002\n"); /* one that shows nothing */
 }
 
 static bool text_is(struct str message, uint32_t field, const char *text)
@@ -278,14 +195,10 @@ static void check_amd(void)
 {
     AUTO_BUF settings = {0}, record = {0}, facts = {0}, json = {0};
     make_cards();
-    put_pid(&settings);
-    struct sysmon *s = sysmon_new(buf_str(&settings));
-    for (int i = 0; i < 200 && !*value_of(&record, "gpu.0.gpu"); i++) { /* however slow the machine */
-        buf_clear(&record);
-        sysmon_sample(s, 1, STR(""), &record);
-    }
+    struct sysmon *s = watch_self(&settings);
+    sample_until(s, "gpu.0.gpu", &record);
     machine_put_host(&facts, STR(""), STR(""), "w");
-    remove_cards();
+    tree_remove();
     CHECK(has(&record, "gpu.0.gpu", "87.0") && has(&record, "gpu.0.memoryAllocated", "25.0"));
     CHECK(has(&record, "gpu.0.memoryReadWriteActivity", "") && has(&record, "gpu.0.memoryOverDrive", "5.0"));
     CHECK(has(&record, "gpu.0.temp", "52.5") && has(&record, "gpu.0.powerWatts", "140.0"));
@@ -313,23 +226,13 @@ static void test_amds_cards_in_sysfs(void **state)
     in_process("missing", check_amd);
 }
 
-/* Sample until `key` is told, however slow the machine. */
-static void sample_until(struct sysmon *s, const char *key, struct buf *record)
-{
-    for (int i = 0; i < 200 && !*value_of(record, key); i++) {
-        buf_clear(record);
-        sysmon_sample(s, 1, STR(""), record);
-    }
-}
-
 static void check_amd_alone(void)
 {
     AUTO_BUF settings = {0}, record = {0};
     make_cards();
-    put_pid(&settings);
-    struct sysmon *s = sysmon_new(buf_str(&settings));
+    struct sysmon *s = watch_self(&settings);
     sample_until(s, "gpu.0.temp", &record);
-    remove_cards();
+    tree_remove();
     CHECK(has(&record, "gpu.0.temp", "52.5") && has(&record, "gpu.0.memoryOverDrive", "5.0"));
     CHECK(has(&record, "gpu.0.memory", "")); /* NVIDIA's only */
     sysmon_free(s);
@@ -345,14 +248,13 @@ static void check_amd_behind(void)
 {
     AUTO_BUF settings = {0}, record = {0};
     make_cards();
-    put_pid(&settings);
-    struct sysmon *s = sysmon_new(buf_str(&settings));
+    struct sysmon *s = watch_self(&settings);
     sample_until(s, "gpu.2.temp", &record);
     CHECK(has(&record, "gpu.2.temp", "52.5") && has(&record, "gpu.0.temp", "61.0"));
     usleep(900000); /* NVML's next answer does not come: the numbers stay */
     buf_clear(&record);
     sample_until(s, "gpu.2.temp", &record);
-    remove_cards();
+    tree_remove();
     CHECK(has(&record, "gpu.2.temp", "52.5") && has(&record, "gpu.0.temp", ""));
     sysmon_free(s);
 }
@@ -362,32 +264,23 @@ static void test_amds_numbers_are_behind_nvidias(void **state)
     in_process("stall", check_amd_behind);
 }
 
-/* A file that cannot be read: a folder of its name. */
-static void spoil(const char *path)
-{
-    AUTO_BUF full = {0};
-    buf_printf(&full, "%s%s", top, path);
-    CHECK(unlink(buf_z(&full)) == 0 && mkdir(buf_z(&full), 0700) == 0);
-}
-
 static void check_vanishing(void)
 {
     AUTO_BUF settings = {0}, record = {0};
     make_cards();
-    put_pid(&settings);
-    struct sysmon *s = sysmon_new(buf_str(&settings));
+    struct sysmon *s = watch_self(&settings);
     sample_until(s, "gpu.0.gpu", &record);
     CHECK(has(&record, "gpu.0.gpu", "87.0"));
-    spoil(CARD "gpu_busy_percent");
-    spoil(SENSORS "power1_cap");
-    spoil(CARD "gpu_metrics");
-    spoil(CARD "pp_od_clk_voltage");
+    tree_spoil(CARD "gpu_busy_percent");
+    tree_spoil(SENSORS "power1_cap");
+    tree_spoil(CARD "gpu_metrics");
+    tree_spoil(CARD "pp_od_clk_voltage");
     usleep(600000); /* past what is shared */
     buf_clear(&record);
     sample_until(s, "gpu.0.temp", &record);
     CHECK(has(&record, "gpu.0.gpu", "") && has(&record, "gpu.0.energyJoules", ""));
     CHECK(has(&record, "gpu.0.powerWatts", "140.0") && has(&record, "gpu.0.powerPercent", ""));
-    remove_cards();
+    tree_remove();
     usleep(600000);
     buf_clear(&record);
     sysmon_sample(s, 1, STR(""), &record); /* the rest of a sample comes */

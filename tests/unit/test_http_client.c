@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 #include "loop/http.h"
+#include "tests/support/built_module.h"
 #include "tests/support/tiny_server.h"
 
 #include <arpa/inet.h>
@@ -640,14 +641,7 @@ static void closing_at_once_is_fine(void **state)
 
 int main(void)
 {
-    char exe[512], module[600];
-    ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
-    exe[n > 0 ? n : 0] = 0;
-    char *slash = strrchr(exe, '/');
-    if (slash)
-        *slash = 0;
-    snprintf(module, sizeof module, "%s/../../tare-uplink.so", exe);
-    setenv("TARE_UPLINK", module, 0);
+    use_built_module();
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         T(closing_at_once_is_fine),

@@ -5,6 +5,7 @@
 #include "loop/http.h"
 #include "record/wire.h"
 #include "service/watch/scrape.h"
+#include "tests/support/built_module.h"
 #include "tests/support/tiny_server.h"
 
 #include <stdio.h>
@@ -220,14 +221,7 @@ static void test_no_facts_of_an_exporter_that_fails(void **state)
 
 int main(void)
 {
-    char exe[512], module[600];
-    ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
-    exe[n > 0 ? n : 0] = 0;
-    char *slash = strrchr(exe, '/');
-    if (slash)
-        *slash = 0;
-    snprintf(module, sizeof module, "%s/../../tare-uplink.so", exe);
-    setenv("TARE_UPLINK", module, 0);
+    use_built_module();
     const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(test_##name, set_up, tear_down)
         T(runs_with_the_same_endpoint_ask_once),

@@ -5,42 +5,19 @@
 #include "record/wire.h"
 #include "service/watch/sysmon.h"
 #include "service/watch/sysmon_buffer.h"
+#include "tests/support/watch_test.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-static void put_number(struct buf *b, uint32_t number, uint64_t v)
-{
-    size_t mark = wire_buf_begin(b, number);
-    wire_buf_varint(b, 1, v);
-    wire_buf_end(b, mark);
-}
-
-/* The value of `key` in a StatsRecord; NULL if it is not there. Static storage. */
-static const char *value_of(const struct buf *record, const char *key)
-{
-    static char text[64];
-    struct wire_reader r = wire_open(buf_str(record));
-    struct wire_field f = {0};
-    while (wire_next(&r, &f) > 0) {
-        if (f.number != 3 || !str_eqz(wire_find_bytes(f.bytes, 1), key))
-            continue;
-        struct str v = wire_find_bytes(f.bytes, 16);
-        memcpy(text, v.p, v.n < sizeof text ? v.n : 0);
-        text[v.n < sizeof text ? v.n : 0] = 0;
-        return text;
-    }
-    return NULL;
-}
-
 static double number_of(const struct buf *record, const char *key)
 {
     const char *v = value_of(record, key);
-    if (!v)
+    if (!*v)
         fail_msg("no %s", key);
-    return v ? strtod(v, NULL) : 0;
+    return strtod(v, NULL);
 }
 
 static void burn(double seconds)
@@ -53,14 +30,13 @@ static void burn(double seconds)
 static void test_a_sample_has_the_peers_names(void **state)
 {
     AUTO_BUF settings = {0}, first = {0}, second = {0};
-    put_number(&settings, 42, (uint64_t)getpid());
-    struct sysmon *s = sysmon_new(buf_str(&settings));
+    struct sysmon *s = watch_self(&settings);
     assert_int_equal(sysmon_interval_ns(s), SYSMON_DEFAULT_NS);
     sysmon_sample(s, 1700000000500000000, STR(""), &first);
     struct str when = wire_find_bytes(buf_str(&first), 2);
     assert_int_equal(wire_find_varint(when, 1), 1700000000);
     assert_int_equal(wire_find_varint(when, 2), 500000000);
-    assert_null(value_of(&first, "cpu")); /* there is nothing to compare with yet */
+    assert_string_equal(value_of(&first, "cpu"), ""); /* there is nothing to compare with yet */
     assert_string_equal(value_of(&first, "network.sent"), "0.0");
     assert_true(number_of(&first, "proc.memory.rssMB") > 0.5);
     assert_true(number_of(&first, "proc.memory.percent") < 50);
@@ -82,8 +58,8 @@ static void test_a_sample_has_the_peers_names(void **state)
 static void test_metrics_can_be_switched_off(void **state)
 {
     AUTO_BUF stats = {0}, machine = {0};
-    put_number(&stats, 10, 1);
-    put_number(&machine, 158, 1);
+    put_int_setting(&stats, 10, 1);
+    put_int_setting(&machine, 158, 1);
     assert_null(sysmon_new(buf_str(&stats)));
     assert_null(sysmon_new(buf_str(&machine)));
     assert_null(sysmon_new(STR("")));
@@ -101,19 +77,19 @@ static void test_interval_and_label_come_from_the_settings(void **state)
     struct sysmon *s = sysmon_new(buf_str(&settings));
     assert_int_equal(sysmon_interval_ns(s), 2500000000);
     sysmon_sample(s, 1, STR(""), &record);
-    assert_non_null(value_of(&record, "memory_percent/l:node1"));
-    assert_null(value_of(&record, "proc.memory.rssMB/l:node1")); /* no process named */
+    assert_true(*value_of(&record, "memory_percent/l:node1"));
+    assert_string_equal(value_of(&record, "proc.memory.rssMB/l:node1"), ""); /* no process named */
     sysmon_free(s);
 }
 
 static void test_a_process_that_is_gone_is_left_out(void **state)
 {
     AUTO_BUF settings = {0}, record = {0};
-    put_number(&settings, 42, 0x7ffffff0);
+    put_int_setting(&settings, 42, 0x7ffffff0);
     struct sysmon *s = sysmon_new(buf_str(&settings));
     sysmon_sample(s, 1, STR(""), &record);
-    assert_null(value_of(&record, "proc.memory.rssMB"));
-    assert_non_null(value_of(&record, "memory_percent"));
+    assert_string_equal(value_of(&record, "proc.memory.rssMB"), "");
+    assert_true(*value_of(&record, "memory_percent"));
     sysmon_free(s);
 }
 

@@ -4,34 +4,13 @@
 #include "unit.h"
 
 #include "base/alloc.h"
-#include "record/wire.h"
 #include "service/watch/sysmon.h"
 #include "service/watch/sysmon_file.h"
+#include "tests/support/watch_test.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
-
-static char top[] = "/tmp/tare_sysmon_XXXXXX";
-
-static void file(const char *path, const char *text)
-{
-    char full[512];
-    int n = snprintf(full, sizeof full, "%s%s", top, path);
-    assert_true(n < (int)sizeof full);
-    for (char *at = full + strlen(top) + 1; (at = strchr(at, '/')); at++) {
-        *at = 0;
-        assert_true(mkdir(full, 0700) == 0 || errno == EEXIST);
-        *at = '/';
-    }
-    FILE *f = fopen(full, "w");
-    assert_non_null(f);
-    fputs(text, f);
-    fclose(f);
-}
 
 static void process(int pid, int parent, const char *name, int ticks, int threads, int pages)
 {
@@ -40,25 +19,23 @@ static void process(int pid, int parent, const char *name, int ticks, int thread
     snprintf(text, sizeof text,
              "%d (%s) S %d 1 1 0 -1 4194304 9 0 0 0 %d 0 0 0 20 0 %d 0 77 1000000 %d 18446744073709551615\n", pid,
              name, parent, ticks, threads, pages);
-    file(path, text);
+    tree_file(path, text);
 }
 
 static int set_up(void **state)
 {
-    if (!mkdtemp(top))
-        return -1;
-    sysmon_set_root(top);
-    file("/proc/meminfo", "MemTotal:       16384000 kB\nMemFree:  1 kB\nMemAvailable:    4096000 kB\n");
-    file("/proc/net/dev",
+    tree_make();
+    tree_file("/proc/meminfo", "MemTotal:       16384000 kB\nMemFree:  1 kB\nMemAvailable:    4096000 kB\n");
+    tree_file("/proc/net/dev",
          "Inter-|   Receive                                                |  Transmit\n"
          " face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop\n"
          "    lo:  111 1 0 0 0 0 0 0 111 1 0 0 0 0 0 0\n"
          " bond0: 5000 1 0 0 0 0 0 0 700 1 0 0 0 0 0 0\n"
          "  eth0: 5000 1 0 0 0 0 0 0 700 1 0 0 0 0 0 0\n"
          "  eth1:   10 1 0 0 0 0 0 0  20 1 0 0 0 0 0 0\n");
-    file("/sys/class/net/eth0/master/ifindex", "3\n");
-    file("/proc/net/snmp", "Ip: Forwarding\nIp: 1\nTcp: RtoMin InSegs RetransSegs InErrs\nTcp: 200 5 42 0\n");
-    file("/proc/diskstats",
+    tree_file("/sys/class/net/eth0/master/ifindex", "3\n");
+    tree_file("/proc/net/snmp", "Ip: Forwarding\nIp: 1\nTcp: RtoMin InSegs RetransSegs InErrs\nTcp: 200 5 42 0\n");
+    tree_file("/proc/diskstats",
          "   7       0 loop0 5 0 5 5 0 0 0 0 0 0 0\n"
          " 259       0 nvme0n1 10 0 2048 5 20 0 4096 0 0 0 0 0 0 0\n"
          " 259       1 nvme1n1 0 0 0 0 0 0 0 0 0 0 0\n");
@@ -66,26 +43,25 @@ static int set_up(void **state)
     process(90, 101, "late child", 50, 1, 10); /* listed before its parent */
     process(101, 100, "a) S 7 (b", 20, 2, 100);
     process(200, 1, "other", 1, 1, 1);
-    file("/proc/103/stat", ""); /* gone between the listing and the reading */
-    file("/proc/104/status", "");
-    file("/proc/105/stat", "105 (torn) S 100 1");
-    file("/proc/100/cgroup", "12:cpuset:/x\n0::/kubepods/pod1/c2\n");
-    file("/proc/100/mountinfo",
+    tree_file("/proc/103/stat", ""); /* gone between the listing and the reading */
+    tree_file("/proc/104/status", "");
+    tree_file("/proc/105/stat", "105 (torn) S 100 1");
+    tree_file("/proc/100/cgroup", "12:cpuset:/x\n0::/kubepods/pod1/c2\n");
+    tree_file("/proc/100/mountinfo",
          "20 1 8:1 / / rw - ext4 /dev/sda rw\n31 20 0:28 /kubepods /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup rw\n");
-    file("/proc/100/status", "Name:\tpython\nCpus_allowed_list:\t0-1,3\n");
-    file("/sys/fs/cgroup/pod1/c2/memory.max", "2147483648\n");
-    file("/sys/fs/cgroup/pod1/c2/memory.current", "536870912\n");
-    file("/sys/fs/cgroup/pod1/c2/cpu.max", "400000 100000\n");
-    file("/sys/fs/cgroup/pod1/c2/cpu.stat", "usage_usec 1\nnr_periods 100\nnr_throttled 10\nthrottled_usec 5\n");
-    file("/sys/fs/cgroup/pod1/c2/memory.events", "low 0\noom 4\noom_kill 3\noom_group_kill 0\n");
+    tree_file("/proc/100/status", "Name:\tpython\nCpus_allowed_list:\t0-1,3\n");
+    tree_file("/sys/fs/cgroup/pod1/c2/memory.max", "2147483648\n");
+    tree_file("/sys/fs/cgroup/pod1/c2/memory.current", "536870912\n");
+    tree_file("/sys/fs/cgroup/pod1/c2/cpu.max", "400000 100000\n");
+    tree_file("/sys/fs/cgroup/pod1/c2/cpu.stat", "usage_usec 1\nnr_periods 100\nnr_throttled 10\nthrottled_usec 5\n");
+    tree_file("/sys/fs/cgroup/pod1/c2/memory.events", "low 0\noom 4\noom_kill 3\noom_group_kill 0\n");
     return 0;
 }
 
 static int tear_down(void **state)
 {
-    char command[128];
-    snprintf(command, sizeof command, "rm -r %s", top);
-    return system(command);
+    tree_remove();
+    return 0;
 }
 
 static void test_the_machine(void **state)
@@ -144,50 +120,35 @@ static void test_limits_of_a_control_group(void **state)
     assert_false(u.has_memory || u.has_throttling || u.has_oom_kills);
 }
 
-/* The value of `key` in a StatsRecord; -1 if it is not there. */
-static double value_of(const struct buf *record, const char *key)
+/* -1 if it is not there. */
+static double number_of(const struct buf *record, const char *key)
 {
-    struct wire_reader r = wire_open(buf_str(record));
-    struct wire_field f = {0};
-    while (wire_next(&r, &f) > 0) {
-        char text[64] = "";
-        struct str v = wire_find_bytes(f.bytes, 16);
-        if (f.number != 3 || !str_eqz(wire_find_bytes(f.bytes, 1), key))
-            continue;
-        memcpy(text, v.p, v.n < sizeof text ? v.n : 0);
-        return strtod(text, NULL);
-    }
-    return -1;
+    const char *v = value_of(record, key);
+    return *v ? strtod(v, NULL) : -1;
 }
 
 static void test_a_sample_in_a_container(void **state)
 {
     AUTO_BUF settings = {0}, first = {0}, second = {0};
-    size_t mark = wire_buf_begin(&settings, 42);
-    wire_buf_varint(&settings, 1, 100);
-    wire_buf_end(&settings, mark);
-    mark = wire_buf_begin(&settings, 198); /* the tree */
-    wire_buf_varint(&settings, 1, 1);
-    wire_buf_end(&settings, mark);
-    mark = wire_buf_begin(&settings, 210); /* the service too */
-    wire_buf_varint(&settings, 1, 1);
-    wire_buf_end(&settings, mark);
+    put_int_setting(&settings, 42, 100);
+    put_int_setting(&settings, 198, 1); /* the tree */
+    put_int_setting(&settings, 210, 1); /* the service too */
     process(getpid(), 1, "service", 10, 2, 256);
     struct sysmon *s = sysmon_new(buf_str(&settings));
     sysmon_sample(s, 1, STR(""), &first);
-    assert_true(value_of(&first, "memory_percent") == 25);
-    assert_true(value_of(&first, "proc.memory.availableMB") == 1536);
-    assert_true(value_of(&first, "proc.cpu.threads") == 6);
-    assert_true(value_of(&first, "proc.memory.percent") > 0);
-    assert_true(value_of(&first, "proc.memory.oomKills") == 0);
-    assert_true(value_of(&first, "proc.cpu.throttledPercent") == -1);
-    assert_true(value_of(&first, "wandb.memory.rssMB") == 1);
-    file("/sys/fs/cgroup/pod1/c2/cpu.stat", "nr_periods 150\nnr_throttled 20\n");
-    file("/sys/fs/cgroup/pod1/c2/memory.events", "oom_kill 5\n");
+    assert_true(number_of(&first, "memory_percent") == 25);
+    assert_true(number_of(&first, "proc.memory.availableMB") == 1536);
+    assert_true(number_of(&first, "proc.cpu.threads") == 6);
+    assert_true(number_of(&first, "proc.memory.percent") > 0);
+    assert_true(number_of(&first, "proc.memory.oomKills") == 0);
+    assert_true(number_of(&first, "proc.cpu.throttledPercent") == -1);
+    assert_true(number_of(&first, "wandb.memory.rssMB") == 1);
+    tree_file("/sys/fs/cgroup/pod1/c2/cpu.stat", "nr_periods 150\nnr_throttled 20\n");
+    tree_file("/sys/fs/cgroup/pod1/c2/memory.events", "oom_kill 5\n");
     sysmon_sample(s, 2, STR(""), &second);
-    assert_true(value_of(&second, "proc.cpu.throttledPercent") == 20);
-    assert_true(value_of(&second, "proc.memory.oomKills") == 2);
-    assert_true(value_of(&second, "wandb.cpu") == 0);
+    assert_true(number_of(&second, "proc.cpu.throttledPercent") == 20);
+    assert_true(number_of(&second, "proc.memory.oomKills") == 2);
+    assert_true(number_of(&second, "wandb.cpu") == 0);
     sysmon_free(s);
 }
 

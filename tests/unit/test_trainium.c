@@ -8,6 +8,7 @@
 #include "service/watch/machine.h"
 #include "service/watch/sysmon.h"
 #include "service/watch/trainium.h"
+#include "tests/support/watch_test.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -15,16 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
-
-#define CHECK(x)                                                                                      \
-    do {                                                                                              \
-        if (!(x)) {                                                                                   \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);                                   \
-            _exit(1);                                                                                 \
-        }                                                                                             \
-    } while (0)
 
 /* PID stands for the process that is watched. */
 static const char report[] =
@@ -69,31 +61,35 @@ static bool read_back(const char *name, char *text, size_t size)
     return n > 0;
 }
 
-/* Run `check` in a process of its own, with this script for neuron-monitor (NULL: none). */
-static void in_process(const char *script, const char *rank, void (*check)(void))
+static const char *script, *rank;
+static void (*check_it)(void);
+
+static void with_script(void)
 {
-    int status;
-    char path[128], command[64];
+    char path[128];
+    snprintf(path, sizeof path, "/nowhere:%s:/usr/bin:/bin", dir);
+    setenv("PATH", path, 1);
+    setenv("STAND_IN", dir, 1);
+    setenv("TARE_NVML", "/nowhere/nvml.so", 1);
+    unsetenv("LOCAL_RANK");
+    if (rank)
+        setenv("LOCAL_RANK", rank, 1);
+    file("report", report);
+    if (script)
+        file("neuron-monitor", script);
+    check_it();
+}
+
+/* Run `check` in a process of its own, with this script for neuron-monitor (NULL: none). */
+static void in_process(const char *program, const char *local_rank, void (*check)(void))
+{
+    char command[64], child[16];
     strcpy(dir + strlen(dir) - 6, "XXXXXX");
     assert_non_null(mkdtemp(dir));
-    pid_t pid = fork();
-    if (pid == 0) {
-        snprintf(path, sizeof path, "/nowhere:%s:/usr/bin:/bin", dir);
-        setenv("PATH", path, 1);
-        setenv("STAND_IN", dir, 1);
-        setenv("TARE_NVML", "/nowhere/nvml.so", 1);
-        unsetenv("LOCAL_RANK");
-        if (rank)
-            setenv("LOCAL_RANK", rank, 1);
-        file("report", report);
-        if (script)
-            file("neuron-monitor", script);
-        check();
-        _exit(0);
-    }
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_int_equal(status, 0);
-    char child[16];
+    script = program;
+    rank = local_rank;
+    check_it = check;
+    assert_true(in_child(with_script));
     if (read_back("child", child, sizeof child)) /* it ends with the service, however that ends */
         for (int i = 0; i < 500 && kill((pid_t)atoi(child), 0) == 0; i++)
             usleep(10000);
@@ -105,52 +101,11 @@ static void in_process(const char *script, const char *rank, void (*check)(void)
 #define START "#!/bin/sh\necho $$ >$STAND_IN/child\ncat \"$2\" >$STAND_IN/config\n"
 #define GOOD START "cat $STAND_IN/report; echo; exec sleep 1000\n"
 
-/* The JSON of `key` in a StatsRecord; "" if it is not there. Static storage. */
-static const char *value_of(const struct buf *record, const char *key)
-{
-    static char text[64];
-    struct wire_reader r = wire_open(buf_str(record));
-    struct wire_field f = {0};
-    text[0] = 0;
-    while (wire_next(&r, &f) > 0)
-        if (f.number == 3 && str_eqz(wire_find_bytes(f.bytes, 1), key)) {
-            struct str v = wire_find_bytes(f.bytes, 16);
-            snprintf(text, sizeof text, "%.*s", (int)v.n, v.p);
-        }
-    return text;
-}
-
-static bool has(const struct buf *record, const char *key, const char *json)
-{
-    const char *v = value_of(record, key);
-    if (strcmp(v, json) != 0)
-        fprintf(stderr, "%s is '%s', not '%s'\n", key, v, json);
-    return strcmp(v, json) == 0;
-}
-
-static struct sysmon *watch(struct buf *settings)
-{
-    size_t mark = wire_buf_begin(settings, 42);
-    wire_buf_varint(settings, 1, (uint64_t)getpid());
-    wire_buf_end(settings, mark);
-    return sysmon_new(buf_str(settings));
-}
-
-/* Sample until `key` is told, however slow the machine. */
-static void sample_until(struct sysmon *s, const char *key, struct buf *record)
-{
-    for (int i = 0; i < 1000 && !*value_of(record, key); i++) {
-        buf_clear(record);
-        sysmon_sample(s, 1, STR(""), record);
-        usleep(5000);
-    }
-}
-
 static void check_names(void)
 {
     AUTO_BUF settings = {0}, record = {0}, facts = {0}, json = {0};
     char text[512];
-    struct sysmon *s = watch(&settings);
+    struct sysmon *s = watch_self(&settings);
     sample_until(s, "trn.host_total_memory_usage", &record);
     CHECK(has(&record, "trn.host_total_memory_usage", "610705408.0"));
     CHECK(has(&record, "trn.neuron_device_total_memory_usage", "102298328.0"));
@@ -175,7 +130,7 @@ static void test_reports_become_the_peers_names(void **state)
 static void check_rank(void)
 {
     AUTO_BUF settings = {0}, record = {0};
-    struct sysmon *s = watch(&settings);
+    struct sysmon *s = watch_self(&settings);
     sample_until(s, "trn.host_total_memory_usage", &record);
     CHECK(has(&record, "trn.host_total_memory_usage", "1.0")); /* of the first process, as the peer */
     sysmon_free(s);
@@ -195,7 +150,7 @@ static void check_own_config(void)
     size_t mark = wire_buf_begin(&settings, 46);
     wire_buf_bytes(&settings, 1, str_of(path));
     wire_buf_end(&settings, mark);
-    struct sysmon *s = watch(&settings);
+    struct sysmon *s = watch_self(&settings);
     sample_until(s, "trn.host_total_memory_usage", &record);
     CHECK(read_back("config", text, sizeof text) && strcmp(text, "my own") == 0);
     sysmon_free(s);
@@ -218,7 +173,7 @@ static void test_garbage_costs_only_itself(void **state)
 static void check_none(void)
 {
     AUTO_BUF settings = {0};
-    struct sysmon *s = watch(&settings);
+    struct sysmon *s = watch_self(&settings);
     for (int i = 0; i < 20; i++) {
         AUTO_BUF record = {0};
         sysmon_sample(s, 1, STR(""), &record);
@@ -243,7 +198,7 @@ static void check_idle(void)
     size_t mark = wire_buf_begin(&settings, 174);
     wire_buf_double(&settings, 1, 0.1);
     wire_buf_end(&settings, mark);
-    struct sysmon *s = watch(&settings);
+    struct sysmon *s = watch_self(&settings);
     sample_until(s, "trn.host_total_memory_usage", &record);
     CHECK(has(&record, "trn.host_total_memory_usage", "610705408.0") && read_back("child", child, sizeof child));
     for (int i = 0; i < 3000 && kill((pid_t)atoi(child), 0) == 0; i++)
