@@ -2,9 +2,10 @@
 /* Doubles to the shortest text that reads back as themselves, and back.
  *
  * Printing is Schubfach (Raffaello Giulietti, "The Schubfach way to render doubles", 2020): with
- * g = 10^-k to 128 bits, the double and the borders of its rounding interval are scaled by one
- * multiplication each; rounding those "to odd" keeps the comparisons exact, and the interval then
- * holds one or two integers of k's scale, the right answer among them.
+ * g = 10^-k to 128 bits, the double is scaled by one multiplication, and as the borders of its rounding
+ * interval are a power of two away, their scaled values lie g times that power below and above: 192 bits
+ * give the same as a multiplication for each. Rounding the three "to odd" keeps the comparisons exact, and
+ * the interval then holds one or two integers of k's scale, the right answer among them.
  *
  * Reading is Clinger's exact case, then Eisel-Lemire (Daniel Lemire, "Number parsing at a
  * gigabyte per second", 2021): one or two multiplications with the same table, and where they do
@@ -19,6 +20,9 @@
 
 #include "base/pow10_table.h" /* made at build time by tools/gen_pow10.py */
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 #include <locale.h>
 #include <math.h>
 #include <pthread.h>
@@ -65,14 +69,22 @@ static int n_digits(uint64_t v)
     return n + (v >= powers_of_10[n]) + (v == 0);
 }
 
-/* Eight digits: cut into fours, pairs and single digits, each time in parallel. */
-static inline __attribute__((always_inline)) void put_8(char *to, uint32_t v)
+/* Eight digits as a word, the first in the lowest byte: cut into fours, pairs and single digits, each time in
+ * parallel. */
+static inline __attribute__((always_inline)) uint64_t eight_digits(uint32_t v)
 {
     uint64_t w = v / 10000 | (uint64_t)(v % 10000) << 32;
     uint64_t upper = (w * 10486 >> 20) & 0x0000007f0000007f; /* hundreds */
     w = upper | (w - upper * 100) << 16;
     upper = (w * 103 >> 10) & 0x000f000f000f000f; /* tens */
-    w = (upper | (w - upper * 10) << 8) + 0x3030303030303030;
+    return upper | (w - upper * 10) << 8;
+}
+
+static const uint64_t ascii_zeros = 0x3030303030303030;
+
+/* Eight bytes, the lowest first. */
+static inline __attribute__((always_inline)) void store_8(char *to, uint64_t w)
+{
 #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
     w = __builtin_bswap64(w);
 #endif
@@ -84,7 +96,7 @@ static void put_digits(char *end, uint64_t v)
 {
     while (v >= 100000000) {
         end -= 8;
-        put_8(end, (uint32_t)(v % 100000000));
+        store_8(end, eight_digits((uint32_t)(v % 100000000)) + ascii_zeros);
         v /= 100000000;
     }
     while (v >= 100) {
@@ -134,101 +146,242 @@ static int floor_log2_pow10(int e)
     return (e * 1741647) >> 19;
 }
 
-/* The upper 64 bits of (hi:lo) * c; the last bit is also set if anything below was cut off. */
-static uint64_t mul_round_to_odd(uint64_t hi, uint64_t lo, uint64_t c)
+/* A number of 192 bits. */
+struct wide {
+    u128 upper;
+    uint64_t low;
+};
+
+static inline struct wide wide_product(u128 g, uint64_t c)
 {
-    u128 low = (u128)lo * c;
-    u128 sum = (u128)hi * c + (uint64_t)(low >> 64);
-    return (uint64_t)(sum >> 64) | ((uint64_t)sum > 1);
+    u128 low = (u128)(uint64_t)g * c;
+    return (struct wide){(u128)(uint64_t)(g >> 64) * c + (uint64_t)(low >> 64), (uint64_t)low};
 }
 
-/* Choose between the two neighbours of `s` (four times its scale in the names of the paper). */
-static bool pick(uint64_t down, uint64_t lower, uint64_t upper, uint64_t scale, bool *up)
+/* g * 2^bits, 1 <= bits <= 63 */
+static inline struct wide wide_shifted(u128 g, int bits)
 {
-    bool down_in = lower <= down;
-    *up = down + scale <= upper;
-    return down_in != *up;
+    u128 low = g << bits;
+    return (struct wide){(u128)(uint64_t)(g >> 64 >> (64 - bits)) << 64 | (uint64_t)(low >> 64), (uint64_t)low};
 }
 
-/* The interval of c * 2^q, c's lower neighbour being only half as far if `closer_below`. */
-static struct decimal schubfach(uint64_t c, int q, bool closer_below)
+static inline struct wide wide_sum(struct wide a, struct wide b)
+{
+    uint64_t low = a.low + b.low;
+    return (struct wide){a.upper + b.upper + (low < b.low), low};
+}
+
+static inline struct wide wide_difference(struct wide a, struct wide b)
+{
+    return (struct wide){a.upper - b.upper - (a.low < b.low), a.low - b.low};
+}
+
+/* The upper 64 bits; the last bit is also set if anything below was cut off (but for a 1 in the 64 below,
+ * which the table's rounding may have put there). */
+static inline uint64_t round_to_odd(struct wide w)
+{
+    return (uint64_t)(w.upper >> 64) | ((uint64_t)w.upper > 1);
+}
+
+/* yes ? a : b, without a branch: which it is cannot be guessed. */
+static inline uint64_t either(bool yes, uint64_t a, uint64_t b)
+{
+    return b ^ ((a ^ b) & (0 - (uint64_t)yes));
+}
+
+/* The interval of c * 2^q, c's lower neighbour being only half as far if `closer_below`. What is shorter by
+ * a digit ends with a zero here. */
+static inline __attribute__((always_inline)) struct decimal schubfach(uint64_t c, int q, bool closer_below)
 {
     int k = closer_below ? floor_log10_three_quarters_pow2(q) : floor_log10_pow2(q);
     int h = q + floor_log2_pow10(-k) + 1;
-    uint64_t hi = pow10_bits[-k - POW10_FIRST].hi;
-    uint64_t lo = pow10_bits[-k - POW10_FIRST].lo;
-    bool odd = c & 1; /* the borders themselves round to even, so belong to an even c */
-    uint64_t lower = mul_round_to_odd(hi, lo, (4 * c - 2 + closer_below) << h) + odd;
-    uint64_t middle = mul_round_to_odd(hi, lo, (4 * c) << h);
-    uint64_t upper = mul_round_to_odd(hi, lo, (4 * c + 2) << h) - odd;
-    uint64_t s = middle / 4;
-    bool up;
-    if (s >= 10 && pick(s / 10 * 40, lower, upper, 40, &up))
-        return (struct decimal){s / 10 + up, k + 1};
-    if (pick(4 * s, lower, upper, 4, &up))
-        return (struct decimal){s + up, k};
-    uint64_t half = 4 * s + 2;
-    return (struct decimal){s + (middle > half || (middle == half && (s & 1))), k};
+    u128 g = (u128)pow10_bits[-k - POW10_FIRST].hi << 64 | pow10_bits[-k - POW10_FIRST].lo;
+    uint64_t odd = c & 1; /* the borders themselves round to even, so belong to an even c */
+    struct wide scaled = wide_product(g, (4 * c) << h), above = wide_shifted(g, h + 1);
+    struct wide below = closer_below ? wide_shifted(g, h) : above;
+    uint64_t lower = round_to_odd(wide_difference(scaled, below)) + odd;
+    uint64_t upper = round_to_odd(wide_sum(scaled, above)) - odd;
+    uint64_t middle = round_to_odd(scaled), s = middle / 4, tens = s / 10 * 10;
+
+    bool down_in = lower <= 4 * tens, up_in = 4 * tens + 40 <= upper;
+    bool near_down_in = lower <= 4 * s, near_up_in = 4 * s + 4 <= upper;
+    bool nearer_up = (middle + (s & 1)) > 4 * s + 2;
+    bool near_up = either(near_down_in ^ near_up_in, near_up_in, nearer_up);
+    return (struct decimal){either(down_in ^ up_in, tens + 10 * (uint64_t)up_in, s + near_up), k};
 }
 
-static struct decimal shortest(uint64_t bits)
+static __attribute__((noinline)) struct decimal shortest_exactly(uint64_t c, int q, bool closer_below)
+{
+    return closer_below ? schubfach(c, q, true) : schubfach(c, q, false);
+}
+
+/* The same by the 60 bits behind the point alone, where they decide (nearly always) and both neighbours are as far:
+ * what is cut off makes less than CLOSE of their units. */
+static inline struct decimal shortest_normal(uint64_t c, int q)
+{
+    enum { CLOSE = 4 };
+    const uint64_t ten = UINT64_C(10) << 60;
+    int k = floor_log10_pow2(q), h = q + floor_log2_pow10(-k) + 1;
+    uint64_t hi = pow10_bits[-k - POW10_FIRST].hi, lo = pow10_bits[-k - POW10_FIRST].lo;
+    u128 scaled = (u128)hi * (c << h) + (uint64_t)((u128)lo * (c << h) >> 64);
+    uint64_t s = (uint64_t)(scaled >> 64), fraction = (uint64_t)scaled, tens = s / 10 * 10;
+    uint64_t above_tens = (s - tens) << 60 | fraction >> 4, half_width = hi >> (5 - h);
+    uint64_t below_next = ten - above_tens;
+    bool unclear = (above_tens - half_width + CLOSE <= 2 * CLOSE) | (below_next - half_width + CLOSE <= 2 * CLOSE) |
+                   (fraction - (UINT64_C(1) << 63) + CLOSE <= 2 * CLOSE);
+    if (__builtin_expect(unclear, 0))
+        return shortest_exactly(c, q, false);
+    bool down_in = above_tens < half_width, up_in = below_next < half_width;
+    return (struct decimal){either(down_in | up_in, tens + 10 * (uint64_t)up_in, s + (fraction >> 63)), k};
+}
+
+static inline struct decimal shortest(uint64_t bits)
 {
     uint64_t fraction = bits & (hidden_bit - 1);
     int exponent = (int)(bits >> FRACTION_BITS);
     uint64_t c = exponent ? fraction | hidden_bit : fraction;
     int q = (exponent ? exponent : 1) - EXPONENT_BIAS - FRACTION_BITS;
-    struct decimal d;
     if (q <= 0 && q > -53 && (c & ((UINT64_C(1) << -q) - 1)) == 0)
-        d = (struct decimal){c >> -q, 0}; /* a small integer: exact */
-    else
-        d = schubfach(c, q, fraction == 0 && exponent > 1);
-    while (d.digits % 10000 == 0) {
-        d.digits /= 10000;
-        d.exponent += 4;
-    }
-    while (d.digits % 10 == 0) {
-        d.digits /= 10;
-        d.exponent++;
-    }
-    return d;
+        return (struct decimal){c >> -q, 0}; /* a small integer: exact */
+    return fraction && exponent ? shortest_normal(c, q) : shortest_exactly(c, q, exponent > 1);
+}
+
+/* ---- digits as text ---- */
+
+#ifdef __SSE2__
+struct sixteen {
+    __m128i text;
+};
+
+/* The text of 8 and 8 digits, cut as in eight_digits; returns how many of the 16 are left without the zeros at the
+ * end. */
+static inline int sixteen_digits(uint32_t a, uint32_t b, struct sixteen *to)
+{
+    __m128i v = _mm_set_epi64x(b, a);
+    __m128i upper = _mm_srli_epi64(_mm_mul_epu32(v, _mm_set1_epi32((int)0xd1b71759)), 45); /* / 10000 */
+    v = _mm_or_si128(upper, _mm_slli_epi64(_mm_sub_epi64(v, _mm_mul_epu32(upper, _mm_set1_epi32(10000))), 32));
+    upper = _mm_srli_epi16(_mm_mulhi_epu16(v, _mm_set1_epi16(5243)), 3); /* / 100 */
+    v = _mm_or_si128(upper, _mm_slli_epi32(_mm_sub_epi16(v, _mm_mullo_epi16(upper, _mm_set1_epi16(100))), 16));
+    upper = _mm_mulhi_epu16(v, _mm_set1_epi16(6554)); /* / 10 */
+    v = _mm_or_si128(upper, _mm_slli_epi16(_mm_sub_epi16(v, _mm_mullo_epi16(upper, _mm_set1_epi16(10))), 8));
+    unsigned zeros = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_setzero_si128()));
+    to->text = _mm_or_si128(v, _mm_set1_epi8('0'));
+    return 31 - __builtin_clz(2 * (zeros ^ 0xffff) + 1);
+}
+
+static inline void store_16(char *to, struct sixteen d)
+{
+    _mm_storeu_si128((__m128i *)(void *)to, d.text);
+}
+
+static inline uint64_t first_8_of(struct sixteen d)
+{
+    return (uint64_t)_mm_cvtsi128_si64(d.text);
+}
+
+static inline uint64_t last_8_of(struct sixteen d)
+{
+    return (uint64_t)_mm_cvtsi128_si64(_mm_unpackhi_epi64(d.text, d.text));
+}
+#else
+struct sixteen {
+    uint64_t first_8, last_8;
+};
+
+static inline int sixteen_digits(uint32_t a, uint32_t b, struct sixteen *to)
+{
+    uint64_t first_8 = eight_digits(a), last_8 = eight_digits(b);
+    *to = (struct sixteen){first_8 + ascii_zeros, last_8 + ascii_zeros};
+    return last_8 ? 16 - __builtin_clzll(last_8) / 8 : first_8 ? 8 - __builtin_clzll(first_8) / 8 : 0;
+}
+
+static inline void store_16(char *to, struct sixteen d)
+{
+    store_8(to, d.first_8);
+    store_8(to + 8, d.last_8);
+}
+
+static inline uint64_t first_8_of(struct sixteen d)
+{
+    return d.first_8;
+}
+
+static inline uint64_t last_8_of(struct sixteen d)
+{
+    return d.last_8;
+}
+#endif
+
+/* Digits `from` (0 to 15) to the last; zero bytes behind them. */
+static inline void put_16_from(char *to, struct sixteen d, int from)
+{
+    u128 text = ((u128)last_8_of(d) << 64 | first_8_of(d)) >> 8 * from;
+    store_8(to, (uint64_t)text);
+    store_8(to + 8, (uint64_t)(text >> 64));
 }
 
 enum { SIGNIFICANT = 17 }; /* digits of a double at most */
 
-/* All 17 digits, those behind the last one that counts are zeros: no branches. */
-static void put_significant(char *to, uint64_t digits, int n)
+/* All 17 digits, those behind the last one that counts are zeros. */
+struct digits {
+    char first;
+    struct sixteen rest;
+    int n;     /* how many count */
+    int point; /* how many stand before the point */
+};
+
+static inline struct digits digits_of(struct decimal d)
 {
-    uint64_t v = digits * powers_of_10[SIGNIFICANT - n], upper = v / 100000000;
-    to[0] = (char)('0' + upper / 100000000);
-    put_8(to + 1, (uint32_t)(upper % 100000000));
-    put_8(to + 9, (uint32_t)(v % 100000000));
+    const uint64_t most = UINT64_C(10000000000000000);
+    struct digits to;
+    uint64_t v = d.digits;
+    to.point = d.exponent + SIGNIFICANT;
+    if (v < most / 10) { /* a small integer or a subnormal number */
+        int n = n_digits(v);
+        v *= powers_of_10[SIGNIFICANT - n];
+        to.point -= SIGNIFICANT - n;
+    } else {
+        bool is_short = v < most;
+        v = either(is_short, 10 * v, v);
+        to.point -= is_short;
+    }
+    uint64_t first_9 = v / 100000000, first = v / most;
+    to.first = (char)('0' + first);
+    to.n = 1 + sixteen_digits((uint32_t)(first_9 - first * 100000000), (uint32_t)(v - first_9 * 100000000), &to.rest);
+    return to;
 }
 
-/* 0.00123, 12.3 or 12300.0; `point` of the `n` digits stand before the point. */
-static size_t put_plain(char *to, uint64_t digits, int n, int point)
+static inline void put_significant(char *to, const struct digits *d)
 {
+    to[0] = d->first;
+    store_16(to + 1, d->rest);
+}
+
+/* 0.00123, 12.3 or 12300.0 */
+static inline size_t put_plain(char *to, const struct digits *d)
+{
+    int n = d->n, point = d->point;
     if (point <= 0) {
-        memcpy(to, "0.00000", 7);
-        put_significant(to + 2 - point, digits, n);
+        memcpy(to, "0.000000", 8);
+        put_significant(to + 2 - point, d);
         return (size_t)(2 - point + n);
     }
+    put_significant(to, d);
     if (point >= n) {
-        put_significant(to, digits, n);
         memcpy(to + point, ".0", 2);
         return (size_t)point + 2;
     }
-    put_significant(to + 1, digits, n);
-    for (int i = 0; i < point; i++)
-        to[i] = to[i + 1];
-    to[point] = '.';
+    to[point] = '.'; /* what is behind it once more, one further */
+    put_16_from(to + point + 1, d->rest, point - 1);
     return (size_t)n + 1;
 }
 
-static size_t put_exponent(char *to, uint64_t digits, int n, int exponent)
+static size_t put_exponent(char *to, const struct digits *d)
 {
-    char *at = to + n + (n > 1);
-    put_significant(to + 1, digits, n);
-    to[0] = to[1];
+    char *at = to + d->n + (d->n > 1);
+    int exponent = d->point - 1;
+    put_significant(to + 1, d);
+    to[0] = d->first;
     to[1] = '.';
     *at++ = 'e';
     *at++ = exponent < 0 ? '-' : '+';
@@ -257,10 +410,9 @@ size_t number_format_double(char *to, double v)
         return sign + put_literal(to, "Infinity");
     if (bits == 0)
         return sign + put_literal(to, "0.0");
-    struct decimal d = shortest(bits);
-    int n = n_digits(d.digits), point = n + d.exponent;
-    bool plain = point > -5 && point <= 16;
-    return sign + (plain ? put_plain(to, d.digits, n, point) : put_exponent(to, d.digits, n, point - 1));
+    struct digits d = digits_of(shortest(bits));
+    bool plain = d.point > -5 && d.point <= 16;
+    return sign + (plain ? put_plain(to, &d) : put_exponent(to, &d));
 }
 
 static bool is_digit(char c)

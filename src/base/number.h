@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { NUMBER_MAX = 32 }; /* enough for any number below */
+enum { NUMBER_MAX = 40 }; /* enough for any number below: bytes behind its end may be written, too */
 
 /* The shortest text that reads back as exactly `v`, in the form the SDK sends: 1.0, 0.1, 0.00001,
  * 1e-6, 1e+16, NaN, Infinity, -Infinity. Returns the length; not NUL-terminated. */

@@ -104,6 +104,64 @@ static void test_every_double_has_its_shortest_text(void **state)
     check_shortest(9007199254740993.0);
 }
 
+/* The borders of their rounding intervals are integers themselves here, or halves: which of them belong to the
+ * interval is what decides. */
+static void test_large_integers_whose_borders_are_decimals(void **state)
+{
+    for (int e = 52; e < 70; e++)
+        for (int i = 0; i < 3000; i++)
+            check_shortest(ldexp((double)((UINT64_C(1) << 52) + (i < 1500 ? (uint64_t)i : next_random() >> 12)), e - 52));
+}
+
+static void test_short_decimals_and_their_neighbours(void **state)
+{
+    for (int i = 0; i < 60000; i++) {
+        char text[40];
+        snprintf(text, sizeof text, "%de%d", (int)(next_random() % 100000), (int)(next_random() % 640) - 325);
+        double v = strtod(text, NULL);
+        if (!isfinite(v))
+            continue;
+        check_shortest(v);
+        check_shortest(nextafter(v, 0));
+        check_shortest(nextafter(v, 1e300));
+    }
+}
+
+/* Every group of four digits, at every place a group is cut out. */
+static void test_all_groups_of_digits(void **state)
+{
+    char want[40];
+    for (int64_t group = 0; group < 10000; group++)
+        for (int64_t unit = 1; unit <= INT64_C(1000000000000); unit *= 10) {
+            int64_t n = group * unit;
+            if (n >= INT64_C(9007199254740992))
+                continue;
+            snprintf(want, sizeof want, "%" PRId64 ".0", n);
+            check_text((double)n, want);
+            int length = snprintf(want, sizeof want, "0.%04" PRId64, group), end = length;
+            while (end > 3 && want[end - 1] == '0')
+                end--;
+            want[end] = 0;
+            check_text((double)group / 10000, want);
+        }
+}
+
+/* The point at every place, among digits none of which is a zero; with and without a sign. */
+static void test_the_point_at_every_place(void **state)
+{
+    static const char digits[] = "12345678912345678";
+    for (int n = 1; n <= 16; n++)
+        for (int point = 1; point <= 16; point++) {
+            char text[64], zeros[] = "000000000000000000";
+            if (point < n)
+                snprintf(text, sizeof text, "-%.*s.%.*s", point, digits, n - point, digits + point);
+            else
+                snprintf(text, sizeof text, "-%.*s%.*s.0", n, digits, point - n, zeros);
+            check_text(strtod(text, NULL), text);
+            check_text(-strtod(text, NULL), text + 1);
+        }
+}
+
 static void check_read(const char *text)
 {
     double got, want = strtod(text, NULL);
@@ -196,6 +254,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_forms_are_those_the_sdk_sends),
         cmocka_unit_test(test_every_double_has_its_shortest_text),
+        cmocka_unit_test(test_large_integers_whose_borders_are_decimals),
+        cmocka_unit_test(test_short_decimals_and_their_neighbours),
+        cmocka_unit_test(test_all_groups_of_digits),
+        cmocka_unit_test(test_the_point_at_every_place),
         cmocka_unit_test(test_reading_agrees_with_strtod),
         cmocka_unit_test(test_reading_at_the_borders),
         cmocka_unit_test(test_the_locale_does_not_matter),
