@@ -8,6 +8,7 @@
 /* The object of all tests; created_at is a time. */
 static const char object[] =
     "{\"state\":\"finished\",\"tags\":[\"a\",\"b\"],\"n\":3,\"x\":1.5,\"nan\":NaN,\"none\":null,\"flag\":true,\"empty\":[],"
+    "\"big\":1152921504606846976,\"boxes\":[{\"w\":1,\"h\":[2, 3.0]},{\"w\":5}],"
     "\"config\":{\"lr\":{\"value\":0.1},\"net.depth\":{\"value\":7},\"deep\":{\"value\":{\"k\":\"v\\u00e9\"}}}}";
 
 static int get(void *ctx, struct str key, struct filter_value *out)
@@ -62,6 +63,12 @@ static void test_what_matches(void **state)
         "{\"state\":{\"$regex\":\"^FIN\",\"$options\":\"i\"}}", "{\"state\":{\"$options\":\"xi\",\"$regex\":\"F I N\"}}",
         "{\"state\":{\"$options\":\"\",\"$regex\":\"fin\"}}", "{\"empty\":[]}",
         "{\"state\":{\"$not\":{\"$regex\":\"^FIN\"},\"$regex\":\"^FIN\",\"$options\":\"i\"}}",
+        "{\"$not\":{\"n\":4}}", "{\"$not\":{\"n\":3,\"x\":0}}", "{\"$not\":{\"$not\":{}}}", "{\"tags\":{\"$size\":2}}",
+        "{\"empty\":{\"$size\":0}}", "{\"tags\":{\"$not\":{\"$size\":1}}}", "{\"big\":1152921504606846976}",
+        "{\"big\":{\"$gt\":1152921504606846975}}", "{\"big\":1152921504606846976.0}", "{\"tags.1\":\"b\"}", "{\"boxes.1.w\":5}",
+        "{\"boxes.0\":{\"h\":[2,3],\"w\":1.0}}", "{\"boxes\":{\"w\": 5}}", "{\"config.deep.value\":{\"k\":\"v\xc3\xa9\"}}",
+        "{\"config.deep\":{\"value\":{\"k\":\"v\\u00e9\"}}}", "{\"boxes\":{\"$elemMatch\":{\"w\":{\"$gt\":4,\"$lt\":6}}}}",
+        "{\"tags\":{\"$elemMatch\":{\"$gt\":\"a\"}}}", "{\"boxes\":[{\"w\":5}]}",
     };
     expect(1, yes, sizeof yes / sizeof *yes);
 }
@@ -76,6 +83,10 @@ static void test_what_does_not_match(void **state)
         "{\"none\":{\"$ne\":null}}", "{\"state\":{\"$contains\":\"Nish\"}}", "{\"n\":{\"$contains\":\"3\"}}", "{\"missing\":{\"$contains\":\"\"}}",
         "{\"$nor\":[{\"n\":3}]}", "{\"n\":3,\"x\":0}", "{\"tags\":[\"a\",\"z\"]}",
         "{\"tags\":[]}", "{\"tags\":[ ]}", "{\"state\":{\"$regex\":\"^FIN\",\"$options\":\"m\"}}",
+        "{\"$not\":{}}", "{\"$not\":{\"n\":3}}", "{\"tags\":{\"$size\":1}}", "{\"n\":{\"$size\":1}}", "{\"big\":1152921504606846977}",
+        "{\"tags.2\":\"b\"}", "{\"tags.-1\":\"b\"}", "{\"tags.1x\":\"b\"}", "{\"boxes.0\":{\"w\":1}}", "{\"boxes.1\":{\"w\":5,\"x\":1}}",
+        "{\"boxes.0.h\":{\"$elemMatch\":{\"$gt\":2,\"$lt\":3}}}", "{\"n\":{\"$elemMatch\":{\"$gt\":2}}}",
+        "{\"boxes.0\":{\"w\":1,\"h\":[3,2]}}",
     };
     expect(0, no, sizeof no / sizeof *no);
 }
@@ -84,7 +95,8 @@ static void test_what_is_no_filter(void **state)
 {
     static const char *const bad[] = {"[1]", "{\"a\":", "3", "{\"$and\":3}", "{\"n\":{\"$in\":3}}", "{\"forbidden\":1}",
                                       "{\"s\":{\"$regex\":\"(\"}}", "{\"s\":{\"$regex\":3}}", "{\"$or\":[3]}", "{\"s\":{\"$options\":\"i\"}}",
-                                      "{\"s\":{\"$regex\":\"a\",\"$options\":\"z\"}}", "{\"s\":{\"$regex\":\"a\",\"$options\":3}}"};
+                                      "{\"s\":{\"$regex\":\"a\",\"$options\":\"z\"}}", "{\"s\":{\"$regex\":\"a\",\"$options\":3}}",
+                                      "{\"$not\":3}", "{\"s\":{\"$size\":\"1\"}}", "{\"s\":{\"$elemMatch\":1}}"};
     expect(TARE_EINVAL, bad, sizeof bad / sizeof *bad);
     assert_int_equal(match("{\"n\":{\"$where\":1}}"), TARE_EUNSUPPORTED);
     assert_int_equal(match("{\"$where\":1}"), TARE_EUNSUPPORTED);

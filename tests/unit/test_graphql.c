@@ -210,6 +210,12 @@ static void test_conditions_with_variables(void **state)
     const char *q = "query($yes: Boolean = true, $no: Boolean!) { me { id @include(if: $yes) name @include(if: $no) } }";
     EXPECT(q, "{\"no\":false}", "{\"data\":{\"me\":{\"id\":\"p1\"}}}");
     EXPECT(q, "{\"no\":false,\"yes\":false,\"undeclared\":[1,{\"a\":null}]}", "{\"data\":{\"me\":{}}}");
+    EXPECT(q, "{\"no\":\"true\"}", "{\"data\":null,\"errors\":[{\"message\":\"Variable \\\"$no\\\" got a value that is no Boolean.\"}]}");
+    EXPECT(q, "{\"no\":true,\"yes\":1}", "{\"data\":null,\"errors\":[{\"message\":\"Variable \\\"$yes\\\" got a value that is no Boolean.\"}]}");
+    EXPECT("query($s: String) { me { id @skip(if: $s) } }", "{\"s\":\"true\"}",
+           "Variable \"$s\" of type \"String\" used in position expecting type \"Boolean!\".");
+    EXPECT("query($l: [Boolean]) { me { id @skip(if: $l) } }", "{\"l\":true}",
+           "Variable \"$l\" of type \"[Boolean]\" used in position expecting type \"Boolean!\".");
     EXPECT(q, "{}",
            "{\"data\":null,\"errors\":[{\"message\":\"Variable \\\"$no\\\" of required type \\\"Boolean!\\\" was not "
            "provided.\"}]}");
@@ -284,6 +290,11 @@ static void test_refusals_use_the_known_words(void **state)
          "\"locations\":[{\"line\":1,\"column\":3}],\"path\":[\"special\"]}]}"},
         {"{ me { ...F } } fragment F on Person { id ...G } fragment G on Person { ...F }",
          "Cannot spread fragment \"F\" within itself."},
+        {"{ me { ...F } } fragment F on Person { id } fragment F on Person { name }",
+         "There can be only one fragment named \"F\"."},
+        {"query A { raw } query A { me { id } }", "There can be only one operation named \"A\"."},
+        {"query A { raw } { me { id } }", "This anonymous operation must be the only defined operation."},
+        {"query($n: Int, $n: Int) { echo(n: $n) }", "There can be only one variable named \"$n\"."},
         {"{ echo(text: $t) }", "Variable \"$t\" is not defined."},
         {"{ raw @nope }", "Unknown directive \"@nope\"."},
         {"{ raw", "Syntax Error: expected a name, found the end of the document"},

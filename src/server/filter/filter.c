@@ -9,7 +9,7 @@
 
 enum { REGEX_MAX_BYTES = 4096, REGEX_MATCH_LIMIT = 100000 };
 
-enum op { AND, OR, NOR, NOT, EQ, NE, GT, GTE, LT, LTE, IN, NIN, ALL, EXISTS, REGEX, CONTAINS };
+enum op { AND, OR, NOR, NOT, ELEMENT, EQ, NE, GT, GTE, LT, LTE, IN, NIN, ALL, EXISTS, REGEX, SIZE, CONTAINS };
 
 static const struct {
     const char *name;
@@ -17,12 +17,13 @@ static const struct {
 } operators[] = {
     {"$eq", EQ}, {"$ne", NE}, {"$gt", GT}, {"$gte", GTE}, {"$lt", LT}, {"$lte", LTE}, {"$in", IN},
     {"$nin", NIN}, {"$all", ALL}, {"$exists", EXISTS}, {"$regex", REGEX}, {"$not", NOT},
+    {"$size", SIZE}, {"$elemMatch", ELEMENT},
     {"$contains", CONTAINS}, /* a text in a text: no operator of MongoDB, but of the clients */
 };
 
 struct node {
     enum op op;
-    struct str key;              /* of a comparison */
+    struct str key;              /* of a comparison, and of ELEMENT */
     struct filter_value *values; /* one, or many for IN, NIN, ALL */
     size_t n_values;
     struct node *first, *next;   /* children and siblings */
@@ -84,13 +85,28 @@ static int compile_list(struct compile *c, enum op op, struct str list, struct n
     return rc;
 }
 
+/* {"$not": {…}}, in place of a name. MongoDB has it only below one; clients write both. */
+static int compile_not(struct compile *c, struct str filter, struct node *parent, int depth)
+{
+    struct node *n = new_node(c, NOT);
+    if (!n)
+        return TARE_ELIMIT;
+    add_child(parent, n);
+    return compile_object(c, filter, n, depth + 1);
+}
+
 static int compile_values(struct compile *c, struct node *n, struct str raw)
 {
     bool many = n->op == IN || n->op == NIN || n->op == ALL;
     if (!many) {
         n->n_values = 1;
         n->values = arena_alloc(c->arena, sizeof *n->values);
-        return n->values ? filter_value_of(raw, c->arena, n->values) : TARE_ENOMEM;
+        if (!n->values)
+            return TARE_ENOMEM;
+        int rc = filter_value_of(raw, c->arena, n->values);
+        return rc == 0 && n->op == SIZE && n->values->kind != FILTER_NUMBER
+                   ? err_set(c->e, TARE_EINVAL, "the filter on '%.*s' wants a number for $size", STR_ARG(n->key))
+                   : rc;
     }
     if (raw.p[0] != '[')
         return err_set(c->e, TARE_EINVAL, "the filter on '%.*s' wants a list for $in, $nin and $all", STR_ARG(n->key));
@@ -146,6 +162,21 @@ static int compile_regex(struct compile *c, struct node *n)
     return err_set(c->e, TARE_EINVAL, "the filter's $regex '%.*s': %s", STR_ARG(v->s), why);
 }
 
+static bool is_operators(struct str object)
+{
+    const char *at = object.p + 1;
+    struct json_item item;
+    return object.p[0] == '{' && json_next_member(&at, object.p + object.n, &item) == 1 && item.key.n &&
+           item.key.p[0] == '$';
+}
+
+/* {"$elemMatch": {"$gt": 1, "$lt": 5}} of an element itself (its name is then empty), or {"$elemMatch": {"name": 1}}
+ * of its members. */
+static int compile_element(struct compile *c, struct node *n, struct str value, int depth)
+{
+    return is_operators(value) ? compile_field(c, STR(""), value, n, depth) : compile_object(c, value, n, depth);
+}
+
 static int compile_operator(struct compile *c, struct str key, struct str name, struct str value,
                             struct node *parent, int depth)
 {
@@ -161,16 +192,10 @@ static int compile_operator(struct compile *c, struct str key, struct str name, 
     n->key = key;
     if (n->op == NOT)
         return compile_field(c, key, value, n, depth + 1);
+    if (n->op == ELEMENT)
+        return compile_element(c, n, value, depth + 1);
     int rc = compile_values(c, n, value);
     return rc == 0 && n->op == REGEX ? compile_regex(c, n) : rc;
-}
-
-static bool is_operators(struct str object)
-{
-    const char *at = object.p + 1;
-    struct json_item item;
-    return object.p[0] == '{' && json_next_member(&at, object.p + object.n, &item) == 1 && item.key.n &&
-           item.key.p[0] == '$';
 }
 
 /* The value of $options among a field's operators; {NULL, 0} without. It stands beside its $regex, in any order. */
@@ -225,6 +250,8 @@ static int compile_object(struct compile *c, struct str object, struct node *par
     while ((rc = json_next_member(&at, end, &item)) == 1) {
         if (str_eqz(item.key, "$and") || str_eqz(item.key, "$or") || str_eqz(item.key, "$nor"))
             rc = compile_list(c, item.key.p[1] == 'a' ? AND : item.key.p[1] == 'o' ? OR : NOR, item.value, parent, depth);
+        else if (str_eqz(item.key, "$not"))
+            rc = compile_not(c, item.value, parent, depth);
         else if (item.key.n && item.key.p[0] == '$')
             rc = err_set(c->e, TARE_EUNSUPPORTED, "the filter operator '%.*s' is not supported here", STR_ARG(item.key));
         else
@@ -326,31 +353,13 @@ static bool scalar_matches(const struct node *n, const struct filter_value *v, c
     }
 }
 
-/* Does the list `v` have an element that equals each of the list `want`? An empty list only equals one. */
-static bool list_has_all(struct str v, struct str want)
-{
-    const char *at = want.p + 1, *end = want.p + want.n;
-    struct json_item item, have;
-    if (*json_skip_space(at, end) == ']')
-        return *json_skip_space(v.p + 1, v.p + v.n) == ']';
-    while (json_next_element(&at, end, &item) == 1) {
-        const char *in = v.p + 1, *in_end = v.p + v.n;
-        bool found = false;
-        while (!found && json_next_element(&in, in_end, &have) == 1)
-            found = str_eq(have.value, item.value);
-        if (!found)
-            return false;
-    }
-    return true;
-}
-
 /* The value itself, or one element of it if it is a list. */
 static bool value_matches(const struct node *n, const struct filter_value *v, const struct filter_value *want)
 {
     if (v->kind != FILTER_JSON || v->s.p[0] != '[')
         return scalar_matches(n, v, want);
     if (want->kind == FILTER_JSON && want->s.p[0] == '[')
-        return list_has_all(v->s, want->s);
+        return filter_list_has_all(v->s, want->s);
     const char *at = v->s.p + 1, *end = v->s.p + v->s.n;
     struct json_item item;
     struct arena a;
@@ -365,9 +374,23 @@ static bool value_matches(const struct node *n, const struct filter_value *v, co
     return yes;
 }
 
+static bool has_size(const struct filter_value *v, double want)
+{
+    struct json_item item;
+    size_t n = 0;
+    if (v->kind != FILTER_JSON || v->s.p[0] != '[')
+        return false;
+    const char *at = v->s.p + 1;
+    while (json_next_element(&at, v->s.p + v->s.n, &item) == 1)
+        n++;
+    return (double)n == want;
+}
+
 static bool comparison_holds(const struct node *n, const struct filter_value *v)
 {
     size_t hits = 0;
+    if (n->op == SIZE)
+        return has_size(v, n->values->number);
     for (size_t i = 0; i < n->n_values; i++)
         hits += value_matches(n, v, &n->values[i]);
     switch (n->op) {
@@ -386,9 +409,50 @@ static bool comparison_holds(const struct node *n, const struct filter_value *v)
     }
 }
 
+static int match_node(const struct match *m, const struct node *n);
+
+struct element {
+    struct str raw;
+    struct arena scratch;
+};
+
+/* A filter_get_fn: the element itself, or a member of it. */
+static int element_get(void *ctx, struct str key, struct filter_value *out)
+{
+    struct element *el = ctx;
+    return key.n ? filter_value_at(el->raw, key, &el->scratch, out) : filter_value_of(el->raw, &el->scratch, out);
+}
+
+/* Is there an element in the list for which all children hold? */
+static int match_element(const struct match *m, const struct node *n)
+{
+    struct filter_value v = {.kind = FILTER_MISSING};
+    int rc = m->get(m->ctx, n->key, &v);
+    if (rc < 0)
+        return err_set(m->e, rc, "there is nothing named '%.*s' to filter by", STR_ARG(n->key));
+    if (v.kind != FILTER_JSON || v.s.p[0] != '[')
+        return 0;
+    const char *at = v.s.p + 1, *end = v.s.p + v.s.n;
+    struct json_item item;
+    struct element el = {0};
+    struct match inner = {element_get, &el, m->e};
+    arena_init(&el.scratch, 0);
+    while (rc == 0 && json_next_element(&at, end, &item) == 1) {
+        el.raw = item.value;
+        rc = 1;
+        for (const struct node *child = n->first; child && rc == 1; child = child->next)
+            rc = match_node(&inner, child);
+        arena_reset(&el.scratch);
+    }
+    arena_fini(&el.scratch);
+    return rc;
+}
+
 static int match_node(const struct match *m, const struct node *n)
 {
-    if (n->op > NOT) {
+    if (n->op == ELEMENT)
+        return match_element(m, n);
+    if (n->op > ELEMENT) {
         struct filter_value v = {.kind = FILTER_MISSING};
         int rc = m->get(m->ctx, n->key, &v);
         return rc < 0 ? err_set(m->e, rc, "there is nothing named '%.*s' to filter by", STR_ARG(n->key))

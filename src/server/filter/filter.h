@@ -5,9 +5,10 @@
  *
  *     {"$and": [{"state": "finished"}, {"config.lr.value": {"$gte": 0.1}}, {"tags": {"$in": ["a"]}}]}
  *
- * Operators: $and $or $nor $not $eq $ne $gt $gte $lt $lte $in $nin $all $exists $regex. A list matches
- * what one of its elements matches, and equals a list all of whose elements it has; what is missing equals null, is $ne and $nin to everything, and is in
- * no order. Numbers compare as numbers, also across integer and float, NaN with nothing.
+ * Operators: $and $or $nor $not $eq $ne $gt $gte $lt $lte $in $nin $all $exists $regex $size $elemMatch $contains.
+ * A list matches what one of its elements matches, and equals a list all of whose elements it has; objects
+ * are equal with their members in any order; what is missing equals null, is $ne and $nin to everything,
+ * and is in no order. Numbers compare as numbers, also across integer and float, NaN with nothing.
  *
  * An order is a list of names with signs, "+created_at" or "-summary_metrics.loss,+name"; missing values
  * come last either way.
@@ -31,6 +32,7 @@ struct filter_value {
     enum { FILTER_MISSING, FILTER_NULL, FILTER_BOOL, FILTER_NUMBER, FILTER_STRING, FILTER_TIME, FILTER_JSON } kind;
     bool b;
     double number;
+    int64_t integer; /* FILTER_NUMBER: the same, exactly; 0 if it is no integer of 64 bits (or 0) */
     int64_t time_us; /* since 1970, UTC; compares with strings in ISO 8601 form */
     struct str s;    /* FILTER_STRING: the text; FILTER_JSON: a raw list or object */
 };
@@ -73,8 +75,8 @@ int order_compare(const struct order *o, const struct filter_value *a, const str
 
 /* ---- values ---- */
 
-/* What `path` (names with dots; a name may itself contain dots: the longest match wins) leads to in the
- * object `json`. FILTER_MISSING if nothing. Text with escapes is unescaped into the arena. */
+/* What `path` (names with dots; a name may itself contain dots: the longest match wins; the number of a
+ * list's element) leads to in the object `json`. FILTER_MISSING if nothing. Text with escapes is unescaped into the arena. */
 int filter_value_at(struct str json, struct str path, struct arena *a, struct filter_value *out);
 
 /* A raw JSON value as a filter value. */

@@ -33,8 +33,28 @@ int filter_value_of(struct str raw, struct arena *a, struct filter_value *out)
     } else if (raw.p[0] != '{' && raw.p[0] != '[') {
         out->kind = FILTER_NUMBER;
         number_parse_double(raw.p, raw.n, &out->number);
+        if (number_parse_i64(raw.p, raw.n, &out->integer) != raw.n)
+            out->integer = 0;
     }
     return 0;
+}
+
+/* The element of the list `json` whose number `path` begins with: "0", or "0.more". */
+static struct str find_element(struct str json, struct str path, size_t *used)
+{
+    const char *at = json.p + 1, *end = json.p + json.n;
+    struct json_item item;
+    const char *dot = memchr(path.p, '.', path.n);
+    size_t n = dot ? (size_t)(dot - path.p) : path.n;
+    int64_t no;
+    if (!n || number_parse_i64(path.p, n, &no) != n || no < 0)
+        return (struct str){0};
+    while (json_next_element(&at, end, &item) == 1)
+        if (no-- == 0) {
+            *used = n;
+            return item.value;
+        }
+    return (struct str){0};
 }
 
 /* The member of the object `json` whose name is `path` or a prefix of it that ends before a dot. */
@@ -44,6 +64,8 @@ static struct str find_member(struct str json, struct str path, size_t *used)
     const char *at = json.p + 1, *end = json.p + json.n;
     struct json_item item;
     *used = 0;
+    if (json.n > 1 && json.p[0] == '[')
+        return find_element(json, path, used);
     while (json.n > 1 && json.p[0] == '{' && json_next_member(&at, end, &item) == 1)
         if (item.key.n > *used && str_starts(path, item.key) &&
             (item.key.n == path.n || path.p[item.key.n] == '.')) {
@@ -67,6 +89,120 @@ int filter_value_at(struct str json, struct str path, struct arena *a, struct fi
         path = str_make(path.p + used + 1, path.n - used - 1);
         json = v;
     }
+}
+
+/* ---- the same JSON ---- */
+
+/* How many bytes comparing two values may read again: lists and objects are searched for what is not at its place. */
+enum { EQUAL_MAX_BYTES = 32 << 20 };
+
+struct equal {
+    struct arena scratch;
+    size_t left; /* of EQUAL_MAX_BYTES; values too large to compare are not equal */
+};
+
+static bool spend(struct equal *q, size_t n)
+{
+    q->left -= n < q->left ? n : q->left;
+    return q->left > 0;
+}
+
+static bool same(struct equal *q, struct str a, struct str b);
+
+/* Has the object whose members begin at `first` this one? *at is where to look first, and then behind what was
+ * found: members mostly stand in the same order. */
+static bool has_member(struct equal *q, const char *first, const char **at, const char *end,
+                       const struct json_item *want)
+{
+    struct json_item have;
+    for (int pass = 0; pass < 2; pass++, *at = first)
+        while (json_next_member(at, end, &have) == 1) {
+            if (!spend(q, have.key.n + have.value.n))
+                return false;
+            if (str_eq(have.key, want->key))
+                return same(q, have.value, want->value);
+        }
+    return false;
+}
+
+static size_t count_members(struct str object)
+{
+    const char *at = object.p + 1;
+    struct json_item item;
+    size_t n = 0;
+    while (json_next_member(&at, object.p + object.n, &item) == 1)
+        n++;
+    return n;
+}
+
+/* Members in any order. */
+static bool same_object(struct equal *q, struct str a, struct str b)
+{
+    const char *at = a.p + 1, *end = a.p + a.n, *in = b.p + 1;
+    struct json_item want;
+    if (count_members(a) != count_members(b))
+        return false;
+    while (json_next_member(&at, end, &want) == 1)
+        if (!has_member(q, b.p + 1, &in, b.p + b.n, &want))
+            return false;
+    return true;
+}
+
+/* Elements in their order. */
+static bool same_list(struct equal *q, struct str a, struct str b)
+{
+    const char *at = a.p + 1, *in = b.p + 1;
+    struct json_item x, y;
+    for (;;) {
+        int more = json_next_element(&at, a.p + a.n, &x);
+        if (more != json_next_element(&in, b.p + b.n, &y))
+            return false;
+        if (more != 1)
+            return more == 0;
+        if (!same(q, x.value, y.value))
+            return false;
+    }
+}
+
+static bool same(struct equal *q, struct str a, struct str b)
+{
+    struct filter_value x, y;
+    if (!spend(q, a.n + b.n))
+        return false;
+    if (a.p[0] == b.p[0] && (a.p[0] == '{' || a.p[0] == '['))
+        return a.p[0] == '{' ? same_object(q, a, b) : same_list(q, a, b);
+    arena_reset(&q->scratch);
+    if (filter_value_of(a, &q->scratch, &x) || filter_value_of(b, &q->scratch, &y))
+        return false;
+    return x.kind != FILTER_JSON && filter_value_compare(&x, &y) == 0;
+}
+
+static bool json_same(struct str a, struct str b)
+{
+    struct equal q = {.left = EQUAL_MAX_BYTES};
+    arena_init(&q.scratch, 0);
+    bool yes = same(&q, a, b);
+    arena_fini(&q.scratch);
+    return yes;
+}
+
+bool filter_list_has_all(struct str v, struct str want)
+{
+    const char *at = want.p + 1, *end = want.p + want.n;
+    struct json_item item, have;
+    struct equal q = {.left = EQUAL_MAX_BYTES};
+    bool found = true;
+    if (*json_skip_space(at, end) == ']')
+        return *json_skip_space(v.p + 1, v.p + v.n) == ']';
+    arena_init(&q.scratch, 0);
+    while (found && json_next_element(&at, end, &item) == 1) {
+        const char *in = v.p + 1, *in_end = v.p + v.n;
+        found = false;
+        while (!found && json_next_element(&in, in_end, &have) == 1)
+            found = same(&q, have.value, item.value);
+    }
+    arena_fini(&q.scratch);
+    return found;
 }
 
 /* ---- times ---- */
@@ -160,6 +296,8 @@ int filter_value_compare(const struct filter_value *a, const struct filter_value
     case FILTER_NUMBER:
         if (isnan(a->number) || isnan(b->number))
             return FILTER_UNORDERED;
+        if (a->number == b->number && a->integer && b->integer) /* beyond 2^53 too */
+            return (a->integer > b->integer) - (a->integer < b->integer);
         return (a->number > b->number) - (a->number < b->number);
     case FILTER_STRING: {
         int c = str_cmp(a->s, b->s);
@@ -173,7 +311,7 @@ int filter_value_compare(const struct filter_value *a, const struct filter_value
     case FILTER_MISSING:
         return 0;
     case FILTER_JSON:
-        return str_eq(a->s, b->s) ? 0 : FILTER_UNORDERED;
+        return json_same(a->s, b->s) ? 0 : FILTER_UNORDERED;
     }
     return FILTER_UNORDERED;
 }

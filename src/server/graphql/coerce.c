@@ -196,6 +196,8 @@ int gql_check_variables(const struct gql_inputs *in, struct err *e)
         if (v->nonnull && (!given || given->kind == GQL_NULL))
             return err_set(e, TARE_EINVAL, "Variable \"$%.*s\" of required type \"%.*s!\" was not provided.",
                            STR_ARG(v->name), STR_ARG(v->type));
+        if (given && given->kind != GQL_NULL && given->kind != GQL_BOOL && str_eqz(v->type, "Boolean") && !v->list)
+            return err_set(e, TARE_EINVAL, "Variable \"$%.*s\" got a value that is no Boolean.", STR_ARG(v->name));
     }
     return 0;
 }

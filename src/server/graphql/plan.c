@@ -68,6 +68,14 @@ static bool args_equal(const struct gql_value *a, const struct gql_value *b)
     return n == m;
 }
 
+static const struct gql_variable *find_variable(const struct planner *p, struct str name)
+{
+    const struct gql_variable *var = p->plan->operation->variables;
+    while (var && !str_eq(var->name, name))
+        var = var->next;
+    return var;
+}
+
 static int check_declared(struct planner *p, const struct gql_value *v)
 {
     for (; v; v = v->next) {
@@ -76,13 +84,20 @@ static int check_declared(struct planner *p, const struct gql_value *v)
             return rc;
         if (v->kind != GQL_VARIABLE)
             continue;
-        const struct gql_variable *var = p->plan->operation->variables;
-        while (var && !str_eq(var->name, v->s))
-            var = var->next;
-        if (!var)
+        if (!find_variable(p, v->s))
             return err_set(p->e, TARE_EINVAL, "Variable \"$%.*s\" is not defined.", STR_ARG(v->s));
     }
     return 0;
+}
+
+/* The variable of an @include or @skip, which nothing coerces, is a Boolean: gql_check_variables looks at its value. */
+static int check_condition_type(struct planner *p, const struct gql_value *v)
+{
+    const struct gql_variable *var = v->kind == GQL_VARIABLE ? find_variable(p, v->s) : NULL;
+    if (!var || (str_eqz(var->type, "Boolean") && !var->list))
+        return 0;
+    return err_set(p->e, TARE_EINVAL, "Variable \"$%.*s\" of type \"%s%.*s%s\" used in position expecting type \"Boolean!\".",
+                   STR_ARG(var->name), var->list ? "[" : "", STR_ARG(var->type), var->list ? "]" : "");
 }
 
 static int add_conditions(struct planner *p, const struct gql_directive *d,
@@ -97,7 +112,7 @@ static int add_conditions(struct planner *p, const struct gql_directive *d,
         c->skip = str_eqz(d->name, "skip");
         *when = c;
         int rc = check_declared(p, d->args);
-        if (rc)
+        if (rc || (rc = check_condition_type(p, c->value)))
             return rc;
     }
     return 0;

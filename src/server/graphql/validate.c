@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "server/graphql/validate.h"
 
-enum { MAX_FRAGMENTS = 300, MAX_DEPTH = 200 /* through fragments too: the C stack */ };
+enum { MAX_FRAGMENTS = 300, MAX_OPERATIONS = 300, MAX_VARIABLES = 300, MAX_DEPTH = 200 /* through fragments too: the C stack */ };
 
 struct check {
     const struct gql_schema *schema;
@@ -165,13 +165,56 @@ static int check_cycles(struct check *c, struct gql_selection *first)
     return 0;
 }
 
+static int check_fragment_names(const struct gql_ast *ast, struct err *e)
+{
+    int n = 0;
+    for (const struct gql_fragment *f = ast->fragments; f; f = f->next) {
+        if (++n > MAX_FRAGMENTS)
+            return err_set(e, TARE_ELIMIT, "the document has more than %d fragments", MAX_FRAGMENTS);
+        for (const struct gql_fragment *g = f->next; g; g = g->next)
+            if (str_eq(f->name, g->name))
+                return err_set(e, TARE_EINVAL, "There can be only one fragment named \"%.*s\".", STR_ARG(f->name));
+    }
+    return 0;
+}
+
+static int check_variable_names(const struct gql_operation *op, struct err *e)
+{
+    int n = 0;
+    for (const struct gql_variable *v = op->variables; v; v = v->next) {
+        if (++n > MAX_VARIABLES)
+            return err_set(e, TARE_ELIMIT, "the operation has more than %d variables", MAX_VARIABLES);
+        for (const struct gql_variable *w = v->next; w; w = w->next)
+            if (str_eq(v->name, w->name))
+                return err_set(e, TARE_EINVAL, "There can be only one variable named \"$%.*s\".", STR_ARG(v->name));
+    }
+    return 0;
+}
+
+static int check_operation_names(const struct gql_ast *ast, struct err *e)
+{
+    int n = 0;
+    for (const struct gql_operation *op = ast->operations; op; op = op->next) {
+        if (++n > MAX_OPERATIONS)
+            return err_set(e, TARE_ELIMIT, "the document has more than %d operations", MAX_OPERATIONS);
+        if (!op->name.n && ast->operations->next)
+            return err_set(e, TARE_EINVAL, "This anonymous operation must be the only defined operation.");
+        for (const struct gql_operation *other = op->next; other; other = other->next)
+            if (str_eq(op->name, other->name))
+                return err_set(e, TARE_EINVAL, "There can be only one operation named \"%.*s\".", STR_ARG(op->name));
+        int rc = check_variable_names(op, e);
+        if (rc)
+            return rc;
+    }
+    return 0;
+}
+
 int gql_validate(const struct gql_schema *s, struct gql_ast *ast, struct err *e)
 {
     struct check c = {.schema = s, .ast = ast, .e = e};
-    int rc = 0, n = 0;
-    for (struct gql_fragment *f = ast->fragments; f; f = f->next)
-        if (++n > MAX_FRAGMENTS)
-            return err_set(e, TARE_ELIMIT, "the document has more than %d fragments", MAX_FRAGMENTS);
+    int rc = check_fragment_names(ast, e);
+    if (!rc)
+        rc = check_operation_names(ast, e);
     for (struct gql_operation *op = ast->operations; op && !rc; op = op->next) {
         rc = check_set(&c, &s->types[op->mutation ? s->mutation : s->query], op->first);
         if (!rc)
