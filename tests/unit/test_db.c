@@ -209,6 +209,68 @@ static int nested_queries(struct db_conn *c, void *arg, struct err *e)
     return 0;
 }
 
+/* A row with `n` bytes, byte i of which is i / 7 + seed. */
+static char blob_byte(size_t i, int64_t seed)
+{
+    return (char)((int64_t)(i / 7) + seed);
+}
+
+static int put_blobs(struct db_conn *c, void *arg, struct err *e)
+{
+    size_t *n = arg;
+    char *bytes = malloc(*n);
+    int rc = 0;
+    for (int64_t run = 1; run <= 2 && rc >= 0; run++) {
+        for (size_t i = 0; i < *n; i++)
+            bytes[i] = blob_byte(i, run);
+        rc = db_exec(c, e,
+                     "INSERT INTO history_segments (id, run_id, stream, first_line, n_lines, level, min_step, max_step, "
+                     "sorted, n_groups, directory, data) VALUES ($1, $1, 0, 0, 1, 0, 0, 0, 1, 1, $2, $3)",
+                     DB_ARGS(db_i(run), db_b("d", 1), db_b(bytes, *n)));
+    }
+    free(bytes);
+    return rc;
+}
+
+static void test_parts_of_a_large_value_are_read_alone(void **state)
+{
+    struct fixture *f = *state;
+    struct db_conn *c;
+    size_t size = 100000, n;
+    char part[3000];
+    assert_true(db_write(f->db, put_blobs, &size, &f->e) >= 0);
+    assert_int_equal(db_read_begin(f->db, &c, &f->e), 0);
+    if (!db_can_read_parts(c)) {
+        db_read_end(c);
+        skip();
+    }
+    const size_t starts[] = {0, 97000, 1, 8190, 50000, 0};
+    for (int i = 0; i < 12; i++) {
+        struct db_place at = {"history_segments", "data", 1 + i / 6};
+        size_t from = starts[i % 6];
+        assert_int_equal(db_part_open(c, &at, &n, &f->e), 0);
+        assert_int_equal(n, size);
+        assert_int_equal(db_part_read(c, from, sizeof part, part, &f->e), 0);
+        for (size_t k = 0; k < sizeof part; k++)
+            if (part[k] != blob_byte(from + k, at.id))
+                fail_msg("byte %zu of row %d", from + k, (int)at.id);
+    }
+    struct db_place gone = {"history_segments", "data", 3}, directory = {"history_segments", "directory", 2},
+                    number = {"history_segments", "run_id", 2}, first = {"history_segments", "data", 1};
+    assert_true(db_part_open(c, &gone, &n, &f->e) < 0);
+    assert_int_equal(db_part_open(c, &directory, &n, &f->e), 0);
+    assert_int_equal(n, 1);
+    assert_true(db_part_open(c, &number, &n, &f->e) < 0);
+    assert_int_equal(db_part_open(c, &first, &n, &f->e), 0); /* after a failure too */
+    assert_int_equal(n, size);
+    db_read_end(c);
+    assert_int_equal(db_read_begin(f->db, &c, &f->e), 0); /* and in the next transaction */
+    assert_int_equal(db_part_open(c, &first, &n, &f->e), 0);
+    assert_int_equal(db_part_read(c, 0, 1, part, &f->e), 0);
+    assert_int_equal(part[0], 1);
+    db_read_end(c);
+}
+
 static void test_a_query_may_run_inside_itself(void **state)
 {
     struct fixture *f = *state;
@@ -518,6 +580,7 @@ int main(void)
         TEST(test_a_failed_job_leaves_no_trace),
         TEST(test_errors_have_their_codes),
         TEST(test_values_come_back_exactly),
+        TEST(test_parts_of_a_large_value_are_read_alone),
         TEST(test_a_query_may_run_inside_itself),
         TEST(test_a_reader_keeps_its_snapshot),
         TEST(test_many_jobs_are_each_done_once),

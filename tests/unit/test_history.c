@@ -259,6 +259,43 @@ static void test_samples_are_even_and_keep_the_ends(void **state)
     assert_string_equal(scan(f, (struct history_query){.run = 1, .samples = 1}), "{\"_step\":100,\"x\":1000}\n");
 }
 
+/* What a scan appends to a buffer is what it hands out row by row. */
+static void assert_buffer_is_the_same(struct fixture *f, struct history_query q)
+{
+    AUTO_BUF whole = {0};
+    struct db_conn *c;
+    AUTO_FREE char *rows = strdup(scan(f, q));
+    buf_puts(&whole, "before");
+    assert_int_equal(db_read_begin(f->db, &c, &f->e), 0);
+    assert_int_equal(history_scan(c, &q, NULL, &whole, &f->e), 0);
+    db_read_end(c);
+    for (char *p = rows; *p; p++)
+        if (*p == '\n')
+            *p = p[1] ? ',' : 0;
+    assert_string_equal(buf_z(&whole) + strlen("before"), rows);
+}
+
+static void test_samples_in_a_buffer_are_those_by_rows(void **state)
+{
+    struct fixture *f = *state;
+    struct str y[] = {STR("x"), STR("y")};
+    put_lines(f, 1, 0, 0, 60);
+    put_lines(f, 1, 60, 60, 101);
+    const char *sparse[] = {"{\"_step\":101,\"x\":1,\"y\":1}", "{\"_step\":102,\"x\":1}", "{\"_step\":103,\"x\":1,\"y\":2}"};
+    put_texts(f, 101, sparse, 3);
+    const int64_t samples[] = {0, 1, 2, 3, 41, 59, 60, 61, 100, 101, 102, 103, 104, 105, 1 << 30};
+    for (size_t i = 0; i < sizeof samples / sizeof *samples; i++) {
+        struct history_query q = {.run = 1, .samples = samples[i], .min_step = INT64_MIN, .max_step = INT64_MAX};
+        assert_buffer_is_the_same(f, q);
+        q.min_step = 58;
+        q.max_step = 62;
+        assert_buffer_is_the_same(f, q);
+        q = (struct history_query){.run = 1, .samples = samples[i], .min_step = INT64_MIN, .max_step = INT64_MAX,
+                                   .keys = y, .n_keys = 2};
+        assert_buffer_is_the_same(f, q);
+    }
+}
+
 static void test_the_last_line_and_the_keys(void **state)
 {
     struct fixture *f = *state;
@@ -474,6 +511,7 @@ int main(void)
         TEST(test_ranges_of_steps),
         TEST(test_keys_choose_rows_that_have_all_of_them),
         TEST(test_samples_are_even_and_keep_the_ends),
+        TEST(test_samples_in_a_buffer_are_those_by_rows),
         TEST(test_the_last_line_and_the_keys),
         TEST(test_rewinding_drops_later_rows),
         TEST(test_forking_copies_up_to_the_step),

@@ -521,6 +521,21 @@ struct str db_blob(struct db_rows *rows, int col)
     return rows->conn->ops->get_blob(rows, col);
 }
 
+bool db_can_read_parts(const struct db_conn *c)
+{
+    return c->ops->can_read_parts && c->ops->can_read_parts(c);
+}
+
+int db_part_open(struct db_conn *c, const struct db_place *at, size_t *n_bytes, struct err *e)
+{
+    return c->ops->part_open(c, at, n_bytes, e);
+}
+
+int db_part_read(struct db_conn *c, size_t offset, size_t n, void *to, struct err *e)
+{
+    return c->ops->part_read(c, offset, n, to, e);
+}
+
 int db_script(struct db_conn *c, struct err *e, const char *sql)
 {
     return c->ops->script(c, sql, e);

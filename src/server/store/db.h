@@ -175,6 +175,27 @@ const char *db_text(struct db_rows *rows, int col); /* NULL for null */
 struct str db_str(struct db_rows *rows, int col);  /* {NULL, 0} for null; not for blobs */
 struct str db_blob(struct db_rows *rows, int col); /* {NULL, 0} for null or empty */
 
+/* ---- parts of large values ----
+ *
+ * Reading a column in a query reads all of it, also where a few KiB of it are wanted. Where the connection can
+ * (SQLite's readers), these read the part alone. */
+
+/* `column`, a blob, of the row of `table` with this id; the texts are constants. */
+struct db_place {
+    const char *table, *column;
+    int64_t id;
+};
+
+bool db_can_read_parts(const struct db_conn *c);
+
+/* Find the value: *n_bytes is its size. It is what db_part_read reads until the next db_part_open of the
+ * connection, or the transaction's end. Where the connection can only.
+ * Expected: TARE_EINVAL (no such row, or no blob), TARE_EIO. */
+int db_part_open(struct db_conn *c, const struct db_place *at, size_t *n_bytes, struct err *e);
+
+/* Bytes [offset, offset + n) of it, which lie within its size, into `to`. Expected: TARE_EIO. */
+int db_part_read(struct db_conn *c, size_t offset, size_t n, void *to, struct err *e);
+
 /* Several statements without parameters. */
 int db_script(struct db_conn *c, struct err *e, const char *sql);
 

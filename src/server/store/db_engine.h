@@ -43,6 +43,9 @@ struct db_engine_ops {
     double (*get_real)(struct db_rows *rows, int col);
     struct str (*get_text)(struct db_rows *rows, int col); /* NUL follows the bytes */
     struct str (*get_blob)(struct db_rows *rows, int col);
+    bool (*can_read_parts)(const struct db_conn *c); /* NULL: never */
+    int (*part_open)(struct db_conn *c, const struct db_place *at, size_t *n_bytes, struct err *e);
+    int (*part_read)(struct db_conn *c, size_t offset, size_t n, void *to, struct err *e);
     int (*copy)(struct db_conn *c, const char *path, struct err *e);
     int (*verify)(struct db_conn *c, struct err *e);
     bool (*has_slack)(struct db_conn *c);                /* shrink is worth its while */

@@ -127,6 +127,8 @@ struct history_cursor {
     uint32_t n_lines, n_groups;
     bool sorted;
     struct segment_keys keys;
+    bool in_parts;       /* the blocks of a segment's own row are read one by one, into `part` */
+    struct buf part;
     struct buf group[4]; /* groups read last */
     uint32_t group_no[4];
     unsigned next_slot;

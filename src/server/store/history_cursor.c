@@ -15,13 +15,15 @@ int history_cursor_open(struct history_cursor *hc, struct db_conn *c, int64_t ru
 {
     memset(hc, 0, sizeof *hc);
     hc->c = c;
+    hc->in_parts = db_can_read_parts(c);
     hc->codec = codec_take();
     if (!hc->codec)
         return err_set(e, TARE_ENOMEM, "out of memory");
-    return db_query(c, e, &hc->rows,
-                    "SELECT id, first_line, n_lines, min_step, max_step, sorted, writer, level, n_groups, "
-                    "directory, data FROM history_segments WHERE run_id = $1 AND stream = $2 "
-                    "AND max_step >= $3 AND min_step < $4 ORDER BY run_id, stream, writer, first_line",
+#define COLUMNS "SELECT id, first_line, n_lines, min_step, max_step, sorted, writer, level, n_groups, directory"
+#define FROM_SEGMENTS \
+    " FROM history_segments WHERE run_id = $1 AND stream = $2 AND max_step >= $3 AND min_step < $4 " \
+    "ORDER BY run_id, stream, writer, first_line"
+    return db_query(c, e, &hc->rows, hc->in_parts ? COLUMNS FROM_SEGMENTS : COLUMNS ", data" FROM_SEGMENTS,
                     DB_ARGS(db_i(run), db_i(stream), db_i(min_step), db_i(max_step)));
 }
 
@@ -31,6 +33,7 @@ void history_cursor_close(struct history_cursor *hc)
     segment_keys_fini(&hc->keys);
     for (int i = 0; i < 4; i++)
         buf_fini(&hc->group[i]);
+    buf_fini(&hc->part);
     codec_give(hc->codec);
     memset(hc, 0, sizeof *hc);
 }
@@ -62,7 +65,7 @@ int history_cursor_next(struct history_cursor *hc, struct err *e)
 static int load_group(struct history_cursor *hc, uint32_t no, struct str *to, struct err *e)
 {
     if (hc->n_groups == 1 && no == 0) {
-        *to = db_blob(hc->rows, 10); /* read from the file only now: counting needs the directory alone */
+        *to = db_blob(hc->rows, 10);
         return 0;
     }
     for (int i = 0; i < 4; i++)
@@ -89,10 +92,29 @@ static int load_group(struct history_cursor *hc, uint32_t no, struct str *to, st
     return 0;
 }
 
+static int load_part(struct history_cursor *hc, uint32_t offset, uint32_t length, struct str *to, struct err *e)
+{
+    const struct db_place at = {"history_segments", "data", hc->id};
+    size_t n;
+    int rc = db_part_open(hc->c, &at, &n, e);
+    if (rc)
+        return rc;
+    if (offset > n || length > n - offset)
+        return damaged(hc, TARE_EFORMAT, e);
+    buf_clear(&hc->part);
+    char *bytes = buf_reserve(&hc->part, length);
+    if (!bytes)
+        return damaged(hc, TARE_ENOMEM, e);
+    *to = str_make(bytes, length);
+    return db_part_read(hc->c, offset, length, bytes, e);
+}
+
 static int load_block(struct history_cursor *hc, uint32_t group, uint32_t offset, uint32_t length,
                       struct str *to, struct err *e)
 {
-    struct str data;
+    struct str data = {0};
+    if (hc->in_parts && hc->n_groups == 1 && group == 0)
+        return load_part(hc, offset, length, to, e);
     int rc = load_group(hc, group, &data, e);
     if (rc)
         return rc;

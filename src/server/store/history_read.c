@@ -2,7 +2,8 @@
 /* Rows out of segments: scans, samples, last lines, the list of keys.
  *
  * Sampling takes two passes: the first counts the rows that qualify (from directories alone wherever a
- * segment lies wholly in the range and its keys have a value in every row), the second picks. */
+ * segment lies wholly in the range and its keys have a value in every row), the second picks. Most runs have
+ * fewer rows than are asked for: so first all rows are put out, until there are too many. */
 #include "server/store/history.h"
 
 #include "base/alloc.h"
@@ -16,6 +17,7 @@ struct scan {
     history_row_fn on_row;
     void *arg;
     int64_t n_rows, n_picks; /* when sampling: how many rows there are, how many are wanted */
+    int64_t at_most;         /* 0, or give up when there are more rows */
     int64_t row, pick;       /* ordinal of the next qualifying row, of the next pick */
     /* of the segment in hand */
     uint32_t n_fields;
@@ -238,13 +240,17 @@ static int count_rows(struct scan *s, struct db_conn *c, struct err *e)
     return rc;
 }
 
+/* 1 if there were more than `at_most` rows, which are then put out in part. */
 static int emit_rows(struct scan *s, struct db_conn *c, struct err *e)
 {
-    bool dense;
+    bool dense, too_many = false;
     int rc = open_scan(s, c, e);
-    while (rc >= 0 && (rc = history_cursor_next(&s->hc, e)) == 1) {
+    while (rc >= 0 && !too_many && (rc = history_cursor_next(&s->hc, e)) == 1) {
         if (!has_all_keys(s, &dense))
             continue;
+        too_many = s->at_most && dense && all_in_range(s) && s->row + s->hc.n_lines > s->at_most;
+        if (too_many)
+            break;
         if (s->n_picks && s->pick >= s->n_picks)
             break;
         if (s->n_picks && dense && all_in_range(s) && pick_row(s, s->pick) >= s->row + s->hc.n_lines) {
@@ -252,10 +258,27 @@ static int emit_rows(struct scan *s, struct db_conn *c, struct err *e)
             continue;
         }
         rc = select_rows(s, e);
-        if (rc > 0)
+        too_many = s->at_most && rc > 0 && s->row + rc > s->at_most;
+        if (rc > 0 && !too_many)
             rc = emit_segment(s, e);
     }
-    return rc < 0 ? rc : 0;
+    history_cursor_close(&s->hc);
+    return rc < 0 ? rc : too_many;
+}
+
+/* All rows into the buffer if there are no more than the samples: 1. Else 0, and the buffer is as it was. */
+static int emit_if_few(struct scan *s, struct db_conn *c, struct err *e)
+{
+    struct buf *to = s->arg;
+    size_t len = to->len;
+    s->at_most = s->q->samples;
+    int rc = emit_rows(s, c, e);
+    s->at_most = s->row = 0;
+    if (rc != 1)
+        return rc < 0 ? rc : 1;
+    to->len = len;
+    s->any = false;
+    return 0;
 }
 
 int history_scan(struct db_conn *c, const struct history_query *q, history_row_fn on_row, void *arg,
@@ -267,11 +290,16 @@ int history_scan(struct db_conn *c, const struct history_query *q, history_row_f
         err_set(e, rc, "out of memory");
     s.on_row = on_row;
     s.arg = arg;
-    if (!rc && q->samples > 0) {
+    bool done = false;
+    if (!rc && q->samples > 0 && !on_row) {
+        rc = emit_if_few(&s, c, e);
+        done = rc == 1;
+    }
+    if (rc >= 0 && !done && q->samples > 0) {
         rc = count_rows(&s, c, e);
         s.n_picks = q->samples < s.n_rows ? q->samples : s.n_rows;
     }
-    if (rc >= 0 && (q->samples <= 0 || s.n_picks))
+    if (rc >= 0 && !done && (q->samples <= 0 || s.n_picks))
         rc = emit_rows(&s, c, e);
     scan_fini(&s);
     return rc < 0 ? rc : 0;

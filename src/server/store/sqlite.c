@@ -40,6 +40,8 @@ struct conn {
     struct stmt *buckets[N_BUCKETS];
     int n_statements;
     uint64_t clock;
+    sqlite3_blob *part;    /* the value parts are read of; NULL outside of a transaction */
+    struct db_place place; /* where it is */
 };
 
 static int map_code(int rc)
@@ -315,6 +317,48 @@ static struct str sq_blob(struct db_rows *rows, int col)
     return str_make(p, p ? (size_t)sqlite3_column_bytes(s, col) : 0);
 }
 
+/* ---- parts of blobs ---- */
+
+/* A writer's would end with every change of the row. */
+static bool sq_can_read_parts(const struct db_conn *base)
+{
+    return !((const struct conn *)base)->writer;
+}
+
+static void part_close(struct conn *c)
+{
+    sqlite3_blob_close(c->part);
+    c->part = NULL;
+}
+
+static int sq_part_open(struct db_conn *base, const struct db_place *at, size_t *n_bytes, struct err *e)
+{
+    struct conn *c = (struct conn *)base;
+    int rc = SQLITE_OK;
+    bool same_column = c->part && strcmp(c->place.table, at->table) == 0 && strcmp(c->place.column, at->column) == 0;
+    if (same_column && c->place.id != at->id) {
+        rc = sqlite3_blob_reopen(c->part, at->id);
+    } else if (!same_column) {
+        part_close(c);
+        rc = sqlite3_blob_open(c->h, "main", at->table, at->column, at->id, 0, &c->part);
+    }
+    if (rc) {
+        rc = fail(c, rc, e);
+        part_close(c);
+        return rc;
+    }
+    c->place = *at;
+    *n_bytes = (size_t)sqlite3_blob_bytes(c->part);
+    return 0;
+}
+
+static int sq_part_read(struct db_conn *base, size_t offset, size_t n, void *to, struct err *e)
+{
+    struct conn *c = (struct conn *)base;
+    int rc = sqlite3_blob_read(c->part, to, (int)n, (int)offset);
+    return rc ? fail(c, rc, e) : 0;
+}
+
 /* ---- connections ---- */
 
 static int run(struct conn *c, const char *sql, struct err *e)
@@ -339,6 +383,7 @@ static void free_statements(struct conn *c)
 static void sq_close(struct db_conn *base)
 {
     struct conn *c = (struct conn *)base;
+    part_close(c);
     free_statements(c);
     sqlite3_close(c->h);
     mem_free(c);
@@ -433,6 +478,7 @@ static bool sq_in_transaction(struct db_conn *base)
 
 static void sq_rollback(struct db_conn *base)
 {
+    part_close((struct conn *)base);
     if (sq_in_transaction(base))
         sq_exec(base, "ROLLBACK", DB_NONE, NULL);
 }
@@ -552,6 +598,9 @@ const struct db_engine_ops db_sqlite_ops = {
     .get_real = sq_real,
     .get_text = sq_text,
     .get_blob = sq_blob,
+    .can_read_parts = sq_can_read_parts,
+    .part_open = sq_part_open,
+    .part_read = sq_part_read,
     .copy = sq_copy,
     .verify = sq_verify,
     .has_slack = sq_has_slack,
