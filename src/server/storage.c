@@ -171,7 +171,7 @@ static void reply_by_digest(struct http_request *r, struct str entity, struct st
         rc = db_first(access.db, &e, &rows,
                       "SELECT f.blob FROM artifact_files f JOIN artifacts a ON a.id = f.artifact_id "
                       "JOIN artifact_collections s ON s.id = a.sequence_id JOIN projects p ON p.id = s.project_id "
-                      "WHERE f.digest = $1 AND f.blob IS NOT NULL AND a.state <> 'DELETED' "
+                      "WHERE f.digest = $1 AND f.blob IS NOT NULL "
                       "AND (p.id = $2 OR p.entity_id = $3) LIMIT 1",
                       DB_ARGS(db_t(digest), db_i(p.id), db_i(project.p ? -1 : owner.id)));
     if (rc == 1)

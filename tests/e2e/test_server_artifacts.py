@@ -261,3 +261,17 @@ print(json.dumps([f.direct_url for f in a.files()]))
         got = server.request("GET", url, key=None, Range="bytes=90-", If_Range=condition)
         assert got[0] == status and got[2] == bytes(range(100))[90 if status == 206 else 0:]
     assert json.loads(server.request("GET", url.replace("/storage/", "/storage/x"), key=None)[2])["error"]
+
+
+def test_a_deleted_version_that_another_refers_to_still_gives_its_files(server):
+    got = server.script(HEAD + """
+with wandb.init(project="refs") as run:
+    base = wandb.Artifact("base", type="dataset"); base.add_file(put("in/b", b"of the base"), name="b")
+    run.log_artifact(base).wait()
+    other = wandb.Artifact("other", type="dataset"); other.add_reference(base.get_entry("b").ref_url(), name="far")
+    run.log_artifact(other).wait()
+wandb.Api().artifact("refs/base:v0").delete(delete_aliases=True)
+names = [c.name for c in wandb.Api().artifact_type("dataset", "refs").collections() for v in c.artifacts()]
+print(json.dumps([names, tree(fetch(wandb.Api().artifact("refs/other:v0"), "far"))]))
+""")
+    assert got == [["other"], {"far": b"of the base".hex()}]

@@ -325,6 +325,24 @@ static int job_unlink(struct db_conn *c, void *arg, struct err *e)
     return artifact_unlink(c, l->artifact, l->collection, e);
 }
 
+static int job_sql(struct db_conn *c, void *arg, struct err *e)
+{
+    return db_exec(c, e, arg, DB_NONE);
+}
+
+struct alias {
+    int64_t artifact;
+    const char *name;
+};
+
+static int job_alias(struct db_conn *c, void *arg, struct err *e)
+{
+    struct alias *l = arg;
+    int64_t sequence;
+    int rc = db_get_int(c, e, &sequence, "SELECT sequence_id FROM artifacts WHERE id = $1", DB_ARGS(db_i(l->artifact)));
+    return rc < 0 ? rc : artifact_alias_set(c, sequence, str_of(l->name), l->artifact, now, e);
+}
+
 static int job_delete(struct db_conn *c, void *arg, struct err *e)
 {
     struct link *l = arg;
@@ -398,6 +416,96 @@ static void test_collection_keeps_what_is_referenced(void **state)
     assert_int_equal(artifact_collect(f->db, f->blobs, now, &freed, &f->e), 0);
     assert_int_equal(blobs_each(f->blobs, count_one, &after, NULL), 0);
     assert_int_equal(after, 1); /* the pending copy still refers to "same" */
+}
+
+static int64_t commit_with_ttl(struct fixture *f, const char *name, const char *bytes, int64_t ttl_s)
+{
+    int64_t id = commit_one(f, name, bytes, bytes);
+    char sql[96];
+    snprintf(sql, sizeof sql, "UPDATE artifacts SET ttl_s = %lld WHERE id = %lld", (long long)ttl_s, (long long)id);
+    assert_true(db_write(f->db, job_sql, sql, &f->e) >= 0);
+    return id;
+}
+
+static bool is_there(struct fixture *f, int64_t id)
+{
+    return number(f, "SELECT COUNT(*) FROM artifacts WHERE id = $1 AND state = 'COMMITTED'", id) == 1;
+}
+
+static void test_a_version_ends_with_its_time_but_for_named_and_linked_ones(void **state)
+{
+    struct fixture *f = *state;
+    int64_t second = 1000000, plain = commit_with_ttl(f, "a", "1=", 10), longest = commit_with_ttl(f, "b", "2=", INT64_MAX);
+    int64_t none = commit_with_ttl(f, "c", "3=", ARTIFACT_TTL_NONE), old = commit_with_ttl(f, "d", "4=", 10);
+    int64_t newer = commit_one(f, "d", "5=", "5=");
+    struct alias alias = {.artifact = commit_with_ttl(f, "e", "6=", 10), .name = "best"};
+    struct link link = {.artifact = commit_with_ttl(f, "f", "7=", 10), .project = PROJECT, .name = "models"};
+    assert_int_equal(db_write(f->db, job_alias, &alias, &f->e), 0);
+    assert_int_equal(db_write(f->db, job_link, &link, &f->e), 0);
+    assert_true(db_write(f->db, job_sql, "DELETE FROM artifact_aliases WHERE alias = 'prod'", &f->e) >= 0);
+    assert_int_equal(artifact_collect(f->db, f->blobs, now + 9 * second, NULL, &f->e), 0);
+    assert_true(is_there(f, plain) && is_there(f, old));
+    assert_int_equal(artifact_collect(f->db, f->blobs, now + 10 * second, NULL, &f->e), 0);
+    assert_true(!is_there(f, plain) && !is_there(f, old) && is_there(f, newer) && is_there(f, longest) && is_there(f, none));
+    assert_true(is_there(f, alias.artifact) && is_there(f, link.artifact));
+    assert_int_equal(db_write(f->db, job_unlink, &link, &f->e), 0);
+    assert_true(db_write(f->db, job_sql, "DELETE FROM artifact_aliases WHERE alias = 'best'", &f->e) >= 0);
+    assert_int_equal(artifact_collect(f->db, f->blobs, now + 11 * second, NULL, &f->e), 0);
+    assert_true(!is_there(f, alias.artifact) && !is_there(f, link.artifact));
+}
+
+static void test_a_save_that_was_given_up_is_forgotten_in_a_week(void **state)
+{
+    struct fixture *f = *state;
+    int64_t day = INT64_C(86400) * 1000000, freed = 0;
+    struct save s = {.f = f};
+    begin(&s, "ds", "d");
+    add_file(&s, "a", "a=", "leftover");
+    assert_int_equal(artifact_collect(f->db, f->blobs, now + 6 * day, &freed, &f->e), 0);
+    assert_int_equal(freed, 0);
+    assert_int_equal(artifact_collect(f->db, f->blobs, now + 8 * day, &freed, &f->e), 0);
+    assert_int_equal(freed, strlen("leftover"));
+    assert_int_equal(number(f, "SELECT COUNT(*) FROM artifacts WHERE id = $1 AND state = 'DELETED'", s.made.id), 1);
+}
+
+/* A version of one entry that is a file of another. */
+static int64_t commit_reference(struct fixture *f, const char *name, int64_t target)
+{
+    struct save s = {.f = f};
+    char manifest[512], hex[64] = "", text[32];
+    snprintf(text, sizeof text, "Artifact:%lld", (long long)target);
+    for (const char *p = text; *p; p++)
+        sprintf(hex + strlen(hex), "%02x", (unsigned)*p);
+    begin(&s, name, name);
+    snprintf(manifest, sizeof manifest, MANIFEST("\"r\":{\"digest\":\"x\",\"ref\":\"wandb-artifact://%s/a.txt\"},"
+             "\"bad\":{\"digest\":\"x\",\"ref\":\"wandb-artifact://4g/a\"},\"odd\":{\"digest\":\"x\",\"ref\":\"wandb-artifact://417\"}"), hex);
+    add_manifest(&s, manifest);
+    assert_int_equal(artifact_commit(f->db, f->blobs, s.made.id, now, &f->e), 0);
+    return s.made.id;
+}
+
+/* a <- b <- c: files stay as long as somebody gets to them. */
+static void test_files_of_a_deleted_version_stay_while_another_refers_to_them(void **state)
+{
+    struct fixture *f = *state;
+    static const char files[] = "SELECT COUNT(*) FROM artifact_files WHERE artifact_id = $1";
+    struct link a = {.artifact = commit_one(f, "a", "1=", "one"), .with_aliases = true};
+    struct link b = {.artifact = commit_reference(f, "b", a.artifact), .with_aliases = true};
+    struct link c = {.artifact = commit_reference(f, "c", b.artifact), .with_aliases = true};
+    assert_int_equal(db_write(f->db, job_delete, &a, &f->e), 0);
+    assert_int_equal(db_write(f->db, job_delete, &b, &f->e), 0);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(artifact_collect(f->db, f->blobs, now + i, NULL, &f->e), 0);
+    assert_true(!is_there(f, a.artifact) && !is_there(f, b.artifact));
+    assert_int_equal(number(f, files, a.artifact), 1);
+    assert_int_equal(number(f, files, b.artifact), 3);
+    assert_int_equal(db_write(f->db, job_delete, &c, &f->e), 0);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(artifact_collect(f->db, f->blobs, now + i, NULL, &f->e), 0);
+    assert_int_equal(number(f, files, a.artifact) + number(f, files, b.artifact), 0);
+    int left = 0;
+    assert_int_equal(blobs_each(f->blobs, count_one, &left, NULL), 0);
+    assert_int_equal(left, 0);
 }
 
 struct row {
@@ -569,6 +677,9 @@ int main(void)
         TEST(test_links_have_their_own_versions_and_leave_again),
         TEST(test_versions_are_found_by_alias_and_index),
         TEST(test_collection_keeps_what_is_referenced),
+        TEST(test_a_version_ends_with_its_time_but_for_named_and_linked_ones),
+        TEST(test_a_save_that_was_given_up_is_forgotten_in_a_week),
+        TEST(test_files_of_a_deleted_version_stay_while_another_refers_to_them),
         TEST(test_bytes_that_are_removed_before_their_row_are_sent_again),
         TEST(test_two_servers_never_remove_what_one_of_them_refers_to),
         TEST(test_a_version_with_aliases_is_kept_unless_told),

@@ -18,6 +18,7 @@
 #define TARE_SERVER_ARTIFACT_ARTIFACT_H
 
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/str.h"
 #include "server/blob/blob.h"
@@ -112,9 +113,18 @@ int artifact_link(struct db_conn *c, int64_t artifact_id, int64_t project_id, st
 int artifact_unlink(struct db_conn *c, int64_t artifact_id, int64_t collection_id, struct err *e);
 
 /* In a job. Expected: TARE_ECONFLICT  it has aliases and `with_aliases` is false. The bytes stay until
- * artifact_collect. */
+ * artifact_collect; manifest and file rows too while another version refers to them (wandb-artifact://…). */
 int artifact_delete(struct db_conn *c, int64_t artifact_id, bool with_aliases, int64_t now_us,
                     struct err *e);
+
+/* In a job. Delete these, with their aliases: int64_t ids one after the other. */
+int artifact_delete_all(struct db_conn *c, const struct buf *ids, int64_t now_us, struct err *e);
+/* In a job. Append what the query (one parameter, one column) finds. */
+int artifact_ids(struct db_conn *c, const char *sql, int64_t arg, struct buf *ids, struct err *e);
+
+/* In a job. Forget the files of a deleted version, unless another version, deleted or not, that has its own still
+ * refers to it. */
+int artifact_empty(struct db_conn *c, int64_t artifact_id, struct err *e);
 
 /* In a job. Delete the versions that the run logged in its own project, with their aliases and links; those
  * that another run, which is still there, has logged too stay. */
@@ -129,7 +139,8 @@ int artifact_collection_delete(struct db_conn *c, int64_t collection_id, int64_t
 int artifact_find(struct db_conn *c, int64_t collection_id, struct str alias, int64_t *artifact_id,
                   int64_t *version_index, struct err *e);
 
-/* Delete the versions whose TTL has run out, and the blobs to which nothing refers (run files,
+/* Delete the versions whose TTL has run out (but those with an alias other than `latest`, or a link), saves that were
+ * given up a week ago, files of deleted versions to which nothing refers any more, and the blobs to which nothing refers (run files,
  * artifact files and manifests, parts on the way). *freed_bytes may be NULL. Any thread but the
  * writer's. */
 int artifact_collect(struct db *db, struct blobs *blobs, int64_t now_us, int64_t *freed_bytes,

@@ -189,6 +189,25 @@ int artifact_unlink(struct db_conn *c, int64_t artifact_id, int64_t collection_i
 
 /* ---- deletion ---- */
 
+int artifact_empty(struct db_conn *c, int64_t artifact_id, struct err *e)
+{
+    int64_t referrers = 0;
+    int rc = db_get_int(c, e, &referrers,
+                        "SELECT COUNT(*) FROM artifact_references r JOIN artifact_manifests m ON m.artifact_id = r.artifact_id "
+                        "WHERE r.target_id = $1",
+                        DB_ARGS(db_i(artifact_id)));
+    if (rc < 0 || referrers)
+        return rc < 0 ? rc : 0;
+    static const char *const steps[] = {
+        "DELETE FROM artifact_files WHERE artifact_id = $1",
+        "DELETE FROM artifact_manifests WHERE artifact_id = $1",
+        "DELETE FROM artifact_references WHERE artifact_id = $1",
+    };
+    for (size_t i = 0; i < sizeof steps / sizeof *steps && rc >= 0; i++)
+        rc = db_exec(c, e, steps[i], DB_ARGS(db_i(artifact_id)));
+    return rc < 0 ? rc : 0;
+}
+
 int artifact_delete(struct db_conn *c, int64_t artifact_id, bool with_aliases, int64_t now_us,
                     struct err *e)
 {
@@ -213,20 +232,20 @@ int artifact_delete(struct db_conn *c, int64_t artifact_id, bool with_aliases, i
         rc = leave_collection(c, id, artifact_id, now_us, e);
     }
     static const char *const steps[] = {
-        "DELETE FROM artifact_files WHERE artifact_id = $1",
-        "DELETE FROM artifact_manifests WHERE artifact_id = $1",
         "DELETE FROM artifact_tags WHERE artifact_id = $1",
         "DELETE FROM upload_parts WHERE artifact_id = $1",
     };
     for (size_t i = 0; i < sizeof steps / sizeof *steps && rc >= 0; i++)
         rc = db_exec(c, e, steps[i], DB_ARGS(db_i(artifact_id)));
     if (rc >= 0)
+        rc = artifact_empty(c, artifact_id, e);
+    if (rc >= 0)
         rc = db_exec(c, e, "UPDATE artifacts SET state = 'DELETED', updated_at = $2 WHERE id = $1",
                      DB_ARGS(db_i(artifact_id), db_i(now_us)));
     return rc == 0 ? err_set(e, TARE_ENOTFOUND, "there is no such artifact") : rc < 0 ? rc : 0;
 }
 
-static int collect_ids(struct db_conn *c, const char *sql, int64_t arg, struct buf *ids, struct err *e)
+int artifact_ids(struct db_conn *c, const char *sql, int64_t arg, struct buf *ids, struct err *e)
 {
     AUTO_ROWS struct db_rows *rows = NULL;
     int rc = db_query(c, e, &rows, sql, DB_ARGS(db_i(arg)));
@@ -237,7 +256,7 @@ static int collect_ids(struct db_conn *c, const char *sql, int64_t arg, struct b
     return rc;
 }
 
-static int delete_all(struct db_conn *c, const struct buf *ids, int64_t now_us, struct err *e)
+int artifact_delete_all(struct db_conn *c, const struct buf *ids, int64_t now_us, struct err *e)
 {
     int rc = 0;
     for (size_t at = 0; rc >= 0 && at < ids->len; at += sizeof(int64_t)) {
@@ -251,7 +270,7 @@ static int delete_all(struct db_conn *c, const struct buf *ids, int64_t now_us, 
 int artifact_delete_of_run(struct db_conn *c, int64_t run_id, int64_t now_us, struct err *e)
 {
     AUTO_BUF versions = {0};
-    int rc = collect_ids(c,
+    int rc = artifact_ids(c,
                          "SELECT a.id FROM artifacts a JOIN artifact_collections s ON s.id = a.sequence_id "
                          "JOIN runs r ON r.id = a.run_id AND r.project_id = s.project_id "
                          "WHERE a.run_id = $1 AND a.state <> 'DELETED' AND NOT EXISTS (SELECT 1 FROM artifact_outputs o "
@@ -259,7 +278,7 @@ int artifact_delete_of_run(struct db_conn *c, int64_t run_id, int64_t now_us, st
                          "WHERE o.artifact_id = a.id AND o.run_id <> a.run_id)",
                          run_id, &versions, e);
     if (rc >= 0)
-        rc = delete_all(c, &versions, now_us, e);
+        rc = artifact_delete_all(c, &versions, now_us, e);
     return rc < 0 ? rc : 0;
 }
 
@@ -267,12 +286,12 @@ int artifact_collection_delete(struct db_conn *c, int64_t collection_id, int64_t
                                struct err *e)
 {
     AUTO_BUF versions = {0};
-    int rc = collect_ids(c,
+    int rc = artifact_ids(c,
                          "SELECT id FROM artifacts WHERE sequence_id = $1 AND state <> 'DELETED' AND EXISTS "
                          "(SELECT 1 FROM artifact_collections s WHERE s.id = sequence_id AND s.kind = 'sequence')",
                          collection_id, &versions, e);
     if (rc >= 0)
-        rc = delete_all(c, &versions, now_us, e);
+        rc = artifact_delete_all(c, &versions, now_us, e);
     static const char *const steps[] = {
         "DELETE FROM artifact_aliases WHERE collection_id = $1",
         "DELETE FROM artifact_memberships WHERE collection_id = $1",
@@ -286,84 +305,4 @@ int artifact_collection_delete(struct db_conn *c, int64_t collection_id, int64_t
                      "name = name || '/deleted/' || CAST(id AS TEXT) WHERE id = $1 AND state <> 'DELETED'",
                      DB_ARGS(db_i(collection_id), db_i(now_us)));
     return rc == 0 ? err_set(e, TARE_ENOTFOUND, "there is no such collection") : rc < 0 ? rc : 0;
-}
-
-/* ---- collection of what is left over ---- */
-
-struct collect {
-    int64_t now_us;
-    struct blobs *blobs;
-    struct buf names; /* blobs without a reference, NUL after each */
-    size_t from, to;  /* those that the next job removes */
-    int64_t freed;
-};
-enum { REMOVED_TOGETHER = 4 }; /* their bytes are removed on the writer's thread */
-
-#define UNREFERENCED                                                                                   \
-    "NOT EXISTS (SELECT 1 FROM artifact_files f WHERE f.blob = b.name) AND "                           \
-    "NOT EXISTS (SELECT 1 FROM artifact_manifests m WHERE m.blob = b.name) AND "                       \
-    "NOT EXISTS (SELECT 1 FROM files r WHERE r.blob = b.name) AND "                                    \
-    "NOT EXISTS (SELECT 1 FROM upload_parts u WHERE u.storage_path = b.name)"
-
-static int expire_job(struct db_conn *c, void *arg, struct err *e)
-{
-    struct collect *k = arg;
-    AUTO_BUF expired = {0};
-    buf_clear(&k->names);
-    int rc = collect_ids(c,
-                         "SELECT a.id FROM artifacts a JOIN artifact_collections s ON s.id = a.sequence_id "
-                         "WHERE a.state = 'COMMITTED' AND (CASE WHEN a.ttl_s = -1 THEN s.ttl_s ELSE a.ttl_s END) > 0 "
-                         "AND a.created_at + (CASE WHEN a.ttl_s = -1 THEN s.ttl_s ELSE a.ttl_s END) * 1000000 < $1",
-                         k->now_us, &expired, e);
-    if (rc >= 0)
-        rc = delete_all(c, &expired, k->now_us, e);
-    AUTO_ROWS struct db_rows *rows = NULL;
-    if (rc >= 0)
-        rc = db_query(c, e, &rows, "SELECT b.name FROM blobs b WHERE " UNREFERENCED " ORDER BY b.name", DB_NONE);
-    while (rc >= 0 && (rc = db_next(rows, e)) == 1)
-        rc = buf_append(&k->names, db_text(rows, 0), strlen(db_text(rows, 0)) + 1);
-    return rc < 0 ? rc : 0;
-}
-
-/* The row is taken before references are looked for (why: version.c). Bytes go before the commit: if the
- * process dies between, the row is left, and the next round removes it. */
-static int remove_one(struct collect *k, struct db_conn *c, const char *name, struct err *e)
-{
-    AUTO_ROWS struct db_rows *rows = NULL;
-    AUTO_BUF sql = {0};
-    buf_printf(&sql, "SELECT name FROM blobs WHERE name = $1%s", db_for_update(c));
-    const char *text = buf_z(&sql);
-    int rc = text ? db_first(c, e, &rows, text, DB_ARGS(db_t(name))) : TARE_ENOMEM;
-    if (rc == 1)
-        rc = db_exec(c, e, "DELETE FROM blobs AS b WHERE b.name = $1 AND " UNREFERENCED, DB_ARGS(db_t(name)));
-    if (rc != 1)
-        return rc;
-    k->freed += blob_size(k->blobs, name);
-    return blob_delete(k->blobs, name, e);
-}
-
-static int remove_job(struct db_conn *c, void *arg, struct err *e)
-{
-    struct collect *k = arg;
-    int rc = 0;
-    for (size_t at = k->from; rc >= 0 && at < k->to; at += strlen(k->names.data + at) + 1)
-        rc = remove_one(k, c, k->names.data + at, e);
-    return rc < 0 ? rc : 0;
-}
-
-int artifact_collect(struct db *db, struct blobs *blobs, int64_t now_us, int64_t *freed_bytes,
-                     struct err *e)
-{
-    struct collect k = {.now_us = now_us, .blobs = blobs};
-    int rc = db_write(db, expire_job, &k, e);
-    while (rc >= 0 && k.to < k.names.len) {
-        k.from = k.to;
-        for (int i = 0; i < REMOVED_TOGETHER && k.to < k.names.len; i++)
-            k.to += strlen(k.names.data + k.to) + 1;
-        rc = db_write(db, remove_job, &k, e);
-    }
-    buf_fini(&k.names);
-    if (freed_bytes)
-        *freed_bytes = k.freed;
-    return rc < 0 ? rc : 0;
 }

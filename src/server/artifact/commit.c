@@ -11,6 +11,7 @@
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/json.h"
+#include "base/number.h"
 #include "base/os.h"
 #include "base/random.h"
 #include "server/artifact/manifest.h"
@@ -37,6 +38,7 @@ struct commit {
     bool merged;                /* more than one manifest: a new one must be written */
     struct blob_info manifest;  /* of the merged manifest */
     int64_t size_bytes;
+    int64_t last_target; /* of a reference: mostly many entries in a row refer to one version */
 };
 
 /* A later entry of the same path takes the place of the earlier. */
@@ -160,13 +162,53 @@ static bool is_written(struct db_rows *rows, const struct manifest_entry *m, int
            db_int(rows, 2) == birth;
 }
 
+static int hex_digit(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* The version behind "wandb-artifact://HEX/PATH", HEX being its id's text in hexadecimal. */
+static bool parse_target(struct str ref, int64_t *id)
+{
+    static const char scheme[] = "wandb-artifact://", kind[] = "Artifact:";
+    char text[ID_TEXT];
+    size_t at = sizeof scheme - 1, n = 0;
+    if (!str_starts(ref, str_of(scheme)))
+        return false;
+    for (; at + 1 < ref.n && n < sizeof text && ref.p[at] != '/'; at += 2, n++) {
+        int high = hex_digit(ref.p[at]), low = hex_digit(ref.p[at + 1]);
+        if (high < 0 || low < 0)
+            return false;
+        text[n] = (char)(high << 4 | low);
+    }
+    size_t k = sizeof kind - 1;
+    return n > k && at < ref.n && ref.p[at] == '/' && memcmp(text, kind, k) == 0 &&
+           number_parse_i64(text + k, n - k, id) == n - k;
+}
+
+/* Inside one entity: nobody holds other people's files. */
+static int note_reference(struct commit *k, struct db_conn *c, struct str ref, struct err *e)
+{
+    int64_t target;
+    if (!parse_target(ref, &target) || target == k->last_target || target == k->artifact_id)
+        return 0;
+    k->last_target = target;
+    int rc = db_exec(c, e,
+                     "INSERT INTO artifact_references (artifact_id, target_id) SELECT a.id, t.id FROM artifacts a "
+                     "JOIN artifact_collections s ON s.id = a.sequence_id JOIN projects p ON p.id = s.project_id "
+                     "JOIN projects q ON q.entity_id = p.entity_id JOIN artifact_collections u ON u.project_id = q.id "
+                     "JOIN artifacts t ON t.sequence_id = u.id WHERE a.id = $1 AND t.id = $2 ON CONFLICT DO NOTHING",
+                     DB_ARGS(db_i(k->artifact_id), db_i(target)));
+    return rc < 0 ? rc : 0;
+}
+
 static int write_entry(struct commit *k, struct db_conn *c, const struct manifest_entry *m, struct err *e)
 {
     int64_t birth;
     if (!id_parse(m->birth_id, "Artifact", &birth))
         birth = k->artifact_id;
     AUTO_ROWS struct db_rows *rows = NULL;
-    int rc = m->ref.n ? 0 : find_entry_bytes(k, c, m, &rows, e);
+    int rc = m->ref.n ? note_reference(k, c, m->ref, e) : find_entry_bytes(k, c, m, &rows, e);
     if (rc < 0)
         return rc;
     int64_t size = rows ? db_int(rows, 1) : m->size_bytes;
@@ -252,7 +294,7 @@ static int write_version(struct commit *k, struct db_conn *c, int64_t sequence, 
 static int commit_job(struct db_conn *c, void *arg, struct err *e)
 {
     struct commit *k = arg;
-    k->size_bytes = 0;
+    k->size_bytes = k->last_target = 0;
     AUTO_ROWS struct db_rows *rows = NULL;
     int rc = db_first(c, e, &rows, "SELECT state, sequence_id, pending_aliases FROM artifacts WHERE id = $1",
                       DB_ARGS(db_i(k->artifact_id)));
