@@ -11,6 +11,7 @@
 #include "base/alloc.h"
 #include "base/diag.h"
 #include "server/store/db_engine.h"
+#include "server/store/image.h"
 
 #include <assert.h>
 #include <pthread.h>
@@ -330,11 +331,13 @@ static bool is_postgres(const char *url)
 
 static int start(struct db *db, struct err *e)
 {
+    const char *path = db->ops->engine == DB_SQLITE ? db->url : NULL;
+    if (path && !db->options.no_migrate)
+        db_image_make(strncmp(path, "sqlite:", 7) == 0 ? path + 7 : path);
     int rc = db->ops->open(db->url, true, &db->writer, e);
     if (rc)
         return rc;
     db->writer->db = db;
-    const char *path = db->ops->engine == DB_SQLITE ? db->url : NULL;
     rc = db_migrate(db->writer, path, db->options.no_migrate, e);
     if (rc)
         return rc;

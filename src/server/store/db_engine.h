@@ -66,6 +66,7 @@ struct db_migration {
 };
 extern const struct db_migration db_migrations[];
 extern const int db_n_migrations;
+extern const char db_versions_table[]; /* the statement that makes their own table */
 
 /* Bring the schema up to date on a connection outside a transaction. `path` is the SQLite file, of which a
  * copy is kept before a change; NULL for PostgreSQL. */

@@ -2,9 +2,10 @@
 /* The schema's versions, forward only.
  *
  * Table schema_versions says which migrations a database has had. Those it lacks are run in order, all
- * in one transaction together with their rows in the table: a kill leaves the old schema or the new.
- * The first start does not wait for the disk here: the first thing that is written afterwards does, and
- * SQLite's log is a whole up to there or not at all. */
+ * in one transaction together with their rows in the table: a kill leaves the old schema or the new. A new
+ * SQLite file usually comes with all of them (image.h). Where it does not, the first start does not wait for
+ * the disk here: the first thing that is written afterwards does, and SQLite's log is a whole up to there or
+ * not at all. */
 #include "server/store/db_engine.h"
 
 #include "base/buf.h"
@@ -65,10 +66,7 @@ static int apply_all(struct db_conn *c, int64_t version, struct err *e)
     int rc = c->ops->begin(c, true, e);
     if (rc)
         return rc;
-    rc = c->ops->script(c,
-                        "CREATE TABLE IF NOT EXISTS schema_versions ("
-                        "version BIGINT PRIMARY KEY, name TEXT NOT NULL, applied_at BIGINT NOT NULL)",
-                        e);
+    rc = c->ops->script(c, db_versions_table, e);
     for (int i = 0; i < db_n_migrations && rc == 0; i++)
         if (db_migrations[i].version > version)
             rc = apply(c, &db_migrations[i], e);
