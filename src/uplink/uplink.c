@@ -2,6 +2,7 @@
 #include "uplink/uplink.h"
 
 #include "uplink/git.h"
+#include "uplink/grpc.h"
 #include "uplink/http.h"
 #include "uplink/sign.h"
 
@@ -16,6 +17,7 @@ __attribute__((visibility("default"))) const struct uplink *tare_uplink(void)
         .http_send = uplink_http_send,
         .http_cancel = uplink_http_cancel,
         .sign_rs256 = uplink_sign_rs256,
+        .grpc_call = uplink_grpc_call,
     };
     return &uplink;
 }

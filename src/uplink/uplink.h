@@ -8,15 +8,19 @@
 #ifndef TARE_UPLINK_UPLINK_H
 #define TARE_UPLINK_UPLINK_H
 
+#include "base/str.h"
+
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
+struct buf;
 struct http_request;
 struct uplink_http;
 struct uv_loop_s;
 struct work;
 
-enum { UPLINK_VERSION = 3, UPLINK_SHA_LEN = 40, UPLINK_NONE = -1, UPLINK_FAILED = -2 };
+enum { UPLINK_VERSION = 4, UPLINK_SHA_LEN = 40, UPLINK_NONE = -1, UPLINK_FAILED = -2 };
 
 struct uplink {
     int version; /* UPLINK_VERSION: the two were built together */
@@ -49,6 +53,12 @@ struct uplink {
     /* The signature of `data` with SHA-256 and RSA (PKCS #1 v1.5), by a private key in PEM: at most `*n`
      * bytes in `to`, their number in `*n`. 0 or UPLINK_FAILED. Any thread. */
     int (*sign_rs256)(const char *pem, size_t pem_n, const void *data, size_t data_n, unsigned char *to, size_t *n);
+
+    /* One unary gRPC call without TLS: `body` goes to `url` ("http://HOST:PORT/PACKAGE.SERVICE/METHOD"), what
+     * comes back, at most `max_bytes`, is in `answer` and its status in `*status` (0: OK; -1: none came).
+     * Waits for `timeout_ms` at most. 0 or UPLINK_FAILED: nobody answered. Any thread. */
+    int (*grpc_call)(const char *url, struct str body, uint32_t timeout_ms, size_t max_bytes, struct buf *answer,
+                     int *status);
 };
 
 /* What dlsym looks for: `const struct uplink *tare_uplink(void)`. */

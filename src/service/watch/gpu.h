@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* GPUs, by NVIDIA's library, which is opened when the first run asks, and by AMD's files in /sys.
  *
- * Either may hang, so each has one thread of its own in the process, and who asks waits for them a
- * bounded time: one that hangs costs its own figures and nothing else. Where there is no library or
- * no GPU the thread ends and nothing is asked again. AMD's are numbered behind
- * NVIDIA's, as soon as these are known.
+ * Either may hang, so each is a source of its own (watch/source.h). AMD's are numbered behind NVIDIA's, as
+ * soon as these are known.
  *
  * TARE_NVML names another library than libnvidia-ml.so.1. Names of metrics are the peer's
  * (symon/src/gpu_nvidia.rs, gpu_amd.rs). */
@@ -17,10 +15,6 @@
 #include <stdint.h>
 
 enum { GPU_MAX = 32, GPU_MAX_METRICS = 1024, GPU_MAX_PIDS = 64, GPU_TEXT = 96 };
-
-#define GPU_FRESH_NS (500LL * 1000000)  /* readings younger than this are shared */
-#define GPU_SAMPLE_NS (250LL * 1000000) /* a sample waits no longer for the library */
-#define GPU_FACTS_NS (2000LL * 1000000) /* and what is told once of a run, no longer than this */
 
 struct gpu_metric {
     int device;
@@ -51,7 +45,7 @@ struct gpu_reading {
     struct gpu_metric metric[GPU_MAX_METRICS];
 };
 
-/* Copy readings not older than GPU_FRESH_NS; one that has not come `wait_ns` after it was asked for is
+/* Copy readings that are fresh (watch/source.h); one that has not come `wait_ns` after it was asked for is
  * left out. False if there is none. Any thread. */
 bool gpu_read(struct gpu_reading *to, int64_t wait_ns);
 
@@ -66,7 +60,9 @@ void gpu_add(struct gpu_reading *r, const struct gpu_metric *m);
 bool gpu_nvidia_open(void);
 void gpu_nvidia_read(struct gpu_reading *to);
 
-/* AMD's cards in /sys: likewise, on another; numbered from 0 here. */
+/* AMD's cards in /sys: likewise, on another; numbered from 0 here. The first tells in no time where their
+ * driver is not there. */
+bool gpu_amd_may_be(void);
 bool gpu_amd_open(void);
 void gpu_amd_read(struct gpu_reading *to);
 

@@ -70,11 +70,15 @@ static void find_sensors(struct card *c)
     }
 }
 
+bool gpu_amd_may_be(void)
+{
+    char text[TEXT_MAX];
+    return sysmon_read_text(text, sizeof text, "/sys/module/amdgpu/initstate") && strstr(text, "live");
+}
+
 bool gpu_amd_open(void)
 {
     char text[TEXT_MAX];
-    if (!sysmon_read_text(text, sizeof text, "/sys/module/amdgpu/initstate") || !strstr(text, "live"))
-        return false;
     for (int i = 0; i < MAX_CARDS && n_cards < GPU_MAX; i++) {
         struct card c = {.number = i};
         if (!read_file(&c, "vendor", text) || strcmp(text, "0x1002") != 0)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "service/watch/machine.h"
 #include "service/watch/gpu.h"
+#include "service/watch/source.h"
+#include "service/watch/tpu.h"
 #include "service/watch/trainium.h"
 
 #include "base/alloc.h"
@@ -242,9 +244,10 @@ static uint64_t or_setting(uint64_t found, struct str settings, uint32_t number)
 static void put_gpus(struct buf *to, struct str settings, struct str more)
 {
     struct gpu_reading *r = xmem_alloc(sizeof *r);
-    if (gpu_read(r, GPU_FACTS_NS))
+    if (gpu_read(r, SOURCE_FACTS_NS))
         gpu_put_facts(to, r);
     mem_free(r);
+    tpu_put_facts(to);
     trainium_ask(settings);
     trainium_put_facts(to, TRAINIUM_FACTS_NS);
     buf_put_str(to, more);

@@ -7,6 +7,8 @@
 #include "record/setting_wire.h"
 #include "service/watch/gpu.h"
 #include "service/watch/machine.h"
+#include "service/watch/source.h"
+#include "service/watch/tpu.h"
 #include "service/watch/trainium.h"
 
 #include <pthread.h>
@@ -223,6 +225,21 @@ static void put(struct sample *p, const char *key, double v)
     put_json(p, key, buf_str(&p->json));
 }
 
+/* StatsItems of others. */
+static void put_more(struct sample *p, struct str items)
+{
+    struct wire_reader r = wire_open(items);
+    struct wire_field f = {0};
+    AUTO_BUF key = {0};
+    while (wire_next(&r, &f) > 0) {
+        buf_clear(&key);
+        buf_put_str(&key, wire_find_bytes(f.bytes, ITEM_KEY));
+        const char *z = buf_z(&key);
+        if (z)
+            put_json(p, z, wire_find_bytes(f.bytes, ITEM_VALUE));
+    }
+}
+
 static double since(uint64_t now, uint64_t then)
 {
     return now > then ? (double)(now - then) : 0;
@@ -434,7 +451,7 @@ static void put_gpus(struct sample *p, int64_t mono_ns)
     bool watched[GPU_MAX], used[GPU_MAX];
     int32_t pids[SYSMON_MAX_TREE];
     struct sysmon_process process;
-    bool there = gpu_read(r, GPU_SAMPLE_NS);
+    bool there = gpu_read(r, SOURCE_SAMPLE_NS);
     int n = there && p->s->pid > 0 ? shared_tree(&process, p->s->pid, pids, SYSMON_MAX_TREE, mono_ns) : 0;
     for (int d = 0; there && d < GPU_MAX; d++) {
         watched[d] = is_watched(p->s, d);
@@ -444,6 +461,13 @@ static void put_gpus(struct sample *p, int64_t mono_ns)
         if (watched[r->metric[i].device])
             put_gpu_metric(p, &r->metric[i], used[r->metric[i].device]);
     mem_free(r);
+}
+
+static void put_tpus(struct sample *p)
+{
+    AUTO_BUF items = {0};
+    tpu_read(&items, SOURCE_SAMPLE_NS);
+    put_more(p, buf_str(&items));
 }
 
 static void put_trainium(void *p, const char *key, double v)
@@ -466,20 +490,6 @@ static void put_paths(struct sample *p, struct str settings, const struct sysmon
     for (int i = 0; i < n; i++) {
         put_usage(p, paths[i]);
         mem_free(paths[i]);
-    }
-}
-
-static void put_more(struct sample *p, struct str items)
-{
-    struct wire_reader r = wire_open(items);
-    struct wire_field f = {0};
-    AUTO_BUF key = {0};
-    while (wire_next(&r, &f) > 0) {
-        buf_clear(&key);
-        buf_put_str(&key, wire_find_bytes(f.bytes, ITEM_KEY));
-        const char *z = buf_z(&key);
-        if (z)
-            put_json(p, z, wire_find_bytes(f.bytes, ITEM_VALUE));
     }
 }
 
@@ -510,6 +520,7 @@ void sysmon_sample(struct sysmon *s, int64_t wall_ns, struct str more, struct bu
     put_timestamp(record, wall_ns);
     size_t empty = record->len;
     put_gpus(&p, mono_ns);
+    put_tpus(&p);
     trainium_ask(s->settings);
     trainium_read(s->pid, put_trainium, &p);
     put_network(&p, &host);

@@ -7,6 +7,7 @@
  *   proc.cpu.throttledPercent, proc.memory.oomKills   of a control group with limits
  *   wandb.cpu, wandb.memory.rssMB                    of the service, where the settings ask for it
  *   gpu.N.*, gpu.process.N.*  gpu.h
+ *   tpu.*                     tpu.h
  *   trn.*                     trainium.h
  *   openmetrics.*, and gpu.* of other machines        scrape.h
  *   network.sent, .recv, .tcpRetransmits     since the first sample, bytes

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Where we do not know how to ask: disks by path are all there is. */
 #include "service/watch/gpu.h"
-#include "service/watch/trainium.h"
 #include "service/watch/sysmon.h"
+#include "service/watch/tpu.h"
+#include "service/watch/trainium.h"
 
 void sysmon_read_host(struct sysmon_host *to)
 {
@@ -51,6 +52,14 @@ bool gpu_read(struct gpu_reading *to, int64_t wait_ns)
 }
 
 void gpu_put_facts(struct buf *to, const struct gpu_reading *r)
+{
+}
+
+void tpu_read(struct buf *items, int64_t wait_ns)
+{
+}
+
+void tpu_put_facts(struct buf *to)
 {
 }
 
