@@ -7,6 +7,7 @@ import hashlib
 import os
 import pathlib
 import random
+import re
 import subprocess
 import sys
 import threading
@@ -139,6 +140,35 @@ def test_xxh128_digests(getter):
         assert (getter.cache / "artifacts/obj/xxh128/76/b536586de98b82580b061a98a5a9b4").read_bytes() == text[:100]
         store.served["x512"] = text[1:513]
         assert "x512: file hash mismatch" in getter.get(store, root=getter.folder / "other", skip_cache=True)
+
+
+TEXT = bytes((i * 131 + (i >> 8) * 17 + 7) & 255 for i in range(100_000))
+TEXT_XXH128 = "57b3d8c96bba305a61b222b374cf1fa7"
+
+
+def test_what_the_backend_says_of_the_bytes_is_enough_but_not_for_the_cache(getter):
+    """The bytes are not those that the MD5 of the manifest means, but the URL says that they are."""
+    with ObjectStore({"x": TEXT[:-1] + b"?"}) as store:
+        store.served["x"] = TEXT
+        store.sums["x"] = f"#md5={md5(store.files['x'])}&xxh128={TEXT_XXH128}"
+        store.faults["x"] = [("cut", 70_000)]
+        assert getter.get(store, skip_cache=True) == "" and getter.tree() == {"x": TEXT}
+        assert len(store.gets("x")) == 2
+        answer = getter.get(store, root=getter.folder / "cached")
+        assert answer == f"x: file hash mismatch: expected {md5(store.files['x'])}, actual {md5(TEXT)}"
+        assert getter.tree() == {} and not getter.cached(TEXT).exists() and not getter.cached(store.files["x"]).exists()
+
+
+def test_where_what_the_backend_says_does_not_fit_the_digest_decides(getter):
+    right, wrong = f"#md5={md5(TEXT)}&xxh128={TEXT_XXH128}", TEXT[:-1] + b"?"
+    for k, said in enumerate((right, right.replace("57b3", "57b4"), right[:-1], right + "0", f"#md5={md5(b'x')}&xxh128={TEXT_XXH128}",
+                              "#", f"#md5={md5(TEXT)}", right.replace("xxh128", "xxh64x"))):
+        with ObjectStore({"x": TEXT}) as store:
+            store.sums["x"] = said
+            assert getter.get(store, skip_cache=True, root=getter.folder / f"good{k}") == "" and getter.tree() == {"x": TEXT}
+            store.served["x"] = wrong
+            answer = getter.get(store, skip_cache=True, root=getter.folder / f"bad{k}")
+            assert answer == f"x: file hash mismatch: expected {md5(TEXT)}, actual {md5(wrong)}" and getter.tree() == {}
 
 
 def test_errors_in_the_peers_words(getter):
@@ -300,10 +330,20 @@ with wandb.init(project="art") as run:
     a.add_file(put("in/big", bytes(range(256)) * 10000), name="big")
     run.log_artifact(a).wait()
     errors = [ask(run._interface, a.id, "out"), ask(run._interface, a.id, "part", "deep/69"), ask(run._interface, "QXJ0aWZhY3Q6MQ", "none")]
+    blobs = [p for p in pathlib.Path("server/blobs").rglob("*") if p.is_file() and p.stat().st_size == 2560000]
+    assert len(blobs) == 1
+    with open(blobs[0], "r+b") as f:
+        f.seek(2000000)
+        f.write(b"!")
+    damaged = ask(run._interface, a.id, "damaged", "big")
 out = tree("out")
 print(json.dumps([errors, len(out), all(bytes.fromhex(out[f"deep/{k}"]) == b"%d" % k * 20 for k in range(700)),
-    bytes.fromhex(out["big"]) == bytes(range(256)) * 10000, sorted(tree("part")), os.path.exists("none")]))
+    bytes.fromhex(out["big"]) == bytes(range(256)) * 10000, sorted(tree("part")), os.path.exists("none"), damaged, os.path.exists("damaged/big"), a.id]))
 """)
+        url = server.graphql('query($id: ID!) { artifact(id: $id) { files(names: ["big"], first: 1) { edges { node { directUrl } } } } }',
+                             {"id": got[8]})["data"]["artifact"]["files"]["edges"][0]["node"]["directUrl"]
     assert got[0] == ["", "", "could not access artifact"]
     assert got[1:4] == [701, True, True]
     assert got[4] == sorted(["deep/69", *(f"deep/69{i}" for i in range(10))]) and not got[5]
+    assert got[6].startswith(f"big: file hash mismatch: expected {md5(bytes(range(256)) * 10000)}, actual ") and not got[7]
+    assert re.search(r"#md5=" + re.escape(md5(bytes(range(256)) * 10000)) + "&xxh128=[0-9a-f]{32}$", url)

@@ -27,6 +27,7 @@ class ObjectStore:
         self.entries: dict[str, dict] = {}     # of the manifest, beside those of `files`
         self.served: dict[str, bytes] = {}     # what comes instead of a file's content
         self.no_url: set[str] = set()
+        self.sums: dict[str, str] = {}         # path -> what its URL says of the bytes, behind #
         self.faults: dict[str, list] = {}      # path -> what becomes of its requests in order: a status, ("cut", n), ("garbage",)
         self.ranges = True                     # answered?
         self.etags: dict[str, str] = {}        # path -> ETag; else the content's
@@ -57,7 +58,7 @@ class ObjectStore:
             assert variables["storageLayout"] == "V2" and variables["manifestVersion"] == "1"
             names = [e["name"] for e in variables["entries"] if e["name"] not in self.no_url]
             return {"artifact": {"filesByManifestEntries": {"pageInfo": {"hasNextPage": False, "endCursor": None}, "edges": [
-                {"node": {"name": n, "directUrl": f"{self.url}/f/{quote(n)}"}} for n in reversed(names)]}}}
+                {"node": {"name": n, "directUrl": f"{self.url}/f/{quote(n)}{self.sums.get(n, '')}"}} for n in reversed(names)]}}}
         return {}
 
     def __enter__(self) -> "ObjectStore":

@@ -249,9 +249,10 @@ int blob_row_put(struct db_conn *c, const struct blob_info *blob, int64_t now_us
 {
     for (int i = 0; i < 2; i++) {
         int rc = db_exec(c, e,
-                         "INSERT INTO blobs (name, size_bytes, md5, created_at) VALUES ($1, $2, $3, $4) "
+                         "INSERT INTO blobs (name, size_bytes, md5, xxh128, created_at) VALUES ($1, $2, $3, $4, $5) "
                          "ON CONFLICT (name) DO NOTHING",
-                         DB_ARGS(db_t(blob->name), db_i(blob->size_bytes), db_t(blob->md5), db_i(now_us)));
+                         DB_ARGS(db_t(blob->name), db_i(blob->size_bytes), db_t(blob->md5), db_t(blob->xxh128),
+                                 db_i(now_us)));
         if (rc == 1)
             return check_kept(blob, e);
         if (rc == 0)

@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/digest.h"
 #include "base/os.h"
 
 #include <errno.h>
@@ -180,6 +181,7 @@ static struct blob_put *put_new(struct blobs *b, int64_t max_bytes, struct err *
         err_set(e, TARE_ENOMEM, "the digests cannot be set up");
         return NULL;
     }
+    xxh3_init(&p->xxh);
     return p;
 }
 
@@ -223,6 +225,7 @@ static void add_bytes(struct blob_put *p, const void *data, size_t n)
 {
     EVP_DigestUpdate(p->sha256, data, n);
     EVP_DigestUpdate(p->md5, data, n);
+    xxh3_add(&p->xxh, data, n);
     p->size_bytes += (int64_t)n;
 }
 
@@ -274,6 +277,8 @@ static void write_digests(struct blob_put *p, struct blob_info *info)
         snprintf(info->name + 2 * i, 3, "%02x", raw[i]);
     EVP_DigestFinal_ex(p->md5, raw, &n);
     EVP_EncodeBlock((unsigned char *)info->md5, raw, (int)n);
+    xxh3_end(&p->xxh, raw);
+    digest_hex(info->xxh128, raw, XXH128_BYTES);
     info->size_bytes = p->size_bytes;
 }
 

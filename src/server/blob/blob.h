@@ -22,7 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { BLOB_NAME = 65, BLOB_MD5 = 25 }; /* sizes with the NUL */
+enum { BLOB_NAME = 65, BLOB_MD5 = 25, BLOB_XXH128 = 33 }; /* sizes with the NUL */
 
 struct blobs;
 struct blob_put; /* one upload on the way */
@@ -31,6 +31,7 @@ struct blob_put; /* one upload on the way */
 struct blob_info {
     char name[BLOB_NAME]; /* SHA-256, lower-case hex */
     char md5[BLOB_MD5];   /* MD5 in base64, as the clients write digests */
+    char xxh128[BLOB_XXH128]; /* XXH3, 128 bits, in lower-case hex: downloads are quickly checked by it */
     int64_t size_bytes;
     bool fresh;           /* false: the store had it already */
     struct blobs *store;  /* where it is */

@@ -3,6 +3,7 @@
 #ifndef TARE_SERVER_BLOB_INNER_H
 #define TARE_SERVER_BLOB_INNER_H
 
+#include "base/xxh3.h"
 #include "server/blob/blob.h"
 
 #include <limits.h>
@@ -50,6 +51,7 @@ struct blobs {
 struct blob_put {
     struct blobs *store;
     EVP_MD_CTX *sha256, *md5;
+    struct xxh3 xxh;
     int fd;
     bool has_key;             /* its bytes are in kept_bytes */
     int64_t size_bytes, max_bytes;

@@ -60,6 +60,7 @@ struct file_row {
     struct str name, md5, digest, mimetype, storage_path;
     struct str blob; /* n == 0: there are no bytes here (a reference) */
     struct str url;  /* where a client with a key finds it */
+    struct str sums; /* "md5=…&xxh128=…" of the bytes, or empty */
     int64_t size_bytes, updated_us;
     int64_t run_id; /* 0: of an artifact */
 };

@@ -251,10 +251,13 @@ void resolve_File_directUrl(struct gql_call *c, const void *obj)
 {
     const struct file_row *f = obj;
     AUTO_BUF b = {0};
-    if (f->blob.n && !storage_get_url(request_of(c), &b, f->blob, f->storage_path.p ? f->storage_path : f->name, f->mimetype))
+    if (f->blob.n && !storage_get_url(request_of(c), &b, f->blob, f->storage_path.p ? f->storage_path : f->name, f->mimetype)) {
+        if (f->sums.n) /* clients do not send what stands behind # */
+            buf_printf(&b, "#%.*s", STR_ARG(f->sums));
         gql_str(c, buf_str(&b));
-    else
+    } else {
         gql_str(c, f->url);
+    }
 }
 
 /* ---- deleteFiles ----------------------------------------------------------------------- */

@@ -30,7 +30,8 @@ enum { SUM_BLOCK_BYTES = 256 * 1024 };
 static void sum_begin(struct download *d)
 {
     d->have = 0;
-    if (d->is_xxh128)
+    d->sums_xxh = d->is_xxh128 || d->quick.n > 0;
+    if (d->sums_xxh)
         xxh3_init(&d->sum.xxh);
     else
         md5_init(&d->sum.md5);
@@ -41,20 +42,18 @@ static void sum_add(struct download *d, const char *p, size_t n)
     d->have += n;
     if (d->digest.n == 0)
         return;
-    if (d->is_xxh128)
+    if (d->sums_xxh)
         xxh3_add(&d->sum.xxh, p, n);
     else
         md5_add_together(&d->sum.md5, p, n);
 }
 
-static void sum_end(struct download *d, char base64[32])
+static void sum_end(struct download *d, uint8_t bytes[XXH128_BYTES])
 {
-    uint8_t bytes[XXH128_BYTES];
-    if (d->is_xxh128)
+    if (d->sums_xxh)
         xxh3_end(&d->sum.xxh, bytes);
     else
         md5_end(&d->sum.md5, bytes);
-    digest_base64(base64, bytes, sizeof bytes);
 }
 
 /* Into the sum what the file has. */
@@ -81,7 +80,9 @@ int download_digest_of(const char *path, bool is_xxh128, char base64[32])
         d->is_xxh128 = is_xxh128;
         d->digest = STR("?");
         rc = sum_file(d, fd);
-        sum_end(d, base64);
+        uint8_t bytes[XXH128_BYTES];
+        sum_end(d, bytes);
+        digest_base64(base64, bytes, sizeof bytes);
         os->close(fd);
     }
     mem_free(d);
@@ -197,12 +198,32 @@ static int write_small(struct download *d)
     return rc;
 }
 
+static bool is_quickly_right(const struct download *d, const uint8_t bytes[XXH128_BYTES])
+{
+    char hex[2 * XXH128_BYTES + 1];
+    digest_hex(hex, bytes, XXH128_BYTES);
+    return d->quick.n > 0 && d->have == d->size && str_eqz(d->quick, hex);
+}
+
 static int verify(struct download *d)
 {
+    uint8_t bytes[XXH128_BYTES];
     char base64[32];
     if (d->digest.n == 0)
         return 0;
-    sum_end(d, base64);
+    sum_end(d, bytes);
+    if (is_quickly_right(d, bytes))
+        return 0;
+    if (d->quick.n > 0) {
+        d->quick = (struct str){0};
+        int rc = sum_file(d, d->fd);
+        if (rc) {
+            snprintf(d->why, sizeof d->why, "read %s: %s", d->part, err_text(rc));
+            return rc;
+        }
+        sum_end(d, bytes);
+    }
+    digest_base64(base64, bytes, sizeof bytes);
     if (str_eqz(d->digest, base64))
         return 0;
     snprintf(d->why, sizeof d->why, "file hash mismatch: expected %.*s, actual %s", STR_ARG(d->digest), base64);
