@@ -4,6 +4,7 @@
 #include "base/diag.h"
 #include "server/admin.h"
 #include "server/backup.h"
+#include "server/gnutls_late.h"
 #include "server/http/http.h"
 #include "server/lifecycle.h"
 
@@ -65,6 +66,10 @@ static int serve(struct server_options *o)
      * of arenas, which mem_trim leaves alone. */
     mem_tune(4, 1 << 20, 512 << 10);
     diag_open(STDERR_FILENO, o->log_level);
+    if (gnutls_late(o->tls_cert) < 0) {
+        fprintf(stderr, "tare server: GnuTLS cannot be set up\n");
+        return FAILED;
+    }
     if (server_open(o, &s, &new_key, &e)) {
         fprintf(stderr, "tare server: %s\n", e.text);
         return FAILED;
