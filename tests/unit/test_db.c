@@ -390,7 +390,7 @@ static void test_a_newer_schema_is_refused(void **state)
 static int forget_last_migrations(struct db_conn *c, void *arg, struct err *e)
 {
     (void)arg;
-    int rc = db_script(c, e, "ALTER TABLE blobs DROP COLUMN xxh128; DROP INDEX artifact_files_digest; DROP TABLE triggers; DROP TABLE integrations; DROP TABLE launch_agents; DROP TABLE run_queue_items;"
+    int rc = db_script(c, e, "ALTER TABLE blobs DROP COLUMN xxh128; DROP TABLE artifact_references; DROP INDEX artifact_files_digest; DROP TABLE triggers; DROP TABLE integrations; DROP TABLE launch_agents; DROP TABLE run_queue_items;"
                              "DROP TABLE run_queues; DROP TABLE resource_configs; DROP TABLE webhook_deliveries; DROP TABLE webhooks; CREATE TABLE webhooks (id BIGINT);"
                              "ALTER TABLE alerts ADD tries BIGINT; ALTER TABLE alerts ADD delivered_at BIGINT;"
                              "CREATE INDEX alerts_due ON alerts (id)");
