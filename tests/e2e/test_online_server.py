@@ -2,10 +2,13 @@
 """Online runs of the unmodified SDK through `tare service` to `tare server`: runs that go on."""
 
 import json
+import subprocess
+import sys
 
 import pytest
-from online_support import read_runs, run_script
+from online_support import clean_env, read_runs, run_script
 from server_support import Server
+from service_support import TARE
 
 
 @pytest.fixture
@@ -125,3 +128,47 @@ def test_output_in_parts_arrives(tmp_path, server):
     parts = {n: s for n, s in runs["abc"]["files"].items() if n.startswith("logs/output_")}
     assert sum(parts.values()) == 151 + 8, runs["abc"]["files"]
     assert runs["abc"]["console"] == ["x" * 150, "the end"]
+
+
+ARTIFACTS = """
+import sys, wandb
+with wandb.init(project="p", id=sys.argv[1]) as run:
+    a = wandb.Artifact("data", "dataset")
+    for name in sys.argv[2:]:
+        with a.new_file(name) as f:
+            f.write(name)
+    run.log_artifact(a)
+"""
+
+
+def log_artifact(tmp_path, server, *words, **env):
+    path = tmp_path / "log_artifact.py"
+    path.write_text(ARTIFACTS)
+    return subprocess.run([sys.executable, str(path), *words], text=True, timeout=120, cwd=tmp_path, check=True,
+                          env=clean_env(tmp_path, server.url, WANDB_API_KEY=server.key, **env),
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout
+
+
+def versions(tmp_path, server, path):
+    """Name, project and the run that logged it, of all versions."""
+    code = ("import json, sys, wandb; print(json.dumps([[a.name, a.project, a.logged_by().id, sorted(a.manifest.entries)]"
+            " for a in wandb.Api().artifacts('dataset', sys.argv[1])]))")
+    p = subprocess.run([sys.executable, "-c", code, path], text=True, check=True, stdout=subprocess.PIPE, cwd=tmp_path,
+                       env=clean_env(tmp_path, server.url, core=None, WANDB_API_KEY=server.key, WANDB_SILENT="true"))
+    return json.loads(p.stdout.splitlines()[-1])
+
+
+def test_files_that_the_backend_has_are_not_counted(tmp_path, server):
+    assert " 3 artifact file(s)" in log_artifact(tmp_path, server, "one", "a", "b")  # with the manifest
+    assert " 2 artifact file(s)" in log_artifact(tmp_path, server, "two", "a", "b", "c")
+    assert " 0 artifact file(s)" in log_artifact(tmp_path, server, "three", "a", "b", "c")
+
+
+def test_artifacts_go_with_a_run_that_a_sync_renames(tmp_path, server):
+    log_artifact(tmp_path, server, "before", "a", WANDB_MODE="offline")
+    (journal,) = (tmp_path / "wandb").glob("offline-run-*-before")
+    p = subprocess.run([str(TARE), "sync", "--id", "after", "-p", "q", str(journal)], text=True, timeout=60, cwd=tmp_path,
+                       env=clean_env(tmp_path, server.url, core=None, WANDB_API_KEY=server.key),
+                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert p.returncode == 0, p.stdout
+    assert versions(tmp_path, server, "q/data") == [["data:v0", "q", "after", ["a"]]]

@@ -512,6 +512,30 @@ static void test_files_are_read_as_they_grow(void **state)
     tb_reader_fini(&r);
 }
 
+/* torch's add_scalars writes each of its lines into a folder below, which is told of by itself. */
+static void test_folders_below_are_no_part_of_a_folder(void **state)
+{
+    struct fixture *f = *state;
+    struct tb_reader r;
+    open_reader(f, &r);
+    AUTO_BUF own = {0}, below = {0};
+    put_scalar_event(&own, 0, "x", 1);
+    append_file(f, "events.out.tfevents.1.h", &own);
+    char path[256];
+    snprintf(path, sizeof path, "%s/x_a", f->logs);
+    assert_int_equal(mkdir(path, 0700), 0);
+    put_scalar_event(&below, 0, "x", 5);
+    append_file(f, "x_a/events.out.tfevents.1.h", &below);
+    assert_true(tb_reader_read(&r, 1, false, &f->records));
+    buf_clear(&own);
+    put_scalar_event(&own, 1, "x", 2);
+    append_file(f, "events.out.tfevents.1.h", &own);
+    assert_true(tb_reader_read(&r, 1, true, &f->records));
+    assert_records(&f->records, "x=1 global_step=0 _timestamp=1700000000.5 \n"
+                                "x=2 global_step=1 _timestamp=1700000000.5 \n");
+    tb_reader_fini(&r);
+}
+
 static void test_torn_file_is_left_for_the_next_one_in_time(void **state)
 {
     struct fixture *f = *state;
@@ -669,6 +693,7 @@ int main(void)
         F(pr_curves_become_a_table_and_a_chart),
         F(malformed_events_are_counted),
         F(files_are_read_as_they_grow),
+        F(folders_below_are_no_part_of_a_folder),
         F(torn_file_is_left_for_the_next_one_in_time),
         F(damage_is_read_again_and_then_given_up),
         F(two_folders_give_the_root),

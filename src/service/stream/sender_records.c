@@ -197,8 +197,22 @@ void send_preempting(struct sender *s, struct str record)
     filestream_preempting(s->filestream);
 }
 
-/* Of the journal: nobody waits for it (a program that does sends a request instead). */
+static void put_change(struct buf *to, uint32_t field, const char *value)
+{
+    if (value)
+        wire_buf_bytes(to, field, str_of(value));
+}
+
+/* Of the journal: nobody waits for it (a program that does sends a request instead). It names its run, which
+ * the options of a sync may have renamed: of a field that is there twice the last one counts. */
 void send_artifact(struct sender *s, struct str record)
 {
-    artifacts_save(s->artifacts, record);
+    enum { RUN_ID = 1, PROJECT = 2, ENTITY = 3 };
+    const struct sender_changes *c = &s->o.changes;
+    buf_clear(&s->text);
+    buf_put_str(&s->text, record);
+    put_change(&s->text, RUN_ID, c->run_id);
+    put_change(&s->text, PROJECT, c->project);
+    put_change(&s->text, ENTITY, c->entity);
+    artifacts_save(s->artifacts, s->text.failed ? record : buf_str(&s->text));
 }

@@ -192,8 +192,12 @@ static void take_node(struct save *s, struct spec *spec, struct str node)
     char *url = json_string_at(node, "uploadUrl");
     if (birth)
         e->birth_id = manifest_keep(&s->manifest, str_of(birth));
-    artifacts_count_file(s->owner);
-    if (spec->n_parts > 0 && json_at(node, "uploadMultipartUrls").n > 0) {
+    bool in_parts = spec->n_parts > 0 && json_at(node, "uploadMultipartUrls").n > 0;
+    if ((in_parts || url) && !e->was_counted) { /* what the backend has already is none to the peer */
+        e->was_counted = true;
+        artifacts_count_file(s->owner);
+    }
+    if (in_parts) {
         mem_free(url);
         parts_begin(s, spec, node);
     } else if (url) {

@@ -26,6 +26,7 @@ struct manifest_entry {
     int64_t size;
     bool skip_cache;
     bool is_xxh128;    /* extra says so: {"alg":"XXH128"} */
+    bool was_counted;  /* among the files that the run brought; not a second time when it is tried again */
 };
 
 struct manifest {
