@@ -2,6 +2,7 @@
 #include "base/arena.h"
 
 #include "base/alloc.h"
+#include "base/budget.h"
 
 #include <stdint.h>
 #include <stdio.h>
@@ -20,19 +21,38 @@ void arena_init(struct arena *a, size_t limit_bytes)
     *a = (struct arena){.limit_bytes = limit_bytes};
 }
 
-static void free_blocks(struct arena_block *b)
+static struct arena_block *block_new(struct arena *a, size_t size_bytes)
 {
-    while (b) {
-        struct arena_block *next = b->next;
-        mem_free(b);
-        b = next;
-    }
+    if (a->budget && !budget_take(a->budget, size_bytes, a->used_bytes))
+        return NULL;
+    struct arena_block *b = mem_alloc(sizeof *b + size_bytes);
+    if (b)
+        b->size_bytes = size_bytes;
+    else if (a->budget)
+        budget_give(a->budget, size_bytes);
+    return b;
+}
+
+static void block_free(struct arena *a, struct arena_block *b)
+{
+    if (b && a->budget)
+        budget_give(a->budget, b->size_bytes);
+    mem_free(b);
+}
+
+/* As after arena_init. The blocks are gone, or somebody has them. */
+static void make_empty(struct arena *a)
+{
+    *a = (struct arena){.limit_bytes = a->limit_bytes, .budget = a->budget};
 }
 
 void arena_fini(struct arena *a)
 {
-    free_blocks(a->head);
-    arena_init(a, a->limit_bytes);
+    for (struct arena_block *b = a->head, *next; b; b = next) {
+        next = b->next;
+        block_free(a, b);
+    }
+    make_empty(a);
 }
 
 static void use_block(struct arena *a, struct arena_block *b)
@@ -48,14 +68,13 @@ void arena_reset(struct arena *a)
     for (struct arena_block *b = a->head, *next; b; b = next) {
         next = b->next;
         if (b->size_bytes <= MAX_BLOCK && (!keep || b->size_bytes > keep->size_bytes)) {
-            mem_free(keep);
+            block_free(a, keep);
             keep = b;
         } else {
-            mem_free(b);
+            block_free(a, b);
         }
     }
-    size_t limit = a->limit_bytes;
-    arena_init(a, limit);
+    make_empty(a);
     if (keep) {
         keep->next = NULL;
         use_block(a, keep);
@@ -66,10 +85,9 @@ void arena_reset(struct arena *a)
  * the rest of the head is not wasted. */
 static void *alloc_large(struct arena *a, size_t size_bytes)
 {
-    struct arena_block *b = mem_alloc(sizeof *b + size_bytes);
+    struct arena_block *b = block_new(a, size_bytes);
     if (!b)
         return NULL;
-    b->size_bytes = size_bytes;
     if (a->head) {
         b->next = a->head->next;
         a->head->next = b;
@@ -102,10 +120,9 @@ void *arena_alloc(struct arena *a, size_t size_bytes)
             size *= 2;
         if (size > MAX_BLOCK)
             size = MAX_BLOCK;
-        struct arena_block *b = mem_alloc(sizeof *b + size);
+        struct arena_block *b = block_new(a, size);
         if (!b)
             return NULL;
-        b->size_bytes = size;
         b->next = a->head;
         use_block(a, b);
         p = a->at;

@@ -10,12 +10,14 @@
 #include <stddef.h>
 
 struct arena_block;
+struct budget;
 
 struct arena {
     struct arena_block *head; /* the block that allocations come from */
     char *at, *end;           /* free bytes of head */
     size_t used_bytes;        /* handed out since the last reset */
     size_t limit_bytes;       /* arena_alloc fails beyond it; 0 = no limit */
+    struct budget *budget;    /* blocks are taken from it; NULL: none. Set it before the first allocation */
 };
 
 void arena_init(struct arena *a, size_t limit_bytes);
@@ -24,7 +26,7 @@ void arena_fini(struct arena *a);
 /* Forget all allocations; keeps one block of at most 64 KiB for the next round. */
 void arena_reset(struct arena *a);
 
-/* `size_bytes` of memory aligned for any type, or NULL: out of memory or over the limit. */
+/* `size_bytes` of memory aligned for any type, or NULL: out of memory, over the limit or the budget. */
 void *arena_alloc(struct arena *a, size_t size_bytes);
 void *arena_calloc(struct arena *a, size_t size_bytes);
 

@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MAX_BYTES = 64 << 20, MAX_PATH_TEXT = 300 };
+enum { MAX_BYTES = 64 << 20, MAX_PATH_TEXT = 300, MAX_METHOD_TEXT = 16 };
 
 struct access_log {
     pthread_mutex_t lock;
@@ -62,21 +62,35 @@ static void turn(struct access_log *l)
     open_file(l);
 }
 
+/* The first `most` bytes of `s`; what a terminal could take for a command, or a reader for a line's end, in hex. */
+static void put_plain(char *to, struct str s, size_t most)
+{
+    for (size_t i = 0; i < s.n && i < most; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        if (c > ' ' && c < 0x7f && c != '\\')
+            *to++ = (char)c;
+        else
+            to += sprintf(to, "\\x%02x", c);
+    }
+    *to = 0;
+}
+
 void access_log_put(struct access_log *l, const struct http_request *r, int status, int64_t bytes)
 {
-    char line[800];
+    char line[2000];
     struct tm tm;
     time_t now = time(NULL);
     if (!l)
         return;
     gmtime_r(&now, &tm);
     struct str path = r->route && r->route->secret_path ? str_of(r->route->pattern) : r->path;
-    if (path.n > MAX_PATH_TEXT)
-        path.n = MAX_PATH_TEXT;
-    int n = snprintf(line, sizeof line, "%04d-%02d-%02dT%02d:%02d:%02dZ %s %s %.*s %.*s %d %lld %.3f\n",
+    char path_text[4 * MAX_PATH_TEXT + 1], method[4 * MAX_METHOD_TEXT + 1];
+    put_plain(path_text, path, MAX_PATH_TEXT);
+    put_plain(method, r->method, MAX_METHOD_TEXT);
+    int n = snprintf(line, sizeof line, "%04d-%02d-%02dT%02d:%02d:%02dZ %s %s %s %s %d %lld %.3f\n",
                      tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec,
-                     http_peer(r), r->user.id ? r->user.name : "-", STR_ARG(r->method), STR_ARG(path),
-                     status, (long long)bytes, (double)(clock_mono_ns() - r->began_ns) / 1e6);
+                     http_peer(r), r->user.id ? r->user.name : "-", method, path_text, status,
+                     (long long)bytes, (double)(clock_mono_ns() - r->began_ns) / 1e6);
     if (n <= 0 || (size_t)n >= sizeof line)
         return;
     pthread_mutex_lock(&l->lock);

@@ -31,15 +31,17 @@ struct body {
     struct str query, operation;
 };
 
-static bool take_body(struct http_request *r, struct arena *a, struct body *b)
+/* 0, TARE_EFORMAT, TARE_ENOMEM. */
+static int take_body(struct http_request *r, struct arena *a, struct body *b)
 {
-    if (gql_value_from_json(a, buf_str(&r->body), &b->all) || b->all.kind != GQL_OBJECT)
-        return false;
+    int rc = gql_value_from_json(a, buf_str(&r->body), &b->all);
+    if (rc || b->all.kind != GQL_OBJECT)
+        return rc == TARE_ENOMEM ? rc : TARE_EFORMAT;
     const struct gql_value *vars = gql_in(&b->all, "variables");
     b->query = gql_in_str(&b->all, "query");
     b->operation = gql_in_str(&b->all, "operationName");
     b->variables = vars && vars->kind == GQL_OBJECT ? vars : NULL;
-    return b->query.p && (!vars || vars->kind == GQL_OBJECT || vars->kind == GQL_NULL);
+    return b->query.p && (!vars || vars->kind == GQL_OBJECT || vars->kind == GQL_NULL) ? 0 : TARE_EFORMAT;
 }
 
 static void execute(struct http_request *r, struct gql_document *d, const struct gql_value *variables,
@@ -51,6 +53,7 @@ static void execute(struct http_request *r, struct gql_document *d, const struct
     struct buf out = {0};
     int status = 200;
     limits.deadline_mono_ns = clock_mono_ns() + deadline_ns;
+    limits.memory = http_memory(r);
     spare_take(&out, d->answer_bytes);
     out.failed = false; /* only a guess */
     request_init(&q, s, r, a);
@@ -73,7 +76,13 @@ void graphql_handle(struct http_request *r)
     struct arena arena;
     struct err e = {0};
     arena_init(&arena, ARENA_BYTES);
-    if (!take_body(r, &arena, &body))
+    arena.budget = http_memory(r);
+    int rc = take_body(r, &arena, &body);
+    if (rc == TARE_ENOMEM && arena.used_bytes > ARENA_BYTES / 2)
+        reply_errors(r, 413, "the body has too many values");
+    else if (rc == TARE_ENOMEM)
+        reply_errors(r, 503, "the server is busy");
+    else if (rc)
         reply_errors(r, 400, "the body is not a GraphQL request");
     else if (gql_document_get(s->documents, body.query, body.operation, &d, &e))
         reply_errors(r, e.code == TARE_ENOMEM ? 503 : 400, e.text);

@@ -25,10 +25,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MAX_WORKERS = 16, HTTP_THREADS = 4 };
+enum { MAX_WORKERS = 16, HTTP_THREADS = 4, MAX_CONNECTIONS = 4096, RESERVED_FILES = 300 };
 
 /* ---- the directory --------------------------------------------------------------------- */
 
@@ -174,6 +175,20 @@ static int read_pem(const char *path, struct buf *to, struct err *e)
     return 0;
 }
 
+/* As many files as the system lets us have; connections get what database and blobs do not need. */
+static int max_connections(void)
+{
+    struct rlimit r;
+    if (getrlimit(RLIMIT_NOFILE, &r) < 0)
+        return 0;
+    if (r.rlim_cur < r.rlim_max) {
+        r.rlim_cur = r.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &r);
+    }
+    rlim_t left = r.rlim_cur > 2 * RESERVED_FILES ? r.rlim_cur - RESERVED_FILES : r.rlim_cur / 2;
+    return left < MAX_CONNECTIONS ? left < HTTP_THREADS ? HTTP_THREADS : (int)left : MAX_CONNECTIONS;
+}
+
 static int open_http(struct server *s, struct err *e)
 {
     AUTO_BUF cert = {0}, key = {0};
@@ -184,7 +199,8 @@ static int open_http(struct server *s, struct err *e)
         .listen = s->options.listen, .routes = server_routes, .app = s, .authorize = authorize,
         .on_done = on_done, .max_workers = s->options.max_workers ? s->options.max_workers : MAX_WORKERS,
         .tls_cert = s->options.tls_cert ? buf_z(&cert) : NULL,
-        .tls_key = s->options.tls_key ? buf_z(&key) : NULL,
+        .tls_key = s->options.tls_key ? buf_z(&key) : NULL, .base_url = s->options.base_url,
+        .max_connections = max_connections(),
     };
     return http_open(&o, &s->http, e);
 }

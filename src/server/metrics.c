@@ -100,7 +100,7 @@ void metrics_write(struct server *s, struct buf *to)
     db_queue_depth(s->db, &jobs, &bytes);
     write_requests(s->metrics, to);
     gauge(to, "tare_http_connections", "Open connections.", h.connections);
-    gauge(to, "tare_http_kept_bytes", "Request bodies held in memory.", (double)h.kept_bytes);
+    gauge(to, "tare_http_memory_bytes", "Bodies, what is made of them, and answers held in memory.", (double)h.memory_bytes);
     gauge(to, "tare_workers", "Worker threads.", h.workers);
     gauge(to, "tare_workers_busy", "Worker threads at work.", h.busy_workers);
     gauge(to, "tare_workers_queue", "Requests that wait for a worker.", h.queued);

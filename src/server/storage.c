@@ -106,7 +106,6 @@ void storage_reply_blob(struct http_request *r, const char *blob, struct str nam
         return;
     }
     /* What users uploaded must not run as part of this site. */
-    http_set_header(r, "X-Content-Type-Options", "nosniff");
     http_set_header(r, "Content-Security-Policy", "sandbox");
     http_reply_fd(r, fd, size, mimetype && *mimetype ? mimetype : storage_mimetype(name), blob);
 }

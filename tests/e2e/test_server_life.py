@@ -212,15 +212,55 @@ def test_bombs_are_refused_in_bounded_memory(server):
     assert resident(server.process) - before < 40 << 20
 
 
+def test_many_bombs_at_once_are_refused_in_bounded_memory(server):
+    """Bodies of 6 KB that are lists of 3 million values: 300 MB each, were all of them taken."""
+    import gzip
+    from concurrent.futures import ThreadPoolExecutor
+    bomb = gzip.compress(b'{"query":"query($a:[Int]){viewer{id}}","variables":{"a":[1' + b",1" * (3 << 20) + b"]}}")
+
+    def ask(_):
+        return server.request("POST", "/graphql", bomb, Content_Encoding="gzip")[0]
+
+    pathlib.Path(f"/proc/{server.process.pid}/clear_refs").write_text("5")
+    with ThreadPoolExecutor(12) as pool:
+        assert set(pool.map(ask, range(12))) <= {200, 503}
+    status = pathlib.Path(f"/proc/{server.process.pid}/status").read_text()
+    assert int(status.split("VmHWM:")[1].split()[0]) < 1400 << 10  # of 1 GiB, and what is not counted
+    assert server.graphql("{viewer{id}}")["status"] == 200
+
+
+def test_the_access_log_is_one_plain_line_a_request(server):
+    log = server.dir / "access.log"
+    before = log.stat().st_size
+    with socket.create_connection(("127.0.0.1", server.port)) as s:
+        s.sendall(b"GET /a\x1b[31mb\xff HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert b" 404 " in s.recv(4096)
+        s.sendall(b"E" * 9000 + b" /x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        assert b" 404 " in s.recv(4096)
+    deadline = time.monotonic() + 5
+    while (lines := log.read_bytes()[before:].splitlines())[1:] == [] and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert rb" GET /a\x1b[31mb\xff 404 " in lines[0] and b" " + b"E" * 16 + b" /x 404 " in lines[1]
+    assert all(0x20 <= c < 0x7f for line in lines for c in line)
+
+
 def test_slow_and_half_requests_do_not_hold_the_server(server):
-    held = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(200)]
+    """More than there are places for."""
+    import resource
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 6000), hard))
+    held = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(min(hard, 6000) - 500)]
     for s in held:
-        s.sendall(b"POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Le")
+        try:
+            s.sendall(b"POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Le")
+        except OSError:
+            pass  # it had to give way
     start = time.monotonic()
     assert server.graphql("{viewer{id}}")["status"] == 200
     assert time.monotonic() - start < 2
     for s in held:
         s.close()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_sigterm_finishes_what_is_under_way(tmp_path):

@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/arena.h"
+#include "base/budget.h"
 
 #include <string.h>
 
@@ -48,12 +49,35 @@ static void test_out_of_memory_is_null(void **state)
     arena_fini(&a);
 }
 
+static void test_blocks_are_taken_from_the_budget(void **state)
+{
+    struct budget b = {.max_bytes = 250000};
+    struct arena one, two;
+    arena_init(&one, 0);
+    arena_init(&two, 0);
+    one.budget = two.budget = &b;
+    assert_non_null(arena_alloc(&one, 150000));
+    assert_true(b.used_bytes >= 150000);
+    assert_null(arena_alloc(&two, 60000));
+    assert_non_null(arena_alloc(&two, 10));
+    arena_reset(&one);
+    assert_non_null(arena_alloc(&two, 60000));
+    arena_fini(&one);
+    arena_fini(&two);
+    assert_int_equal(b.used_bytes, 0);
+    assert_ptr_equal(two.budget, &b);
+    mem_fault_set(1, 1);
+    assert_null(arena_alloc(&two, 10));
+    assert_int_equal(b.used_bytes, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_allocations_do_not_overlap),
         cmocka_unit_test(test_limit_is_kept_and_reset_gives_it_back),
         cmocka_unit_test(test_out_of_memory_is_null),
+        cmocka_unit_test(test_blocks_are_taken_from_the_budget),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -76,28 +76,43 @@ static void pack(const void *p, size_t n, struct buf *to)
     libdeflate_free_compressor(c);
 }
 
+static int unpack(struct buf *b, size_t max)
+{
+    struct budget memory = {.max_bytes = SIZE_MAX};
+    size_t taken = 0;
+    int rc = http_gunzip(b, max, &memory, &taken);
+    assert_int_equal(memory.used_bytes, taken);
+    assert_true(rc || taken >= b->len);
+    return rc;
+}
+
 static void test_gzip_bodies_are_unpacked_up_to_a_limit(void **state)
 {
     static char zeros[1 << 20];
     struct buf b = {0};
     pack("hello", 5, &b);
-    assert_int_equal(http_gunzip(&b, 5), 0);
+    assert_int_equal(unpack(&b, 5), 0);
     assert_true(str_eqz(buf_str(&b), "hello"));
     buf_clear(&b);
     pack("one,", 4, &b);
     pack("two", 3, &b); /* members in a row */
-    assert_int_equal(http_gunzip(&b, 100), 0);
+    assert_int_equal(unpack(&b, 100), 0);
     assert_true(str_eqz(buf_str(&b), "one,two"));
     buf_clear(&b);
     pack(zeros, sizeof zeros, &b); /* a bomb: 1 KiB to 1 MiB */
-    assert_int_equal(http_gunzip(&b, sizeof zeros - 1), TARE_ELIMIT);
+    assert_int_equal(unpack(&b, sizeof zeros - 1), TARE_ELIMIT);
     memset(b.data + b.len - 4, 0xff, 4); /* a lie about the length */
-    assert_int_equal(http_gunzip(&b, sizeof zeros), TARE_EFORMAT);
+    assert_int_equal(unpack(&b, sizeof zeros), TARE_EFORMAT);
     buf_clear(&b);
     buf_puts(&b, "this is not gzip at all, is it?");
-    assert_int_equal(http_gunzip(&b, 1000), TARE_EFORMAT);
+    assert_int_equal(unpack(&b, 1000), TARE_EFORMAT);
     b.len = 3;
-    assert_int_equal(http_gunzip(&b, 1000), TARE_EFORMAT);
+    assert_int_equal(unpack(&b, 1000), TARE_EFORMAT);
+    buf_clear(&b);
+    pack(zeros, sizeof zeros, &b);
+    struct budget little = {.max_bytes = sizeof zeros};
+    size_t taken = 0;
+    assert_int_equal(http_gunzip(&b, sizeof zeros, &little, &taken), TARE_EFULL);
     buf_fini(&b);
 }
 
@@ -105,6 +120,7 @@ static void test_gzip_bodies_are_unpacked_up_to_a_limit(void **state)
 
 static _Atomic(int) n_ended;
 static size_t streamed;
+enum { LARGE = 32 << 20 };
 static char served_file[] = "/tmp/tare_test_http_XXXXXX";
 
 static void reply_params(struct http_request *r)
@@ -165,6 +181,14 @@ static void reply_file(struct http_request *r)
     http_reply_fd(r, open(served_file, O_RDONLY), 10, "text/plain", "tag");
 }
 
+static void reply_large(struct http_request *r)
+{
+    struct buf b = {0};
+    memset(buf_reserve(&b, LARGE), 'x', LARGE);
+    b.len = LARGE;
+    http_reply(r, 200, "text/plain", &b);
+}
+
 static sem_t stuck;
 
 static void wait_stuck(struct http_request *r)
@@ -179,6 +203,7 @@ static const struct http_route routes[] = {
     {"POST", "/body", .body = HTTP_KEPT, .max_body = 100000, .handle = reply_body},
     {"POST", "/small", .body = HTTP_KEPT, .max_body = 100000, .quick_body = 100, .handle = reply_body},
     {"GET", "/stuck", .handle = wait_stuck},
+    {"GET", "/large", .handle = reply_large},
     {"GET", "/late", .handle = reply_late},
     {"PUT", "/put/{x}", .body = HTTP_STREAMED, .max_body = 50 << 20, .begin = put_begin, .data = put_data,
      .handle = put_handle, .end = count_end},
@@ -195,7 +220,8 @@ static bool authorize(struct http_request *r)
 
 static int setup(void **state)
 {
-    struct http_options o = {.listen = "127.0.0.1:0", .routes = routes, .authorize = authorize};
+    struct http_options o = {.listen = "127.0.0.1:0", .routes = routes, .authorize = authorize,
+                             .base_url = "https://tare.example"};
     struct http_server *s;
     struct err e;
     int fd = mkstemp(served_file);
@@ -211,6 +237,17 @@ static int teardown(void **state)
     http_close(*state, 2000);
     unlink(served_file);
     return 0;
+}
+
+static void *open_own(struct http_options o)
+{
+    struct http_server *s;
+    struct err e;
+    o.listen = "127.0.0.1:0";
+    o.routes = routes;
+    o.authorize = authorize;
+    assert_int_equal(http_open(&o, &s, &e), 0);
+    return s;
 }
 
 static int dial(void **state)
@@ -312,23 +349,19 @@ static void test_bodies_are_kept_and_limited(void **state)
 static void test_small_bodies_do_not_wait_for_a_worker(void **state)
 {
     static const char ask_stuck[] = "GET /stuck HTTP/1.1\r\n" GOOD "\r\n";
-    struct http_options o = {.listen = "127.0.0.1:0", .routes = routes, .authorize = authorize, .max_workers = 1};
-    struct http_server *s;
     struct http_stats stats = {0};
-    struct err e;
     AUTO_BUF b = {0};
     sem_init(&stuck, 0, 0);
-    assert_int_equal(http_open(&o, &s, &e), 0);
-    void *own = s;
+    void *own = open_own((struct http_options){.max_workers = 1});
     int fd = dial(&own);
     assert_int_equal(send(fd, ask_stuck, sizeof ask_stuck - 1, MSG_NOSIGNAL), sizeof ask_stuck - 1);
     for (; stats.busy_workers < 1; usleep(1000))
-        http_get_stats(s, &stats);
+        http_get_stats(own, &stats);
     assert_has(ask(&own, "POST /small HTTP/1.1\r\n" GOOD "Content-Length: 5\r\n\r\nhello", &b), "\r\n\r\nhello");
     sem_post(&stuck);
     assert_true(read(fd, buf_reserve(&b, 4096), 4096) > 0);
     close(fd);
-    http_close(s, 2000);
+    http_close(own, 2000);
     sem_destroy(&stuck);
 }
 
@@ -398,6 +431,170 @@ static void test_large_headers_are_refused(void **state)
     assert_true(b.len == 0 || strstr(t, "HTTP/1.1 431 ") || strstr(t, "HTTP/1.1 413 ") || strstr(t, "HTTP/1.1 400 "));
 }
 
+/* Messages of which two readers could think differently. */
+static void test_doubtful_messages_are_refused(void **state)
+{
+    static const struct {
+        const char *headers, *status;
+    } cases[] = {
+        {"Content-Length: 5\r\nContent-Length: 5\r\n", "400"},
+        {"Content-Length: 5\r\nContent-Length: 6\r\n", "400"},
+        {"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "400"},
+        {"Transfer-Encoding: identity\r\nContent-Length: 5\r\n", "400"},
+        {"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", "400"},
+        {"Transfer-Encoding: gzip, chunked\r\n", "501"},
+        {"Transfer-Encoding: xchunked\r\n", "501"},
+        {"Content-Length: 9223372036854775808\r\n", "400"},
+        {"Content-Length : 5\r\n", "400"},
+        {"Content Length: 5\r\n", "400"},
+        {"Host: other\r\n", "400"},
+    };
+    AUTO_BUF b = {0};
+    char q[500], want[40];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        snprintf(q, sizeof q, "POST /body HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer good\r\n%s\r\n5\r\nhello\r\n0\r\n\r\n"
+                 "GET /params/smuggled HTTP/1.1\r\n" GOOD "\r\n", cases[i].headers);
+        const char *t = ask(state, q, &b);
+        snprintf(want, sizeof want, "HTTP/1.1 %s ", cases[i].status);
+        assert_has(t, want);
+        assert_has(t, "Connection: close");
+        if (strstr(t, "smuggled"))
+            fail_msg("another request was read behind %s", cases[i].headers);
+    }
+}
+
+/* A browser that knows the key must not be made to use it by any page. */
+static void test_pages_of_other_sites_change_nothing(void **state)
+{
+    static const struct {
+        const char *headers, *status;
+    } cases[] = {
+        {"Origin: http://evil.example\r\n", "403"},   {"Origin: null\r\n", "403"},
+        {"Origin: http://h:81\r\n", "403"},           {"Origin: http://h\r\n", "200"},
+        {"Origin: https://tare.example\r\n", "200"},  {"Sec-Fetch-Site: cross-site\r\n", "403"},
+        {"Sec-Fetch-Site: same-site\r\n", "403"},     {"Sec-Fetch-Site: none\r\n", "200"},
+        {"Sec-Fetch-Site: same-origin\r\nOrigin: https://front.example\r\n", "200"},
+        {"", "200"},
+    };
+    AUTO_BUF b = {0};
+    char q[400], want[40];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        snprintf(q, sizeof q, "POST /body HTTP/1.1\r\n" GOOD "%sContent-Length: 5\r\n\r\nhello", cases[i].headers);
+        snprintf(want, sizeof want, "HTTP/1.1 %s ", cases[i].status);
+        assert_has(ask(state, q, &b), want);
+        assert_has(buf_z(&b), "X-Content-Type-Options: nosniff");
+    }
+    assert_has(ask(state, "GET /file HTTP/1.1\r\n" GOOD "Origin: http://evil.example\r\n\r\n", &b), "HTTP/1.1 200 ");
+}
+
+static void assert_closed(int fd)
+{
+    char c;
+    assert_int_equal(read(fd, &c, 1), 0);
+    close(fd);
+}
+
+/* Half requests that nobody has shown a key for give way to new ones; those of known clients stay. */
+static void test_held_connections_lock_nobody_out(void **state)
+{
+    enum { MAX = 32, MANY = 100 };
+    static const char half[] = "POST /body HTTP/1.1\r\nHost: h\r\nX-Slow: ";
+    static const char known[] = "GET /params/known HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer good\r\n\r\n";
+    void *own = open_own((struct http_options){.max_connections = MAX, .threads = 1});
+    int fd[MANY], friend_fd = dial(&own);
+    char answer[1000];
+    AUTO_BUF b = {0};
+    assert_true(send(friend_fd, known, sizeof known - 1, MSG_NOSIGNAL) > 0);
+    assert_true(read(friend_fd, answer, sizeof answer) > 0);
+    for (int i = 0; i < MANY; i++) {
+        fd[i] = dial(&own);
+        send(fd[i], half, sizeof half - 1, MSG_NOSIGNAL);
+    }
+    assert_has(ask(&own, "GET /params/new HTTP/1.1\r\n" GOOD "\r\n", &b), "new by 7");
+    assert_true(send(friend_fd, known, sizeof known - 1, MSG_NOSIGNAL) > 0);
+    assert_true(read(friend_fd, answer, sizeof answer) > 0);
+    close(friend_fd);
+    assert_closed(fd[0]);
+    for (int i = 1; i < MANY; i++)
+        close(fd[i]);
+    http_close(own, 2000);
+}
+
+/* Bodies that are held cost no more than they may; small requests go on. */
+static void test_memory_of_all_requests_is_bounded(void **state)
+{
+    enum { MANY = 20, EACH = 90000 };
+    void *own = open_own((struct http_options){.max_memory = 1000000, .threads = 1});
+    struct http_stats stats = {0};
+    char *q = malloc(EACH);
+    AUTO_BUF b = {0};
+    int fd[MANY], n_busy = 0;
+    memset(q, 'x', EACH);
+    for (int i = 0; i < MANY; i++) {
+        static const char head[] = "POST /body HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer good\r\nContent-Length: 95000\r\n\r\n";
+        fd[i] = dial(&own);
+        assert_true(send(fd[i], head, sizeof head - 1, MSG_NOSIGNAL) > 0);
+    }
+    for (int i = 0; i < MANY; i++)
+        send(fd[i], q, EACH, MSG_NOSIGNAL);
+    for (int i = 0; i < 500 && stats.memory_bytes < 700000; i++, usleep(10000))
+        http_get_stats(own, &stats);
+    assert_in_range(stats.memory_bytes, 700000, 770000); /* with the refusals, which are answers too */
+    assert_has(ask(&own, "POST /body HTTP/1.1\r\n" GOOD "Content-Length: 5\r\n\r\nhello", &b), "\r\n\r\nhello");
+    assert_has(ask(&own, "POST /body HTTP/1.1\r\n" GOOD "Content-Length: 70000\r\n\r\n", &b), "HTTP/1.1 503 ");
+    assert_has(buf_z(&b), "Retry-After: 1");
+    for (int i = 0; i < MANY; i++) {
+        n_busy += send(fd[i], q, 5000, MSG_NOSIGNAL) == 5000 && read(fd[i], buf_reserve(&b, 4096), 4096) > 12 &&
+                  memcmp(b.data + b.len + 9, "503", 3) == 0;
+        close(fd[i]);
+    }
+    assert_true(n_busy >= MANY - 750000 / EACH);
+    for (int i = 0; i < 500 && stats.memory_bytes; i++, usleep(10000))
+        http_get_stats(own, &stats);
+    assert_int_equal(stats.memory_bytes, 0);
+    free(q);
+    http_close(own, 2000);
+}
+
+/* Where memory is short, an answer that nobody reads is not kept for long. */
+static void test_who_does_not_read_is_cut_off(void **state)
+{
+    static const char ask_large[] = "GET /large HTTP/1.1\r\n" GOOD "\r\n";
+    void *own = open_own((struct http_options){.max_memory = LARGE + LARGE / 2});
+    struct http_stats stats = {0};
+    AUTO_BUF b = {0};
+    int fd = dial(&own);
+    assert_int_equal(send(fd, ask_large, sizeof ask_large - 1, MSG_NOSIGNAL), sizeof ask_large - 1);
+    for (int i = 0; i < 500 && !stats.memory_bytes; i++, usleep(10000))
+        http_get_stats(own, &stats);
+    assert_true(stats.memory_bytes >= LARGE);
+    for (int i = 0; i < 250 && stats.memory_bytes; i++, usleep(100000))
+        http_get_stats(own, &stats);
+    assert_int_equal(stats.memory_bytes, 0);
+    close(fd);
+    const char *t = ask(&own, ask_large, &b);
+    assert_true(b.len > LARGE && memcmp(t, "HTTP/1.1 200 ", 13) == 0);
+    http_close(own, 2000);
+}
+
+static void test_who_is_too_slow(void **state)
+{
+    static const int64_t s = 1000000000;
+    struct http_conn c = {.phase = CONN_IDLE};
+    assert_false(http_conn_is_slow(&c, 140 * s, 0, false));
+    assert_true(http_conn_is_slow(&c, 160 * s, 0, false));
+    for (int phase = CONN_BODY; phase <= CONN_SENDING; phase++) {
+        bool counts = phase != CONN_ANSWER;
+        c.phase = (enum http_phase)phase;
+        assert_false(http_conn_is_slow(&c, 59 * s, 0, false));
+        assert_int_equal(http_conn_is_slow(&c, 70 * s, 5000, false), counts);
+        assert_false(http_conn_is_slow(&c, 70 * s, 11000, false));
+        assert_int_equal(http_conn_is_slow(&c, 20 * s, 5000, true), counts);
+        assert_false(http_conn_is_slow(&c, 9 * s, 0, true));
+        assert_false(http_conn_is_slow(&c, 9999 * s, -1, true));
+    }
+}
+
 static void test_connections_are_used_again(void **state)
 {
     static const char twice[] = "GET /params/1 HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer good\r\n\r\n"
@@ -432,6 +629,12 @@ int main(void)
         cmocka_unit_test(test_a_client_that_goes_away_is_forgotten),
         cmocka_unit_test(test_ranges),
         cmocka_unit_test(test_large_headers_are_refused),
+        cmocka_unit_test(test_doubtful_messages_are_refused),
+        cmocka_unit_test(test_pages_of_other_sites_change_nothing),
+        cmocka_unit_test(test_held_connections_lock_nobody_out),
+        cmocka_unit_test(test_memory_of_all_requests_is_bounded),
+        cmocka_unit_test(test_who_does_not_read_is_cut_off),
+        cmocka_unit_test(test_who_is_too_slow),
         cmocka_unit_test(test_connections_are_used_again),
         cmocka_unit_test(test_url_encoding),
     };

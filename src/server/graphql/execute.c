@@ -25,6 +25,7 @@ struct exec {
     void *app;
     const struct gql_limits *limits;
     uint64_t n_fields;
+    size_t taken; /* of limits->memory */
     bool stop; /* over a limit */
     bool *coerced;                  /* per plan field */
     const struct gql_value **args;  /* per plan field */
@@ -94,20 +95,34 @@ bool gql_failed(struct gql_call *c)
     return c->failed || c->x->stop;
 }
 
+static bool take_memory(struct exec *x)
+{
+    size_t more = x->out->cap - x->taken;
+    if (!more || !x->limits->memory)
+        return true;
+    if (!budget_take(x->limits->memory, more, x->taken))
+        return false;
+    x->taken += more;
+    return true;
+}
+
 static void check_limits(struct exec *x, const struct gql_call *c)
 {
     const struct gql_limits *l = x->limits;
     const char *why = NULL;
-    if (x->n_fields > l->max_fields)
+    bool full = !take_memory(x) && x->taken < l->max_bytes / 2; /* else waiting for room would not help */
+    if (full)
+        why = "the server is busy";
+    else if (x->n_fields > l->max_fields)
         why = "the query asks for too many values; use smaller pages";
-    else if (x->out->len > l->max_bytes)
+    else if (x->out->len > l->max_bytes || (l->memory && x->taken < x->out->cap))
         why = "the answer is too large; use smaller pages";
     else if (l->deadline_mono_ns && !(x->n_fields & 1023) && clock_mono_ns() > l->deadline_mono_ns)
         why = "the query takes too long";
     if (!why || x->stop)
         return;
     x->stop = true;
-    add_error(x, c, 422, str_of(why));
+    add_error(x, c, full ? 503 : 422, str_of(why));
 }
 
 /* ---- request and arguments ------------------------------------------------------------ */
@@ -491,6 +506,8 @@ static int finish(struct exec *x, size_t from, int *status)
         buf_putc(x->out, ']');
     }
     buf_putc(x->out, '}');
+    if (x->taken)
+        budget_give(x->limits->memory, x->taken);
     bool failed = x->out->failed || x->errors.failed;
     buf_fini(&x->errors);
     return failed ? TARE_ENOMEM : 0;

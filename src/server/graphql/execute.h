@@ -4,6 +4,7 @@
 #ifndef TARE_SERVER_GRAPHQL_EXECUTE_H
 #define TARE_SERVER_GRAPHQL_EXECUTE_H
 
+#include "base/budget.h"
 #include "base/buf.h"
 #include "server/graphql/plan.h"
 
@@ -11,6 +12,7 @@ struct gql_limits {
     uint64_t max_fields;         /* resolver calls */
     size_t max_bytes;            /* of response */
     int64_t deadline_mono_ns;    /* of clock_mono_ns; 0: none */
+    struct budget *memory;       /* the response is taken from it while it grows; NULL: none */
 };
 
 /* Append the whole response, `{"data":…}` with `errors` if there are any, to `out`, and set

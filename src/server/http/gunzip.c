@@ -11,7 +11,23 @@ static size_t length_hint(const struct buf *b)
     return n;
 }
 
-static int unpack(struct libdeflate_decompressor *d, const struct buf *in, size_t max, struct buf *out)
+struct room {
+    size_t max;
+    struct budget *memory;
+    size_t *taken;
+};
+
+/* Room for `cap` bytes in all. */
+static int grow(struct buf *out, size_t cap, const struct room *room)
+{
+    size_t more = cap - out->cap;
+    if (!budget_take(room->memory, more, *room->taken))
+        return TARE_EFULL;
+    *room->taken += more;
+    return buf_reserve(out, cap - out->len) ? 0 : TARE_ENOMEM;
+}
+
+static int unpack(struct libdeflate_decompressor *d, const struct buf *in, const struct room *r, struct buf *out)
 {
     size_t at = 0;
     while (at < in->len) { /* members follow each other */
@@ -20,11 +36,11 @@ static int unpack(struct libdeflate_decompressor *d, const struct buf *in, size_
             libdeflate_gzip_decompress_ex(d, in->data + at, in->len - at, out->data + out->len, room,
                                           &used, &made);
         if (rc == LIBDEFLATE_INSUFFICIENT_SPACE) {
-            if (out->cap > max)
+            if (out->cap > r->max)
                 return TARE_ELIMIT;
-            size_t want = out->cap * 2 < max ? out->cap * 2 : max + 1;
-            if (!buf_reserve(out, want - out->len))
-                return TARE_ENOMEM;
+            int full = grow(out, out->cap * 2 < r->max ? out->cap * 2 : r->max + 1, r);
+            if (full)
+                return full;
             continue;
         }
         if (rc != LIBDEFLATE_SUCCESS || !used)
@@ -32,19 +48,22 @@ static int unpack(struct libdeflate_decompressor *d, const struct buf *in, size_
         at += used;
         out->len += made;
     }
-    return out->len > max ? TARE_ELIMIT : 0;
+    return out->len > r->max ? TARE_ELIMIT : 0;
 }
 
-int http_gunzip(struct buf *body, size_t max)
+int http_gunzip(struct buf *body, size_t max, struct budget *memory, size_t *taken)
 {
     if (body->len < 18)
         return TARE_EFORMAT;
     struct buf out = {0};
+    const struct room room = {max, memory, taken};
     size_t hint = length_hint(body);
     if (hint < body->len || hint > max)
         hint = body->len * 4 < max ? body->len * 4 : max;
     struct libdeflate_decompressor *d = libdeflate_alloc_decompressor();
-    int rc = d && buf_reserve(&out, hint + 1) ? unpack(d, body, max, &out) : TARE_ENOMEM;
+    int rc = d ? grow(&out, hint + 1, &room) : TARE_ENOMEM;
+    if (!rc)
+        rc = unpack(d, body, &room, &out);
     libdeflate_free_decompressor(d);
     if (rc) {
         buf_fini(&out);

@@ -15,10 +15,8 @@
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>
@@ -27,14 +25,10 @@
 enum {
     HEADER_BYTES = 16 * 1024,    /* request line, headers and the buffer for reading, a connection */
     IDLE_TIMEOUT_S = 120,        /* nothing sent or received */
-    HEADER_LIMIT_S = 150,        /* from one request to the end of the next one's headers */
-    BODY_GRACE_S = 60,           /* then a body must come with at least … */
-    BODY_MIN_BYTES_S = 1024,     /* … this many bytes a second on average */
     SWALLOW_BYTES = 64 << 20,    /* of a body, after an error, so that the client reads the reply */
-    EARLY_REFUSE_BYTES = 64 << 10, /* larger bodies are not read at all when refused at once */
+    SMALL_BODY_BYTES = 64 << 10, /* larger ones are not read at all when refused at once */
     MAX_QUEUE = 2048,
     ARENA_BYTES = 256 * 1024,
-    WATCH_S = 5,
     WAIT_NS = 1000000,
 };
 
@@ -50,6 +44,11 @@ const char *http_query(const struct http_request *r, const char *name, struct ar
     const char *raw = MHD_lookup_connection_value(r->inner->conn, MHD_GET_ARGUMENT_KIND, name);
     struct str out;
     return raw && route_decode(a, str_of(raw), true, &out) ? out.p : NULL;
+}
+
+struct budget *http_memory(const struct http_request *r)
+{
+    return &r->inner->server->memory;
 }
 
 const char *http_peer(const struct http_request *r)
@@ -86,15 +85,9 @@ static void peer_text(struct http_inner *q)
                   sizeof q->peer);
 }
 
-static void set_phase(struct http_inner *q, int phase)
+static void set_phase(struct http_inner *q, enum http_phase phase)
 {
-    pthread_mutex_lock(&q->server->lock);
-    if (q->client) {
-        q->client->phase = (__typeof__(q->client->phase))phase;
-        q->client->since_ns = clock_mono_ns();
-        q->client->received = 0;
-    }
-    pthread_mutex_unlock(&q->server->lock);
+    http_conn_phase(q->server, q->client, phase);
 }
 
 static struct http_inner *request_new(struct http_server *s, struct MHD_Connection *conn, const char *url,
@@ -127,17 +120,6 @@ static bool has_body(const struct http_request *r)
     return r->content_length > 0 || (r->content_length < 0 && http_header(r, "Transfer-Encoding"));
 }
 
-static bool take_length(struct http_request *r)
-{
-    const char *text = http_header(r, "Content-Length");
-    char *end = NULL;
-    if (!text)
-        return true;
-    errno = 0;
-    r->content_length = strtoll(text, &end, 10);
-    return !errno && end != text && !*end && r->content_length >= 0;
-}
-
 static void answer_options(struct http_request *r)
 {
     http_set_header(r, "Access-Control-Allow-Origin", "*");
@@ -146,51 +128,86 @@ static void answer_options(struct http_request *r)
     http_reply_str(r, 204, NULL, STR(""));
 }
 
+static void reply_busy(struct http_request *r)
+{
+    http_set_header(r, "Retry-After", "1");
+    http_reply_error(r, 503, "the server is busy");
+}
+
+static bool is_malformed(struct http_request *r)
+{
+    const char *why;
+    int status = http_check_headers(r, &why);
+    if (!status)
+        return false;
+    r->inner->bad = true; /* nobody knows where the next request begins */
+    http_set_header(r, "Connection", "close");
+    http_reply_error(r, status, "%s", why);
+    return true;
+}
+
+static bool is_small(const struct http_request *r)
+{
+    return r->content_length >= 0 && r->content_length <= SMALL_BODY_BYTES;
+}
+
 /* Route, key, limits; then the route's own beginning. May reply. */
 static void begin_request(struct http_inner *q)
 {
     struct http_request *r = &q->r;
     struct http_server *s = q->server;
     bool other = false;
+    if (is_malformed(r))
+        return;
     const struct http_route *route = route_find(s->o.routes, r->method, r->path, &q->arena, r->params,
                                                 &r->n_params, &other);
-    if (!take_length(r))
-        http_reply_error(r, 400, "bad Content-Length");
-    else if (!route && other && str_eq(r->method, STR("OPTIONS")))
+    if (!route && other && str_eq(r->method, STR("OPTIONS")))
         answer_options(r);
     else if (!route)
         http_reply_error(r, other ? 405 : 404, other ? "method not allowed" : "not found");
-    if (!route || http_replied(r))
+    if (!route)
         return;
     r->route = route;
-    if (!route->open && !s->o.authorize(r)) {
+    if (!route->open && http_is_cross_site(r)) {
+        http_reply_error(r, 403, "another site's page may not do this");
+    } else if (!route->open && !s->o.authorize(r)) {
         http_set_header(r, "WWW-Authenticate", "Basic realm=\"tare\"");
         http_reply_error(r, 401, "user is not logged in: the API key is missing or not valid");
     } else if (route->body == HTTP_NO_BODY ? has_body(r)
                                            : r->content_length > 0 && (uint64_t)r->content_length > route->max_body) {
         http_reply_error(r, 413, "the body is too large");
-    } else if (route->body == HTTP_KEPT && atomic_load(&s->kept_bytes) > s->o.max_kept_bytes) {
-        http_set_header(r, "Retry-After", "1");
-        http_reply_error(r, 503, "the server is busy");
+    } else if (route->body == HTTP_KEPT && http_memory_is_short(s) && !is_small(r)) {
+        reply_busy(r);
     } else if (route->begin) {
         route->begin(r);
     }
+    if (!http_replied(r) && (r->user.id || route->begin))
+        http_conn_trust(s, q->client);
+}
+
+static bool take_memory(struct http_inner *q, size_t n)
+{
+    if (!budget_take(&q->server->memory, n, q->kept))
+        return false;
+    q->kept += n;
+    return true;
 }
 
 static void keep_piece(struct http_inner *q, const char *p, size_t n)
 {
     struct http_request *r = &q->r;
-    struct http_server *s = q->server;
     if (r->body.len + n > r->route->max_body) {
         http_reply_error(r, 413, "the body is too large");
+        return;
+    }
+    if (!take_memory(q, n)) {
+        reply_busy(r);
         return;
     }
     if (!r->body.cap && r->content_length > 0)
         spare_take(&r->body, (size_t)r->content_length);
     if (!r->body.cap && r->content_length > 0 && r->content_length < (1 << 20))
         buf_reserve(&r->body, (size_t)r->content_length);
-    atomic_fetch_add(&s->kept_bytes, n);
-    q->kept += n;
     if (buf_append(&r->body, p, n))
         http_reply_error(r, 503, "out of memory");
 }
@@ -199,10 +216,7 @@ static void keep_piece(struct http_inner *q, const char *p, size_t n)
 static bool take_piece(struct http_inner *q, const char *p, size_t n)
 {
     struct http_request *r = &q->r;
-    pthread_mutex_lock(&q->server->lock);
-    if (q->client)
-        q->client->received += (int64_t)n;
-    pthread_mutex_unlock(&q->server->lock);
+    http_conn_received(q->server, q->client, n);
     if (http_replied(r)) {
         q->swallowed += (int64_t)n;
         return q->swallowed <= SWALLOW_BYTES;
@@ -222,13 +236,15 @@ static void unpack_and_handle(struct http_inner *q)
     const char *packed = r->route->body == HTTP_KEPT ? http_header(r, "Content-Encoding") : NULL;
     int rc = 0;
     if (packed && strcmp(packed, "gzip") == 0)
-        rc = http_gunzip(&r->body, r->route->max_body);
+        rc = http_gunzip(&r->body, r->route->max_body, &q->server->memory, &q->kept);
     else if (packed && strcmp(packed, "identity") != 0)
         rc = TARE_EUNSUPPORTED;
     if (rc == TARE_ELIMIT)
         http_reply_error(r, 413, "the body is too large");
     else if (rc == TARE_EUNSUPPORTED)
         http_reply_error(r, 415, "this Content-Encoding is not supported");
+    else if (rc == TARE_EFULL)
+        reply_busy(r);
     else if (rc)
         http_reply_error(r, rc == TARE_ENOMEM ? 503 : 400, "the body cannot be unpacked");
     else
@@ -275,10 +291,8 @@ static bool dispatch(struct http_inner *q)
     MHD_suspend_connection(q->conn);
     atomic_fetch_add(&q->server->n_waiting, 1);
     atomic_store(&q->state, REQ_WAITING);
-    if (workers_push(q->server->workers, &q->work)) {
-        http_set_header(r, "Retry-After", "1");
-        http_reply_error(r, 503, "the server is busy");
-    }
+    if (workers_push(q->server->workers, &q->work))
+        reply_busy(r);
     return true;
 }
 
@@ -287,7 +301,7 @@ static enum MHD_Result send_reply(struct http_inner *q)
     if (q->queued)
         return MHD_YES;
     q->queued = true;
-    set_phase(q, CONN_ANSWER);
+    set_phase(q, CONN_SENDING);
     return MHD_queue_response(q->conn, (unsigned)q->status, q->response);
 }
 
@@ -303,8 +317,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const 
             return MHD_NO;
         begin_request(q);
         set_phase(q, CONN_BODY);
-        if (http_replied(&q->r) && has_body(&q->r) &&
-            (q->r.content_length < 0 || q->r.content_length > EARLY_REFUSE_BYTES))
+        if (q->bad || (http_replied(&q->r) && has_body(&q->r) && !is_small(&q->r)))
             return send_reply(q);
         return MHD_YES;
     }
@@ -335,8 +348,8 @@ static void on_completed(void *cls, struct MHD_Connection *conn, void **context,
     if (q->response)
         MHD_destroy_response(q->response);
     set_phase(q, CONN_IDLE);
-    atomic_fetch_sub(&s->kept_bytes, q->kept);
     spare_give(&q->r.body);
+    budget_give(&s->memory, q->kept);
     arena_fini(&q->arena);
     mem_free(q);
     pthread_mutex_lock(&s->lock);
@@ -344,98 +357,6 @@ static void on_completed(void *cls, struct MHD_Connection *conn, void **context,
     if (s->draining) /* the watcher sleeps on this, too: waking it after each request costs more than some requests */
         pthread_cond_broadcast(&s->changed);
     pthread_mutex_unlock(&s->lock);
-}
-
-/* ---- connections ----------------------------------------------------------------------- */
-
-static void conn_open(struct http_server *s, struct MHD_Connection *conn, void **socket_context)
-{
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD);
-    struct http_conn *c = mem_calloc(1, sizeof *c);
-    *socket_context = c;
-    if (!c)
-        return;
-    c->fd = info ? info->connect_fd : -1;
-    c->since_ns = clock_mono_ns();
-    pthread_mutex_lock(&s->lock);
-    c->next = s->conns;
-    if (c->next)
-        c->next->prev = c;
-    s->conns = c;
-    s->n_conns++;
-    pthread_mutex_unlock(&s->lock);
-}
-
-static void conn_close(struct http_server *s, struct http_conn *c)
-{
-    if (!c)
-        return;
-    pthread_mutex_lock(&s->lock);
-    if (c->next)
-        c->next->prev = c->prev;
-    *(c->prev ? &c->prev->next : &s->conns) = c->next;
-    s->n_conns--;
-    pthread_mutex_unlock(&s->lock);
-    mem_free(c);
-}
-
-static void on_connection(void *cls, struct MHD_Connection *conn, void **socket_context,
-                          enum MHD_ConnectionNotificationCode code)
-{
-    if (code == MHD_CONNECTION_NOTIFY_STARTED)
-        conn_open(cls, conn, socket_context);
-    else
-        conn_close(cls, *socket_context);
-}
-
-/* A client that sends a byte now and then never meets the idle timeout: bound the whole. */
-static bool is_too_slow(const struct http_conn *c, int64_t now_ns)
-{
-    int64_t s = (now_ns - c->since_ns) / 1000000000;
-    if (c->phase == CONN_IDLE)
-        return s > HEADER_LIMIT_S;
-    return c->phase == CONN_BODY && s > BODY_GRACE_S && c->received < (s - BODY_GRACE_S) * BODY_MIN_BYTES_S;
-}
-
-/* A client that closed its side in the middle of a body: the library would wait for the rest until the idle
- * timeout, and what the body was for would be held so long. */
-static bool has_hung_up(const struct http_conn *c)
-{
-    struct pollfd p = {.fd = c->fd, .events = POLLRDHUP};
-    int unread = 0;
-    return c->phase == CONN_BODY && poll(&p, 1, 0) == 1 && (p.revents & POLLRDHUP) &&
-           ioctl(c->fd, FIONREAD, &unread) == 0 && unread == 0;
-}
-
-/* Twice in a row, for the last piece may be in somebody's hands. */
-static bool is_given_up(struct http_conn *c)
-{
-    bool before = c->has_hung_up;
-    c->has_hung_up = has_hung_up(c);
-    return before && c->has_hung_up;
-}
-
-static void *watch_main(void *arg)
-{
-    struct http_server *s = arg;
-    pthread_mutex_lock(&s->lock);
-    while (!s->stopping) {
-        struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec += WATCH_S;
-        while (!s->stopping && pthread_cond_timedwait(&s->changed, &s->lock, &until) != ETIMEDOUT) {
-        }
-        int64_t now_ns = clock_mono_ns();
-        for (struct http_conn *c = s->conns; c; c = c->next) {
-            if (!c->killed && (is_too_slow(c, now_ns) || is_given_up(c))) {
-                c->killed = true;
-                shutdown(c->fd, SHUT_RDWR);
-            }
-        }
-    }
-    pthread_mutex_unlock(&s->lock);
-    return NULL;
 }
 
 /* ---- listening ------------------------------------------------------------------------- */
@@ -541,7 +462,7 @@ static int start_daemon(struct http_server *s, struct err *e)
     ITEM(MHD_OPTION_CONNECTION_TIMEOUT, IDLE_TIMEOUT_S, NULL);
     ITEM(MHD_OPTION_CONNECTION_MEMORY_LIMIT, HEADER_BYTES, NULL);
     ITEM(MHD_OPTION_NOTIFY_COMPLETED, on_completed, s);
-    ITEM(MHD_OPTION_NOTIFY_CONNECTION, on_connection, s);
+    ITEM(MHD_OPTION_NOTIFY_CONNECTION, http_on_connection, s);
     ITEM(MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, s);
     ITEM(MHD_OPTION_STRICT_FOR_CLIENT, 1, NULL);
     ITEM(MHD_OPTION_END, 0, NULL);
@@ -561,8 +482,8 @@ static void fill_defaults(struct http_options *o)
         o->max_workers = 16;
     if (!o->max_connections)
         o->max_connections = 4096;
-    if (!o->max_kept_bytes)
-        o->max_kept_bytes = 256u << 20;
+    if (!o->max_memory)
+        o->max_memory = (size_t)1 << 30;
 }
 
 static void server_free(struct http_server *s)
@@ -590,11 +511,12 @@ int http_open(const struct http_options *o, struct http_server **out, struct err
     pthread_cond_init(&s->changed, &monotonic);
     pthread_condattr_destroy(&monotonic);
     fill_defaults(&s->o);
+    s->memory.max_bytes = s->o.max_memory;
     s->workers = workers_new(s->o.max_workers, MAX_QUEUE);
     int rc = open_socket(s, o->listen, e);
     if (!rc)
         rc = start_daemon(s, e);
-    if (!rc && pthread_create(&s->watcher, NULL, watch_main, s)) {
+    if (!rc && pthread_create(&s->watcher, NULL, http_watch_main, s)) {
         MHD_stop_daemon(s->daemon);
         s->listen_fd = -1;
         rc = err_set(e, TARE_ENOMEM, "the HTTP server's watcher could not be started");
@@ -661,5 +583,5 @@ void http_get_stats(struct http_server *s, struct http_stats *out)
     out->connections = s->n_conns;
     pthread_mutex_unlock(&s->lock);
     workers_count(s->workers, &out->workers, &out->busy_workers, &out->queued);
-    out->kept_bytes = atomic_load(&s->kept_bytes);
+    out->memory_bytes = atomic_load(&s->memory.used_bytes);
 }

@@ -10,6 +10,7 @@
 #define TARE_SERVER_HTTP_HTTP_H
 
 #include "base/arena.h"
+#include "base/budget.h"
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/str.h"
@@ -87,7 +88,8 @@ struct http_options {
     int threads;          /* HTTP threads; 0: as many as cores, at most 4 */
     int max_workers;      /* 0: 16 */
     int max_connections;  /* 0: 4096 */
-    size_t max_kept_bytes; /* bodies of all requests together, else 503; 0: 256 MiB */
+    size_t max_memory;     /* bodies, what is made of them and answers of all requests together, else 503; 0: 1 GiB */
+    const char *base_url;  /* pages from here are no other site's; NULL: from where the client reached us */
 };
 
 /* Start to listen and answer. Expected: errno values of the address; TARE_EINVAL. */
@@ -102,7 +104,7 @@ int http_port(const struct http_server *s);
 
 struct http_stats {
     int connections, workers, busy_workers, queued;
-    size_t kept_bytes;
+    size_t memory_bytes; /* of max_memory */
 };
 void http_get_stats(struct http_server *s, struct http_stats *out);
 
@@ -114,6 +116,9 @@ const char *http_query(const struct http_request *r, const char *name, struct ar
 /* "http://host:port" by which the client reached us: for absolute URLs in answers. */
 void http_base_url(const struct http_request *r, struct buf *to);
 const char *http_peer(const struct http_request *r); /* the client's address as text */
+
+/* http_options.max_memory, for what a handler makes of the request. */
+struct budget *http_memory(const struct http_request *r);
 
 /* ---- the reply: exactly one of these ----------------------------------------------------- */
 

@@ -45,6 +45,7 @@ static void finish(struct http_request *r, int status, const char *type, struct 
     }
     if (type)
         MHD_add_response_header(response, "Content-Type", type);
+    MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
     for (struct header *h = q->headers; h; h = h->next)
         MHD_add_response_header(response, h->name, h->value);
     if (r->route && r->route->cors)
@@ -60,24 +61,32 @@ static void finish(struct http_request *r, int status, const char *type, struct 
     }
 }
 
-/* A body on its way: a struct buf, whose memory the next large one gets. */
+/* A body on its way; the next large one gets its memory. */
+struct body {
+    struct buf b;
+    struct budget *memory;
+    size_t taken;
+};
+
 static void free_body(void *arg)
 {
-    struct buf *b = arg;
-    spare_give(b);
+    struct body *b = arg;
+    spare_give(&b->b);
+    budget_give(b->memory, b->taken);
     mem_free(b);
 }
 
 void http_reply(struct http_request *r, int status, const char *content_type, struct buf *body)
 {
     size_t n = body->len;
-    struct buf *b = body->failed ? NULL : mem_alloc(sizeof *b);
+    struct body *b = body->failed ? NULL : mem_alloc(sizeof *b);
     struct MHD_Response *response = NULL;
     if (b) {
-        *b = *body;
+        *b = (struct body){*body, http_memory(r), body->cap};
         response = MHD_create_response_from_buffer_with_free_callback_cls(n, body->data, free_body, b);
     }
     if (response) {
+        budget_add(b->memory, b->taken);
         *body = (struct buf){0};
     } else {
         mem_free(b);
