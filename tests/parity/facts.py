@@ -211,6 +211,8 @@ def journal(path):
             found["run"].append(as_dict(body, without=("start_time", "runtime", "config")))
         elif kind == "stats":
             found["stats seen"] = True
+        elif kind == "metric" and body.expanded_from_glob:
+            found["metric"].append(dict(as_dict(body), before_row=len(found["history"])))
         elif kind != "header":
             found[kind].append(as_dict(body))
         found["kinds"].append(kind)

@@ -30,11 +30,14 @@ def old_client():
 
 
 def take_expanded(found):
-    """Remove, and give back, what is told of the metrics that a glob has made: name, step metric, summary."""
+    """Remove, and give back, what is told of the metrics that a glob has made: before which row, name, step
+    metric, summary. Those of one row come in any order: that service goes through a map of Go's
+    (core/internal/runmetric/runmetric.go, createGlobMetrics)."""
     taken = []
     for run in found["runs"]:
         defined = run["journal"]["metric"]
-        taken += [(m["name"], m.get("step_metric"), m.get("summary")) for m in defined if m.get("expanded_from_glob")]
+        taken += sorted((m["before_row"], m["name"], m.get("step_metric"), m.get("summary"))
+                        for m in defined if m.get("expanded_from_glob"))
         run["journal"]["metric"] = [m for m in defined if not m.get("expanded_from_glob")]
     return taken
 
