@@ -52,6 +52,7 @@ struct service {
     int exit_code;
     bool end_queued;         /* end_task will run, or has run */
     bool finish_streams;     /* how it was asked for: see service_end */
+    bool torn_down;          /* by a client: whoever waits for a run's end wants to be gone */
     int run_exit;
     struct turn_task end_task;
     int signals;             /* how many have come */

@@ -5,7 +5,7 @@ import time
 
 import pytest
 from online_support import FakeBackend
-from service_support import Run, Service
+from service_support import Run, Service, records, spb, steps, teardown
 
 
 @pytest.fixture
@@ -129,7 +129,6 @@ def test_a_run_that_is_finished_without_an_exit_brings_its_rows(tmp_path, backen
 
 
 def test_a_service_that_is_torn_down_ends_its_runs(tmp_path, backend, service):
-    from service_support import teardown
     client, run = service.connect(), online_run(tmp_path, backend)
     client.must(run.init())
     client.must(run.run())
@@ -138,6 +137,53 @@ def test_a_service_that_is_torn_down_ends_its_runs(tmp_path, backend, service):
     assert service.wait() == 0
     assert [row["a"] for row in backend.runs["abc"].history] == [1]
     assert backend.runs["abc"].exit_code == 7
+
+
+def begun_and_alone(tmp_path, backend, service, **settings):
+    """A run that has begun, and a backend that has gone."""
+    client, run = service.connect(), online_run(tmp_path, backend, **settings)
+    client.must(run.init())
+    client.must(run.run())
+    client.must(run.run_start())
+    backend.go_away()
+    output, record = run.record()
+    record.output_raw.line = "a line that is written to output.log before the exit\n"
+    client.send(run.history(a=1), output)
+    return client, run
+
+
+@pytest.mark.parametrize("order", ["exit teardown", "exit cancel teardown", "exit poll teardown", "exit / teardown",
+                                   "exit / cancel / teardown", "exit / cancel teardown", "exit poll / teardown close"])
+def test_a_teardown_while_an_exit_waits_ends_the_service(tmp_path, backend, service, order):
+    """A program that is interrupted in finish() ends at once, whether or not its SDK gets to cancel the exit."""
+    client, run = begun_and_alone(tmp_path, backend, service)
+    exit_request = run.exit(5)
+    exit_request.request_id = exit_request.record_publish.control.mailbox_slot = "exit"
+    cancel = spb.ServerRequest()
+    cancel.cancel.request_id = "exit"
+    frames = {"exit": exit_request, "cancel": cancel, "poll": run.request("poll_exit"), "teardown": teardown(3)}
+    for group in order.removesuffix(" close").split(" / "):
+        client.send(*[frames[name] for name in group.split()])
+        time.sleep(0.3)
+    if order.endswith("close"):
+        client.close()
+    began = time.monotonic()
+    assert service.wait() == 0
+    assert time.monotonic() - began < 5
+    found = records(run.file)
+    assert [r.exit.exit_code for r in found if r.HasField("exit")] == [5]  # that of the program, and once
+    assert len(steps(found)) == 1
+
+
+@pytest.mark.parametrize("exit_first", [False, True])
+def test_a_teardown_keeps_to_the_finish_timeout(tmp_path, backend, service, exit_first):
+    """Also if the exit was sent by a program that does not wait for its answer."""
+    client, run = begun_and_alone(tmp_path, backend, service, finish_timeout=1.5)
+    began = time.monotonic()
+    client.send(*[run.exit()] * exit_first, teardown(3))
+    assert service.wait() == 0
+    assert 1 < time.monotonic() - began < 10
+    assert [r.exit.exit_code for r in records(run.file) if r.HasField("exit")] == [0 if exit_first else 3]
 
 
 def test_nothing_of_http_is_loaded_for_offline_runs(tmp_path, backend, service):

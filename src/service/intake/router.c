@@ -248,6 +248,7 @@ static int on_teardown(const struct asking *a)
         return TARE_EFORMAT;
     if (a->request_id.n)
         connection_respond(a->c, a->request_id, RESPONSE_TEARDOWN, (struct str){0});
+    a->c->service->torn_down = true;
     service_end(a->c->service, "teardown was asked for", 0, true, exit_code);
     return 0;
 }

@@ -449,6 +449,8 @@ void stream_answer_when_open(struct stream *s, uint64_t serial)
 int stream_record(struct stream *s, struct str record, const struct reply_to *to, bool is_exit,
                   int64_t now_ns)
 {
+    if (is_exit && !s->exit_seen && s->online)
+        online_exit(s->online, to->wanted ? to->connection_id : 0);
     s->exit_seen |= is_exit;
     s->must_keep = is_exit;
     int rc = handler_record(s->handler, record, to, now_ns);
@@ -502,6 +504,8 @@ void stream_end(struct stream *s, bool give_exit, int exit_code)
                           clock_steady_ns());
         s->print_footer = !s->settings.silent;
     }
+    if (s->online && s->service->torn_down)
+        online_exit_unwanted(s->online); /* an interrupted finish() whose cancelling came too late to be sent */
     if (s->online)
         online_bound(s->online, (give_exit ? ONLINE_END_MS : ONLINE_PART_MS) * INT64_C(1000000));
     stream_finish(s);

@@ -18,16 +18,18 @@
 #include <stdio.h>
 
 enum { SET_APP_URL = 202, SET_FINISH_TIMEOUT = 206 };
+enum { MAX_FINISH_TIMEOUT_S = 1000000000 };
 enum { RUN_ID = 1, RUN_ENTITY = 2, RUN_PROJECT = 3 };
 
 struct online {
     struct stream *stream;
     struct sender *sender; /* NULL before the journal is open, or where there can be none */
     struct mirrors *mirrors;
-    uint64_t exit_serial;  /* who waits for the end; 0 */
+    uint64_t exit_asked;   /* who sent the exit, until the answer; 0 */
+    uint64_t exit_serial;  /* the same, once nothing but the backend is waited for */
     int64_t bound_ns;      /* when the end was bounded to; 0 */
     char *url; /* the run's page, once it has one */
-    bool over, complete, timed_out, failed;
+    bool over, complete, timed_out, failed, given_up;
 };
 
 /* -- what the sender says ---------------------------------------------------------------------------- */
@@ -67,7 +69,7 @@ static void answer_exit(struct online *o)
     wire_buf_end(&result, mark);
     if (mailbox_take(&o->stream->service->mailbox, o->exit_serial, &to))
         connection_respond_result(to.connection, to.request_id, to.mailbox_slot, buf_str(&result));
-    o->exit_serial = 0;
+    o->exit_serial = o->exit_asked = 0;
 }
 
 /* How to bring what is left. */
@@ -169,6 +171,20 @@ void online_free(struct online *o)
     mem_free(o);
 }
 
+/* Whatever was said before there was a sender holds for it. */
+static void apply_bound(struct online *o)
+{
+    if (!o->sender || online_is_over(o))
+        return;
+    if (o->given_up) {
+        mirrors_abort(o->mirrors);
+        sender_abort(o->sender);
+    } else if (o->bound_ns) {
+        mirrors_bound(o->mirrors, o->bound_ns);
+        sender_bound_finish(o->sender, o->bound_ns);
+    }
+}
+
 void online_journal_opened(struct online *o)
 {
     struct stream *s = o->stream;
@@ -192,6 +208,7 @@ void online_journal_opened(struct online *o)
     o->mirrors = mirrors_open(&options, path, &mirrors_owner);
     sender_follow(o->sender, path);
     sender_hurry(o->sender);
+    apply_bound(o);
 }
 
 /* Everything that the stream will ever write is in the file, or never will be. */
@@ -219,35 +236,43 @@ void online_advance(struct online *o)
     sender_more(o->sender, s->journal.written, all_written);
 }
 
-void online_answer_exit(struct online *o, uint64_t serial)
+void online_exit(struct online *o, uint64_t serial)
 {
     double timeout_s = setting_wire_double(o->stream->settings.raw, SET_FINISH_TIMEOUT);
+    o->exit_asked = serial;
+    if (timeout_s > 0)
+        online_bound(o, timeout_s < MAX_FINISH_TIMEOUT_S ? (int64_t)(timeout_s * 1e9) : INT64_MAX / 2);
+}
+
+void online_answer_exit(struct online *o, uint64_t serial)
+{
     o->exit_serial = serial;
     if (online_is_over(o))
         answer_exit(o);
-    else if (timeout_s > 0)
-        online_bound(o, (int64_t)(timeout_s * 1e9));
+}
+
+void online_exit_unwanted(struct online *o)
+{
+    if (!o->exit_asked)
+        return;
+    o->exit_serial = o->exit_asked = 0;
+    o->given_up = true;
+    apply_bound(o);
 }
 
 void online_cancelled(struct online *o, uint64_t serial)
 {
-    if (!serial || serial != o->exit_serial || online_is_over(o))
-        return;
-    o->exit_serial = 0;
-    mirrors_abort(o->mirrors);
-    if (!o->over)
-        sender_abort(o->sender);
+    if (serial && serial == o->exit_asked)
+        online_exit_unwanted(o);
 }
 
 void online_bound(struct online *o, int64_t within_ns)
 {
     int64_t at_ns = clock_mono_ns() + within_ns;
-    if (!o->sender || online_is_over(o) || (o->bound_ns && o->bound_ns <= at_ns))
+    if (o->bound_ns && o->bound_ns <= at_ns)
         return;
     o->bound_ns = at_ns;
-    mirrors_bound(o->mirrors, at_ns);
-    if (!o->over)
-        sender_bound_finish(o->sender, at_ns);
+    apply_bound(o);
 }
 
 bool online_is_over(const struct online *o)

@@ -27,10 +27,15 @@ void online_free(struct online *o); /* cancels; NULL is fine */
 void online_journal_opened(struct online *o);
 /* More is written, a job is done, or no more records will come. */
 void online_advance(struct online *o);
-/* Whoever asked for the exit waits for the backend: answer then. */
+/* An exit record has come; `serial` is who waits for its answer, 0 for nobody. The setting finish_timeout counts
+ * from here. */
+void online_exit(struct online *o, uint64_t serial);
+/* Whoever asked for the exit waits for nothing but the backend: answer then. */
 void online_answer_exit(struct online *o, uint64_t serial);
-/* A request was cancelled: an exit that is no longer waited for ends the uploads. */
+/* A request was cancelled: if it was the exit, the uploads end, as with the peer. */
 void online_cancelled(struct online *o, uint64_t serial);
+/* Who waits for the exit, if anyone does, wants to be gone: the same. */
+void online_exit_unwanted(struct online *o);
 /* The service ends and waits no longer than so for what is left. */
 void online_bound(struct online *o, int64_t within_ns);
 /* Nothing will be sent any more. */
