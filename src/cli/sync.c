@@ -6,6 +6,7 @@
 #include "cli/sync_view.h"
 #include "cli/unsynced.h"
 #include "cli/where.h"
+#include "cli/writers.h"
 #include "loop/http.h"
 #include "loop/proxy.h"
 #include "record/wire.h"
@@ -161,6 +162,7 @@ static int bring(const struct wanted *w, const struct where *where, unsigned par
         .cwd = getcwd(cwd, sizeof cwd),
         .changes = w->changes,
         .live = w->live,
+        .is_written = writers_hold,
     };
     j.sync = sync_new(&o, &(struct sync_owner){&j, on_tell, on_finished});
     for (size_t i = 0; i < w->runs.n; i++)
@@ -266,7 +268,7 @@ static int verb_sync(int argc, char **argv)
     int n = cli_options(argc, argv, options, sizeof options / sizeof *options, false, &exit_code);
     if (n < 0)
         return exit_code;
-    long parallel = w.parallel ? strtol(w.parallel, NULL, 10) : PARALLEL_DEFAULT;
+    long parallel = w.parallel ? strtol(w.parallel, NULL, 10) : w.live ? PARALLEL_MAX : PARALLEL_DEFAULT;
     if (parallel < 1 || parallel > PARALLEL_MAX)
         return cli_misuse("sync", "-n is 1 to %d", PARALLEL_MAX);
     AUTO_FREE char *tags = w.replace_tags ? xmem_strdup(w.replace_tags) : NULL;
@@ -302,8 +304,9 @@ const struct cli_verb cli_sync = {
     "      --id ID              run id (of several, the parts follow one another in time),\n"
     "      --job-type TYPE      job type\n"
     "      --replace-tags O=N,...  rename tags; an empty N takes the tag away\n"
-    "      --live               follow runs that are still being written, until they end\n"
-    "  -n, --parallel N         so many runs at once; 5 if not given\n"
+    "      --live               follow runs that are still being written, until they end or the\n"
+    "                           program is gone\n"
+    "  -n, --parallel N         so many runs at once; 5 if not given, with --live 64\n"
     "      --include-synced     also runs that were brought before\n"
     "      --include-online     also runs that were logged online\n"
     "      --dry-run            only list what would be done\n"

@@ -45,6 +45,9 @@
 #define CURSOR_GATHER_MS 100                        /* new records wait so long for others */
 #define CURSOR_HURRY_MS 1000                        /* no such wait so long after someone asks */
 #define CURSOR_LOOK_MS 1000                         /* between looks at another's journal, as the peer */
+#define SYNC_WATCH_MS 3000                          /* between looks at who writes to journals that are followed: */
+#define SYNC_LEFT_LOOKS 2                           /* whose writer was seen, is not and wrote nothing: it ends */
+#define SYNC_STILL_LOOKS 20                         /* nobody was ever seen, and it did not grow: that is said */
 
 #define MEMORY_UNSENT_BYTES (64 * 1024 * 1024)      /* of a run that must leave no file; then its
                                                        clients wait */

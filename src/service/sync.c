@@ -29,6 +29,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* Field numbers: Settings, RunRecord, OperationStats, Operation. */
@@ -54,7 +55,9 @@ struct item {
     enum sync_state state;
     int64_t start_ns;
     uint64_t bytes, reached;
+    bool looked;   /* into, once */
     bool finished; /* the sender has said so: to be freed by step */
+    bool left;     /* by its writer */
     int error;     /* of its end */
     struct buf settings;
     struct sender *sender;
@@ -63,6 +66,13 @@ struct item {
     struct work work;
     bool marking; /* else looking */
     struct sync_look look;
+
+    /* live mode; the watcher's while `sync->watch.busy` */
+    struct {
+        bool on, is_written, was_written;
+        uint64_t bytes, last_bytes;
+        int n_still; /* looks without a writer, and without growth */
+    } seen;
 };
 
 struct sync {
@@ -77,6 +87,8 @@ struct sync {
     bool started, aborted, over, freed;
     uv_timer_t timer;      /* step */
     uv_timer_t look_timer; /* live mode: look again */
+    uv_timer_t watch_timer;
+    struct work watch;     /* who writes to what is followed */
     int n_handles;
 };
 
@@ -153,9 +165,11 @@ static void on_looked(struct work *w)
         step_soon(s);
         return;
     }
+    it->looked = true;
     if (it->look.rc == TARE_ENOTFOUND && s->o.live && it->look.id) {
         sync_look_fini(&it->look);
         look_later(s); /* its writer has not come so far */
+        step_soon(s);
         return;
     }
     if (it->look.rc < 0) {
@@ -193,6 +207,72 @@ static void look_later(struct sync *s)
 {
     if (!uv_is_active((uv_handle_t *)&s->look_timer))
         uv_timer_start(&s->look_timer, on_look_again, CURSOR_LOOK_MS, 0);
+}
+
+/* -- who writes to what is followed ------------------------------------------------------------ */
+
+static void on_watch(struct work *w)
+{
+    struct sync *s = (struct sync *)((char *)w - offsetof(struct sync, watch));
+    for (size_t i = 0; i < s->n_items; i++) {
+        struct item *it = s->items[i];
+        struct stat st;
+        if (!it->seen.on)
+            continue;
+        it->seen.bytes = stat(it->path, &st) == 0 ? (uint64_t)st.st_size : 0;
+        it->seen.is_written = s->o.is_written(it->path);
+    }
+}
+
+static void note_writer(struct item *it)
+{
+    bool is_still = !it->seen.is_written && it->seen.bytes == it->seen.last_bytes;
+    it->seen.n_still = is_still ? it->seen.n_still + 1 : 0;
+    it->seen.last_bytes = it->seen.bytes;
+    it->seen.was_written |= it->seen.is_written;
+    bool is_left = it->seen.was_written && it->seen.n_still >= SYNC_LEFT_LOOKS;
+    bool is_idle = !it->seen.was_written && it->seen.n_still == SYNC_STILL_LOOKS;
+    if (it->state == SYNC_LOOKING && !it->work.busy && (is_left || is_idle)) {
+        fail(it, it->look.why); /* every program says first which run it is */
+    } else if (it->state == SYNC_SENDING && is_left && !it->left) {
+        it->left = true;
+        tell(it, SYNC_WARNING, "Its program has gone without finishing it: %s is brought as it is.", it->shown);
+        sender_end_live(it->sender);
+    } else if (it->state == SYNC_SENDING && is_idle) {
+        tell(it, SYNC_WARNING,
+             "%s does not grow, and nothing on this machine writes to it. If its program has ended, press Control-C: "
+             "without --live it is brought as it is.",
+             it->shown);
+    }
+}
+
+static void on_watched(struct work *w)
+{
+    struct sync *s = (struct sync *)((char *)w - offsetof(struct sync, watch));
+    s->n_busy--;
+    for (size_t i = 0; !s->freed && !s->aborted && i < s->n_items; i++)
+        if (s->items[i]->seen.on)
+            note_writer(s->items[i]);
+    step_soon(s);
+}
+
+static void on_watch_time(uv_timer_t *t)
+{
+    struct sync *s = t->data;
+    bool any = false;
+    if (s->watch.busy || s->freed || s->over)
+        return;
+    for (size_t i = 0; i < s->n_items; i++) {
+        struct item *it = s->items[i];
+        it->seen.on = it->state == SYNC_LOOKING || (it->state == SYNC_SENDING && !it->finished);
+        any |= it->seen.on;
+    }
+    if (!any)
+        return;
+    s->watch.run = on_watch;
+    s->watch.done = on_watched;
+    s->n_busy++;
+    work_start(s->o.loop, &s->watch);
 }
 
 /* -- sending ----------------------------------------------------------------------------------- */
@@ -339,6 +419,12 @@ static void settle(struct item *it)
         return;
     }
     it->reached = it->bytes;
+    if (it->left) { /* should its writer be back, the rest is for another sync */
+        it->state = SYNC_DONE;
+        tell(it, SYNC_INFO, "Finished syncing %s", it->shown);
+        step_soon(it->sync);
+        return;
+    }
     it->marking = true;
     it->work.run = on_mark;
     it->work.done = on_marked;
@@ -355,15 +441,15 @@ static bool comes_before(const struct item *a, const struct item *b)
     return strcmp(a->path, b->path) < 0;
 }
 
-/* May `it` begin? Not before another journal of its run that is older; if that one has failed, it
- * cannot: its rows would take the place of those that are missing. */
+/* May `it` begin? Not before another journal of its run that is older, nor beside any; if an older one
+ * has failed, it cannot: its rows would take the place of those that are missing. */
 static bool is_free(struct item *it)
 {
     struct sync *s = it->sync;
     for (size_t i = 0; i < s->n_items; i++) {
         const struct item *other = s->items[i];
-        if (other == it || !other->run || strcmp(other->run, it->run) != 0 ||
-            !comes_before(other, it) || other->state == SYNC_DONE)
+        if (other == it || !other->run || strcmp(other->run, it->run) != 0 || other->state == SYNC_DONE ||
+            (!comes_before(other, it) && other->state != SYNC_SENDING))
             continue;
         if (other->state == SYNC_FAILED)
             fail(it, "An earlier part of the run could not be synced.");
@@ -380,9 +466,18 @@ static size_t count(const struct sync *s, enum sync_state state)
     return n;
 }
 
+/* At least once: in live mode, one whose run is not known yet holds up no others. */
+static bool all_were_looked_into(const struct sync *s)
+{
+    for (size_t i = 0; i < s->n_items; i++)
+        if (s->items[i]->state == SYNC_LOOKING && !s->items[i]->looked)
+            return false;
+    return true;
+}
+
 static void begin_more(struct sync *s)
 {
-    if (count(s, SYNC_LOOKING))
+    if (count(s, SYNC_LOOKING) && !(s->o.live && all_were_looked_into(s)))
         return;
     size_t n_sending = count(s, SYNC_SENDING);
     for (size_t i = 0; i < s->n_items && n_sending < s->parallelism; i++)
@@ -461,7 +556,8 @@ struct sync *sync_new(const struct sync_options *o, const struct sync_owner *own
     copy_changes(s, &o->changes);
     uv_timer_init(o->loop, &s->timer);
     uv_timer_init(o->loop, &s->look_timer);
-    s->timer.data = s->look_timer.data = s;
+    uv_timer_init(o->loop, &s->watch_timer);
+    s->timer.data = s->look_timer.data = s->watch_timer.data = s;
     return s;
 }
 
@@ -491,6 +587,8 @@ void sync_start(struct sync *s, unsigned parallelism)
         snprintf(why, sizeof why, "Failed to resolve \"%s\", skipping.", it->shown);
         fail(it, why);
     }
+    if (s->o.live && s->o.is_written)
+        uv_timer_start(&s->watch_timer, on_watch_time, SYNC_WATCH_MS, SYNC_WATCH_MS);
     step_soon(s);
 }
 
@@ -538,8 +636,9 @@ static void free_all(struct sync *s)
     mem_free(s->tags);
     mem_free(s->items);
     buf_fini(&s->settings);
-    s->n_handles = 2;
+    s->n_handles = 3;
     uv_close((uv_handle_t *)&s->timer, on_closed);
+    uv_close((uv_handle_t *)&s->watch_timer, on_closed);
     uv_close((uv_handle_t *)&s->look_timer, on_closed);
 }
 
@@ -549,6 +648,7 @@ void sync_free(struct sync *s)
         return;
     s->freed = true;
     uv_timer_stop(&s->look_timer);
+    uv_timer_stop(&s->watch_timer);
     for (size_t i = 0; i < s->n_items; i++)
         if (s->items[i]->sender) {
             sender_free(s->items[i]->sender);

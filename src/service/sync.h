@@ -46,6 +46,10 @@ struct sync_options {
     const char *url, *key; /* another backend than the settings'; NULL */
     struct sender_changes changes;
     bool live; /* wait for more at the end of a journal that has no exit record */
+    /* Of journals that are followed: does a process of this machine write to it? Called on a worker thread, one at
+     * a time. A journal whose writer was seen and has gone is brought as it is, as that of a run that crashed, and
+     * not marked. NULL: not asked. */
+    bool (*is_written)(const char *path);
 };
 
 struct sync *sync_new(const struct sync_options *o, const struct sync_owner *owner);

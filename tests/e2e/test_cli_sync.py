@@ -61,6 +61,13 @@ def rows(backend, run_id):
     return [row["x"] for row in backend.runs[run_id].history]
 
 
+def wait_for(what, seconds=30):
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "it does not come"
+        time.sleep(0.05)
+
+
 def mark(run):
     return run.file.with_name(run.file.name + ".synced")
 
@@ -170,6 +177,36 @@ def test_live_follows_to_the_end(tmp_path, backend):
         f.write(data[f.tell():])
     assert follower.wait(60) == 0
     assert rows(backend, run.id) == list(range(3000)) and mark(run).exists()
+
+
+def test_live_is_not_held_up_and_ends_with_the_program(tmp_path, backend):
+    """A journal without a run holds up none of the others; one whose writer dies is brought as it is."""
+    empty = tmp_path / "wandb" / "offline-run-20260101_000000-empty0"
+    empty.mkdir(parents=True)
+    (empty / "run-empty0.wandb").write_bytes(b":W&B\xe1\xbe\x00")
+    runs = [Run(tmp_path, f"grow{i}") for i in range(7)]  # more than go at once without --live
+    with Service(tmp_path) as service:
+        client = service.connect()
+        for run in runs:
+            start_run(client, run)
+            client.send(*[run.history(x=i) for i in range(10)])
+            client.must(run.request("get_summary"))
+        follower = subprocess.Popen([TARE, "sync", "--live"], cwd=tmp_path, env=environment(tmp_path, backend),
+                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        wait_for(lambda: all(run.id in backend.runs and "wandb-history.jsonl" in backend.runs[run.id].lines
+                             for run in runs))
+        time.sleep(4)  # the follower has seen the writer
+        client.must(runs[0].exit())
+        service.proc.kill()
+        wait_for(lambda: all(backend.runs[run.id].exit_code is not None for run in runs))
+        wait_for(mark(runs[0]).exists)
+        follower.send_signal(signal.SIGINT)  # the empty one is given a minute
+        said, _ = follower.communicate(timeout=30)
+    assert said.count("has gone without finishing") == 6, said
+    assert [backend.runs[run.id].exit_code for run in runs] == [0] + [1] * 6
+    for run in runs:
+        assert rows(backend, run.id) == list(range(10))
+        assert mark(run).exists() == (run is runs[0])
 
 
 def test_ctrl_c_ends_it_and_it_can_go_on(tmp_path, backend):

@@ -48,6 +48,11 @@ void sender_read(struct sender *s, const char *path, bool live)
     snprintf(s->path, sizeof s->path, "%s", path);
 }
 
+void sender_end_live(struct sender *s)
+{
+    s->owner.finished(s->owner.ctx, 0);
+}
+
 void sender_free(struct sender *s)
 {
     s->freed = true;

@@ -354,6 +354,13 @@ void cursor_more(struct cursor *c, uint64_t end, bool final)
         wait_for(c, is_urgent(c) ? 0 : CURSOR_GATHER_MS);
 }
 
+void cursor_end_live(struct cursor *c)
+{
+    c->live = c->told = false;
+    if (c->wanted && !c->giving && !c->work.busy && !c->failed)
+        wait_for(c, 0);
+}
+
 void cursor_hurry(struct cursor *c)
 {
     c->hurry_until_ms = uv_now(c->loop) + CURSOR_HURRY_MS;

@@ -43,6 +43,8 @@ void cursor_go(struct cursor *c);
 /* The journal holds whole records up to `end`; `final`: it will not grow any more. What came is
  * read when it is much, or CURSOR_GATHER_MS later. */
 void cursor_more(struct cursor *c, uint64_t end, bool final);
+/* A `live` journal will not grow any more: what is there is given, at_end comes (again), and is the last. */
+void cursor_end_live(struct cursor *c);
 /* Someone waits: read on now, and at once whatever comes in the next second. */
 void cursor_hurry(struct cursor *c);
 uint64_t cursor_offset(const struct cursor *c); /* behind the last record given */

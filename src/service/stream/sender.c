@@ -447,6 +447,13 @@ void sender_more(struct sender *s, uint64_t to, bool final)
         cursor_more(s->cursor, to, final);
 }
 
+void sender_end_live(struct sender *s)
+{
+    s->final = true;
+    if (s->cursor)
+        cursor_end_live(s->cursor);
+}
+
 void sender_hurry(struct sender *s)
 {
     if (s->cursor)

@@ -76,6 +76,7 @@ void sender_free(struct sender *s); /* cancels everything; no call follows */
 void sender_follow(struct sender *s, const char *path);
 void sender_read(struct sender *s, const char *path, bool live);
 void sender_more(struct sender *s, uint64_t end, bool final); /* of sender_follow's journal */
+void sender_end_live(struct sender *s); /* sender_read's journal has lost its writer: it is taken as it is */
 void sender_hurry(struct sender *s); /* someone waits for what the journal has now */
 uint64_t sender_offset(const struct sender *s); /* what lies before it is not read again */
 
