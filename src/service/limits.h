@@ -88,6 +88,7 @@
 /* -- uploads: the file stream --------------------------------------------------------------- */
 
 #define FILESTREAM_INTERVAL_NS INT64_C(15000000000)  /* between requests, as the peer; settings */
+#define FILESTREAM_FIRST_NS INT64_C(3000000000)      /* what a run has when it starts gathers so long */
 #define FILESTREAM_HEARTBEAT_NS INT64_C(30000000000) /* the peer's */
 #define FILESTREAM_REQUEST_BYTES (10 * 1024 * 1024)  /* the peer's; settings */
 #define FILESTREAM_LINE_BYTES (10 * 1024 * 1024 - 100 * 1024) /* what backends take; settings */

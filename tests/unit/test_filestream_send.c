@@ -73,11 +73,18 @@ static void begin(struct fixture *x)
     x->f = filestream_new(NULL, buf_str(&x->settings), &x->loop, &owner);
 }
 
-static void start(struct fixture *x)
+/* Just started: what comes gathers. */
+static void start_now(struct fixture *x)
 {
     struct filestream_offsets from = {0};
     begin(x);
     filestream_start(x->f, "us", "my project", "run1", &from);
+}
+
+static void start(struct fixture *x)
+{
+    start_now(x);
+    fake_net_pass_ms(FILESTREAM_FIRST_NS / 1000000);
 }
 
 static int setup(void **state)
@@ -148,6 +155,35 @@ static void test_first_line_goes_at_once_then_lines_gather(void **state)
     assert_int_equal(fake_net.n_sent, 2);
 }
 
+static void test_what_a_run_begins_with_gathers(void **state)
+{
+    struct fixture *x = *state;
+    start_now(x);
+    history(x, "a");
+    fake_net_pass_ms(2000);
+    history(x, "b");
+    assert_quiet();
+    fake_net_pass_ms(1001);
+    assert_body(HISTORY(0, "\"a\",\"b\""));
+    fake_net_answer(200, "{}");
+    history(x, "c");
+    fake_net_pass_ms(14000);
+    assert_quiet();
+}
+
+/* The peer's tests of finish_timeout want that: what a short run logs has not left when it ends. */
+static void test_a_run_that_is_given_up_at_once_has_sent_nothing(void **state)
+{
+    struct fixture *x = *state;
+    start_now(x);
+    history(x, "a");
+    fake_net_pass_ms(1500);
+    filestream_abort(x->f);
+    fake_net_settle();
+    assert_int_equal(x->finished_error, TARE_ECANCELLED);
+    assert_int_equal(fake_net.n_sent, 0);
+}
+
 static void set_interval(struct fixture *x, double seconds)
 {
     size_t mark = wire_buf_begin(&x->settings, SET_INTERVAL);
@@ -214,7 +250,7 @@ static void test_interval_of_the_settings(void **state)
 static void test_heartbeat_after_silence(void **state)
 {
     struct fixture *x = *state;
-    start(x);
+    start_now(x);
     fake_net_pass_ms(29999);
     assert_quiet();
     fake_net_pass_ms(2);
@@ -251,6 +287,7 @@ static void test_nothing_goes_before_the_start(void **state)
     struct filestream_offsets from = {.history = 7, .events = 8, .console = 9};
     filestream_start(x->f, "us", "p", "r", &from);
     filestream_event(x->f, STR("e"));
+    fake_net_pass_ms(FILESTREAM_FIRST_NS / 1000000);
     assert_body("{\"files\":{\"wandb-history.jsonl\":{\"offset\":7,\"content\":[\"a\"]},"
                 "\"wandb-events.jsonl\":{\"offset\":8,\"content\":[\"e\"]},"
                 "\"output.log\":{\"offset\":11,\"content\":[\"two\"]}}}");
@@ -648,6 +685,8 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(test_first_line_goes_at_once_then_lines_gather),
+        T(test_what_a_run_begins_with_gathers),
+        T(test_a_run_that_is_given_up_at_once_has_sent_nothing),
         T(test_interval_of_the_settings),
         T(test_a_quota_that_is_empty_slows_it_down),
         T(test_credentials_that_can_be_had_anew),

@@ -2,10 +2,12 @@
 /* When a request is made, and what its answer means. What waits is in filestream_body.c, how a
  * request gets through in filestream_post.c.
  *
- * The first thing that is added goes out at once, what comes later gathers for the rest of the
- * interval and for as long as a request is under way. Only three things do not wait: much (memory
- * is bounded), a run that is about to be suspended, and the end. When nothing is sent, a heartbeat
- * says that the run lives.
+ * What a run has in its first seconds gathers, so that a short one takes one request; then the first
+ * thing that is added goes out at once, and what comes later gathers for the rest of the interval and
+ * for as long as a request is under way. (With the peer the first thing is a sample of system metrics,
+ * right at the start; rows wait for the interval after it.) Only three things do not wait: much
+ * (memory is bounded), a run that is about to be suspended, and the end. When nothing is sent, a
+ * heartbeat says that the run lives.
  *
  * Marks. Things wait in the epoch in which they were added, and every request begins a new epoch.
  * With each request the last mark is noted beside its epoch; that mark is reached when a request is
@@ -476,6 +478,7 @@ void filestream_start(struct filestream *f, const char *entity, const char *proj
     f->waiting.events.at = from->events;
     f->waiting.console_offset = from->console;
     f->sent_ns = clock_mono_ns();
+    f->slot_ns = f->sent_ns + (f->interval_ns < FILESTREAM_FIRST_NS ? f->interval_ns : FILESTREAM_FIRST_NS);
     added(f);
 }
 
