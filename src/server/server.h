@@ -6,6 +6,7 @@
 
 #include "server/options.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -24,6 +25,7 @@ struct server {
     bool http_was_open; /* at the end: DIR/address is ours to remove */
     struct webhook_sender *webhooks;
     struct janitor *janitor;
+    atomic_bool collect_soon; /* something that had files was deleted: the janitor need not wait for its turn */
     struct {
         uint64_t requests; /* served when the janitor looked last */
         bool trimmed;      /* and nothing came since memory was given back */

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 
 import pytest
 
@@ -275,3 +276,29 @@ names = [c.name for c in wandb.Api().artifact_type("dataset", "refs").collection
 print(json.dumps([names, tree(fetch(wandb.Api().artifact("refs/other:v0"), "far"))]))
 """)
     assert got == [["other"], {"far": b"of the base".hex()}]
+
+
+def test_room_comes_back_soon_after_a_deletion(server):
+    blobs = server.dir / "blobs"
+
+    def sizes():
+        return sorted(p.stat().st_size for p in blobs.rglob("*") if p.is_file())
+
+    got = server.script(HEAD + """
+with wandb.init(project="room") as run:
+    kept, gone = (wandb.Artifact(n, type="dataset") for n in ("kept", "gone"))
+    for a, size in ((kept, 1234567), (gone, 2345678)):
+        a.add_file(put("in/%d" % size, os.urandom(size))); run.log_artifact(a).wait()
+print(json.dumps(run.id))
+""")
+    assert {1234567, 2345678} <= set(sizes())
+    server.script('import wandb; wandb.Api().artifact("room/gone:v0").delete(delete_aliases=True)')
+    deadline = time.monotonic() + 30
+    while 2345678 in sizes():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert 1234567 in sizes()
+    server.script(f'import wandb; wandb.Api().run("room/{got}").delete(delete_artifacts=True)')
+    while 1234567 in sizes():
+        assert time.monotonic() < deadline + 30
+        time.sleep(0.2)

@@ -263,8 +263,10 @@ static int delete_job(struct db_conn *db, void *arg, struct err *e)
 void resolve_Mutation_deleteArtifact(struct gql_call *c, const void *obj)
 {
     struct change k;
-    if (run(c, &k, delete_job))
+    if (run(c, &k, delete_job)) {
+        request_of(c)->server->collect_soon = true;
         answer_artifact(c, k.artifact_id, TYPE_ArtifactPayload);
+    }
 }
 
 /* ---- aliases ---- */
@@ -487,6 +489,8 @@ static void answer_changed_collection(struct gql_call *c, db_job_fn job)
     struct collection_row s;
     if (!run(c, &k, job) || !accessor_of(c, &e, &a))
         return;
+    if (job == delete_collection_job)
+        request_of(c)->server->collect_soon = true;
     int rc = load_collection(&a, k.collection_id, ACCESS_READ, &s);
     if (rc)
         fail_with(c, rc, &e);

@@ -287,6 +287,8 @@ void resolve_Mutation_deleteFiles(struct gql_call *c, const void *obj)
     struct err e = {0};
     struct new_files nf = {.user = q->user, .arena = q->arena, .in = gql_arg(c, "input")};
     int rc = request_write(q, delete_job, &nf, &e);
+    if (rc >= 0)
+        q->server->collect_soon = true;
     if (rc < 0)
         fail_with(c, rc, &e);
     else
