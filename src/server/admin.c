@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "server/admin.h"
+#include "base/alloc.h"
+#include "base/path.h"
 #include "server/auth.h"
 #include "server/groups.h"
 #include "server/lifecycle.h"
@@ -7,10 +9,14 @@
 #include "server/store/retention.h"
 #include "server/webhook/webhook.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { DONE = 0, FAILED = 1, USAGE = 2, MAX_WORDS = 4 };
 
@@ -124,8 +130,8 @@ static int list(struct db *db, struct call *call, struct err *e)
         time_t at = (time_t)(db_int(rows, 2) / 1000000);
         gmtime_r(&at, &tm);
         strftime(day, sizeof day, "%Y-%m-%d", &tm);
-        printf("%-32s %-6s %s  %lld keys\n", db_text(rows, 0), db_int(rows, 1) ? "admin" : "user", day,
-               (long long)db_int(rows, 3));
+        printf("%-32s %-6s %s  %lld key%s\n", db_text(rows, 0), db_int(rows, 1) ? "admin" : "user", day,
+               (long long)db_int(rows, 3), db_int(rows, 3) == 1 ? "" : "s");
     }
     db_rows_end(rows);
     rows = NULL;
@@ -133,9 +139,25 @@ static int list(struct db *db, struct call *call, struct err *e)
     return rc;
 }
 
-static int revoke(struct db *db, struct call *call, struct err *e)
+/* A server elsewhere may use the same PostgreSQL; one on this directory holds its lock. */
+static bool server_may_run(const struct server_options *o)
 {
-    return db_write(db, auth_user_revoke_job, (void *)(uintptr_t)call->words[1], e);
+    AUTO_FREE char *path = path_join(o->dir, "lock");
+    int fd = o->db_url ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+    bool free = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) == 0;
+    bool none = fd < 0 && !o->db_url && errno == ENOENT;
+    if (fd >= 0)
+        close(fd);
+    return !free && !none;
+}
+
+/* When it is done, no server takes the keys any more. */
+static int revoke_keys(struct db *db, struct call *call, struct err *e)
+{
+    int rc = db_write(db, auth_user_revoke_job, (void *)(uintptr_t)call->words[1], e);
+    if (rc >= 0 && server_may_run(&call->options))
+        nanosleep(&(struct timespec){AUTH_FRESH_MS / 1000 + 1, 0}, NULL);
+    return rc;
 }
 
 static int team_add(struct db *db, struct call *call, struct err *e)
@@ -274,7 +296,7 @@ static const struct command {
     int n_words;
     int (*run)(struct db *db, struct call *call, struct err *e);
 } commands[] = {
-    {"user", "add", 2, add},          {"user", "list", 1, list},         {"user", "revoke", 2, revoke},
+    {"user", "add", 2, add},          {"user", "list", 1, list},         {"user", "revoke", 2, revoke_keys},
     {"team", "add", 3, team_add},     {"team", "member", 4, team_member}, {"org", "add", 3, organization},
     {"org", "member", 4, organization}, {"org", "remove", 2, organization},
     {"retention", "set", 3, set_retention}, {"retention", "list", 1, list_retention},

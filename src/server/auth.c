@@ -15,13 +15,15 @@
 #include <pthread.h>
 #include <stdio.h>
 
-enum { SLOTS = 256, FRESH_NS = 2000000000, MAX_KEY = 4096 };
+enum { SLOTS = 256, MAX_KEY = 4096 };
+static const int64_t fresh_ns = AUTH_FRESH_MS * INT64_C(1000000);
 
 /* Keys seen lately, by their hash: a slot is overwritten by whoever falls on it next. */
 struct auth {
     struct db *db;
     uint64_t seed;
     pthread_mutex_t lock;
+    uint64_t epoch; /* of auth_forget */
     struct seen {
         char hash[AUTH_HASH];
         struct http_user user; /* id 0: empty */
@@ -131,7 +133,8 @@ bool auth_request(struct auth *a, struct http_request *r)
     struct seen *slot = &a->slots[hash_bytes(hash, sizeof hash, a->seed) % SLOTS];
     int64_t now_ns = clock_mono_ns();
     pthread_mutex_lock(&a->lock);
-    bool hit = slot->user.id && now_ns - slot->at_ns < FRESH_NS && same_hash(slot->hash, hash);
+    uint64_t epoch = a->epoch;
+    bool hit = slot->user.id && now_ns - slot->at_ns < fresh_ns && same_hash(slot->hash, hash);
     if (hit)
         r->user = slot->user;
     pthread_mutex_unlock(&a->lock);
@@ -140,11 +143,22 @@ bool auth_request(struct auth *a, struct http_request *r)
     if (!lookup(a, hash, &r->user))
         return false;
     pthread_mutex_lock(&a->lock);
-    memcpy(slot->hash, hash, sizeof hash);
-    slot->user = r->user;
-    slot->at_ns = now_ns;
+    if (a->epoch == epoch) { /* else it may have been revoked since it was read */
+        memcpy(slot->hash, hash, sizeof hash);
+        slot->user = r->user;
+        slot->at_ns = now_ns;
+    }
     pthread_mutex_unlock(&a->lock);
     return true;
+}
+
+void auth_forget(struct auth *a)
+{
+    pthread_mutex_lock(&a->lock);
+    a->epoch++;
+    for (int i = 0; i < SLOTS; i++)
+        a->slots[i].user.id = 0;
+    pthread_mutex_unlock(&a->lock);
 }
 
 /* ---- users ----------------------------------------------------------------------------- */

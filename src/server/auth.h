@@ -13,6 +13,7 @@
 enum {
     AUTH_KEY = 47,  /* "local-", 40 hex digits, NUL */
     AUTH_HINT = 10, /* characters of a key that are kept to tell it by, four of them random */
+    AUTH_FRESH_MS = 2000, /* a key that was looked up is not looked up again for so long */
     AUTH_HASH = 65, /* SHA-256 in lower-case hex, NUL */
 };
 
@@ -23,8 +24,11 @@ struct auth *auth_new(struct db *db);
 void auth_free(struct auth *a);
 
 /* Does the request carry a valid key (Basic with any user name, or Bearer)? Fills r->user. A key
- * that was revoked stops to work within two seconds. Any thread. */
+ * that was revoked by another process stops to work within AUTH_FRESH_MS. Any thread. */
 bool auth_request(struct auth *a, struct http_request *r);
+
+/* After a change of users or keys by this process: all are looked up anew. Any thread. */
+void auth_forget(struct auth *a);
 
 void auth_new_key(char to[AUTH_KEY]);
 void auth_hash(struct str key, char to[AUTH_HASH]);

@@ -22,6 +22,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -189,12 +191,27 @@ static int max_connections(void)
     return left < MAX_CONNECTIONS ? left < HTTP_THREADS ? HTTP_THREADS : (int)left : MAX_CONNECTIONS;
 }
 
+/* Clients refuse a certificate out of its time, and their words rarely say why: ours do. */
+static void warn_of_times(const char *path, struct buf *pem)
+{
+    BIO *in = BIO_new_mem_buf(pem->data, (int)pem->len);
+    X509 *cert = in ? PEM_read_bio_X509(in, NULL, NULL, NULL) : NULL;
+    if (cert && X509_cmp_current_time(X509_get0_notAfter(cert)) < 0)
+        diag_warn("the certificate in %s has expired", path);
+    else if (cert && X509_cmp_current_time(X509_get0_notBefore(cert)) > 0)
+        diag_warn("the certificate in %s is not valid yet", path);
+    X509_free(cert);
+    BIO_free(in);
+}
+
 static int open_http(struct server *s, struct err *e)
 {
     AUTO_BUF cert = {0}, key = {0};
     int rc = read_pem(s->options.tls_cert, &cert, e);
     if (rc || (rc = read_pem(s->options.tls_key, &key, e)))
         return rc;
+    if (s->options.tls_cert && cert.len)
+        warn_of_times(s->options.tls_cert, &cert);
     struct http_options o = {
         .listen = s->options.listen, .routes = server_routes, .app = s, .authorize = authorize,
         .on_done = on_done, .max_workers = s->options.max_workers ? s->options.max_workers : MAX_WORKERS,

@@ -81,20 +81,29 @@ static int serve(struct server_options *o)
     return DONE;
 }
 
+/* Behind other words too: `tare server user add --help`. */
+static bool asks_for_help(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++)
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+            return true;
+    return false;
+}
+
 int main(int argc, char **argv)
 {
     struct server_options o;
     struct err e = {0};
     int rest;
-    if (argc > 1 && admin_knows(argv[1]))
-        return admin_main(argc - 1, argv + 1);
-    if (argc > 1 && backup_knows(argv[1]))
-        return backup_main(argc - 1, argv + 1);
-    if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+    if (asks_for_help(argc, argv)) {
         printf("usage: tare server [OPTION...]           run the server\n%s%s%s", admin_help, backup_help,
                options_help);
         return DONE;
     }
+    if (argc > 1 && admin_knows(argv[1]))
+        return admin_main(argc - 1, argv + 1);
+    if (argc > 1 && backup_knows(argv[1]))
+        return backup_main(argc - 1, argv + 1);
     if (options_parse(argc, argv, &o, &rest, &e)) {
         fprintf(stderr, "tare server: %s (--help tells more)\n", e.text);
         return USAGE;

@@ -142,8 +142,10 @@ void resolve_Mutation_deleteApiKey(struct gql_call *c, const void *obj)
     struct people p = begin(c);
     if (!gql_in_id(p.in, "id", "ApiKey", &p.id))
         gql_fail(c, 404, "API key not found");
-    else if (write_job(c, delete_key_job, &p))
+    else if (write_job(c, delete_key_job, &p)) {
+        auth_forget(request_of(c)->server->auth);
         gql_object(c, TYPE_SuccessPayload, &(struct success){true});
+    }
 }
 
 /* ---- teams ----------------------------------------------------------------------------- */
