@@ -302,6 +302,10 @@ TAIL = {"used_at", "tail_segments", "tail_lines"}
 LINES = ("SELECT run_id || '/' || stream AS _at, run_id, MIN(first_line), SUM(n_lines), MAX(max_step) "
          "FROM history_segments GROUP BY run_id, stream")
 
+# What nobody refers to may go at any time.
+BLOBS = ("SELECT rowid AS _at, * FROM blobs WHERE name IN (SELECT blob FROM files UNION SELECT blob FROM artifact_files UNION "
+         "SELECT blob FROM artifact_manifests UNION SELECT storage_path FROM upload_parts)")
+
 
 def dump(path) -> dict[str, dict]:
     """{table: {key of the row: row}}, without what every request may touch."""
@@ -309,6 +313,6 @@ def dump(path) -> dict[str, dict]:
     with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as db:
         db.row_factory = sqlite3.Row
         for (table,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'").fetchall():
-            rows = db.execute(LINES if table == "history_segments" else f"SELECT rowid AS _at, * FROM {table}").fetchall()
+            rows = db.execute({"history_segments": LINES, "blobs": BLOBS}.get(table, f"SELECT rowid AS _at, * FROM {table}")).fetchall()
             out[table] = {r["_at"]: {k: r[k] for k in r.keys() if k not in TAIL} for r in rows}
     return out

@@ -77,7 +77,15 @@ print(json.dumps([[r.display_name, r.description, r.spec["n"]] for r in wandb.Ap
     assert server.graphql('{view(id:"%s"){displayName}}' % view, key=other)["data"]["view"] is None
     assert server.graphql('mutation{upsertView(input:{id:"%s",displayName:"New"}){inserted view{displayName spec}}}' % view)[
         "data"]["upsertView"] == {"inserted": False, "view": {"displayName": "New", "spec": spec}}
-    assert server.graphql('mutation{deleteView(input:{id:"%s"}){success}}' % view)["data"]["deleteView"]["success"]
+    # as the package wandb-workspaces asks
+    find = """query($t: String, $user: String, $view: String) { project(entityName: "local", name: "p") {
+        allViews(viewType: $t, viewName: $view, userName: $user) { edges { node { id } } } } }"""
+    for asked, found in (({}, 1), ({"t": "runs"}, 1), ({"t": "project-view"}, 0), ({"user": "local"}, 1), ({"user": "olga"}, 0),
+                         ({"view": "New"}, 1), ({"view": "Old"}, 0)):
+        assert len(server.graphql(find, asked)["data"]["project"]["allViews"]["edges"]) == found, asked
+    assert server.graphql("""mutation deleteView($id: ID!, $deleteDrafts: Boolean) {
+        deleteView(input: {id: $id, deleteDrafts: $deleteDrafts}) { success pendingDrafts __typename } }""", {"id": view})[
+        "data"]["deleteView"] == {"success": True, "pendingDrafts": False, "__typename": "DeleteViewPayload"}
     assert server.graphql('{view(id:"%s"){id}}' % view)["data"]["view"] is None
 
 

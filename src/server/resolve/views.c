@@ -44,9 +44,11 @@ void resolve_Project_allViews(struct gql_call *c, const void *obj)
     page.offset = page_offset(c, "after");
     int rc = db_query(a.db, &e, &rows,
                       VIEW_SQL "WHERE project_id = $1 AND (CAST($2 AS TEXT) IS NULL OR type = $2) AND"
-                               " (CAST($3 AS TEXT) IS NULL OR name = $3) ORDER BY id DESC LIMIT $4 OFFSET $5",
+                               " (CAST($3 AS TEXT) IS NULL OR name = $3 OR display_name = $3) AND"
+                               " (CAST($4 AS TEXT) IS NULL OR user_id = (SELECT u.id FROM users u WHERE u.username = $4))"
+                               " ORDER BY id DESC LIMIT $5 OFFSET $6",
                       DB_ARGS(db_i(p->id), db_s(gql_arg_str(c, "viewType")), db_s(gql_arg_str(c, "viewName")),
-                              db_i(n + 1), db_i(page.offset)));
+                              db_s(gql_arg_str(c, "userName")), db_i(n + 1), db_i(page.offset)));
     while (rc >= 0 && page.n <= (size_t)n && (rc = db_next(rows, &e)) == 1)
         take(c, rows, &all[page.n++]);
     if (rc < 0) {
@@ -212,8 +214,13 @@ void resolve_Mutation_deleteView(struct gql_call *c, const void *obj)
 {
     struct view_change ch;
     if (change(c, &ch, delete_job))
-        gql_object(c, TYPE_SuccessPayload, &(struct success){true});
+        gql_object(c, TYPE_DeleteViewPayload, &ch);
 }
+
+/* A draft is a view of its own here. */
+FIELD_(DeleteViewPayload, success, gql_bool(c, true))
+FIELD_(DeleteViewPayload, pendingDrafts, gql_bool(c, false))
+FIELD_NULL(DeleteViewPayload, clientMutationId)
 
 /* ---- custom charts --------------------------------------------------------------------- */
 
