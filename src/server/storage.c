@@ -6,6 +6,7 @@
 #include "server/storage_impl.h"
 
 #include "base/alloc.h"
+#include "base/digest.h"
 #include "base/number.h"
 #include "base/path.h"
 #include "server/artifact/artifact.h"
@@ -14,11 +15,8 @@
 #include "server/server.h"
 #include "server/token.h"
 
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
-
-static const char hex_digits[] = "0123456789abcdef";
 
 /* ---- URLs ---- */
 
@@ -36,6 +34,8 @@ int storage_put_url(struct request *q, struct buf *to, enum storage_kind kind, i
                     struct str md5)
 {
     AUTO_BUF claims = {0};
+    if (md5.n && memchr(md5.p, '\n', md5.n))
+        return TARE_EINVAL; /* claims are lines */
     buf_printf(&claims, "put\n%d\n%lld\n%.*s\n", (int)kind, (long long)id, STR_ARG(md5));
     if (buf_put_str(&claims, name) < 0)
         return TARE_ENOMEM;
@@ -130,22 +130,6 @@ void storage_get_handle(struct http_request *r)
     arena_fini(&a);
 }
 
-/* The base64 of a digest in hex; false if it is none of 16 bytes. */
-static bool hex_to_base64(struct str hex, char to[BLOB_MD5])
-{
-    unsigned char raw[16];
-    if (hex.n != 32)
-        return false;
-    for (size_t i = 0; i < 16; i++) {
-        const char *hi = strchr(hex_digits, hex.p[2 * i]), *lo = strchr(hex_digits, hex.p[2 * i + 1]);
-        if (!hi || !lo || !*hi || !*lo)
-            return false;
-        raw[i] = (unsigned char)((hi - hex_digits) << 4 | (lo - hex_digits));
-    }
-    EVP_EncodeBlock((unsigned char *)to, raw, 16);
-    return true;
-}
-
 /* A file with this digest of any artifact below one entity (and project, unless NULL) that may be read. */
 static void reply_by_digest(struct http_request *r, struct str entity, struct str project, struct str hex,
                             struct str name)
@@ -153,6 +137,7 @@ static void reply_by_digest(struct http_request *r, struct str entity, struct st
     struct arena a;
     struct request q;
     struct err e = {0};
+    unsigned char raw[16];
     char digest[BLOB_MD5];
     AUTO_ROWS struct db_rows *rows = NULL;
     arena_init(&a, 0);
@@ -161,7 +146,9 @@ static void reply_by_digest(struct http_request *r, struct str entity, struct st
     struct entity_row owner = {0};
     struct project_row p = {0};
     int rc = access.db ? 0 : TARE_EIO;
-    if (rc == 0 && !hex_to_base64(hex, digest))
+    if (rc == 0 && digest_from_hex(raw, sizeof raw, hex))
+        digest_base64(digest, raw, sizeof raw);
+    else if (rc == 0)
         rc = err_set(&e, TARE_EINVAL, "'%.*s' is no digest", STR_ARG(hex));
     if (rc == 0)
         rc = project.p ? access_project(&access, entity, project, ACCESS_READ, &p)

@@ -30,7 +30,7 @@ enum storage_kind {
 enum { STORAGE_UPLOAD_S = 24 * 3600, STORAGE_DOWNLOAD_S = 24 * 3600 };
 
 /* Append an absolute URL to which these bytes may be PUT for STORAGE_UPLOAD_S seconds. `md5` (base64) is
- * what they must have; {NULL} or "": anything. 0 or TARE_ENOMEM. */
+ * what they must have; {NULL} or "": anything. 0, TARE_ENOMEM, or TARE_EINVAL: no digest. */
 int storage_put_url(struct request *q, struct buf *to, enum storage_kind kind, int64_t id, struct str name,
                     struct str md5);
 

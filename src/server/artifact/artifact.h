@@ -88,7 +88,9 @@ int artifact_file_put(struct db_conn *c, int64_t artifact_id, struct str name, s
 int artifact_find_bytes(struct db_conn *c, int64_t artifact_id, struct str digest,
                         struct db_rows **rows, struct err *e);
 
-/* In a job. The bytes of a file have arrived. Expected: TARE_ENOTFOUND. */
+/* In a job. The bytes of a file have arrived.
+ * Expected: TARE_ENOTFOUND; TARE_ECONFLICT they have another digest than announced; TARE_EINVAL the version is
+ * committed, and they are not those it has. */
 int artifact_file_stored(struct db_conn *c, int64_t artifact_id, struct str name,
                          const struct blob_info *blob, int64_t now_us, struct err *e);
 

@@ -3,8 +3,10 @@
 #include "server/artifact/artifact.h"
 
 #include "base/buf.h"
+#include "base/digest.h"
 #include "base/json.h"
 #include "base/path.h"
+#include "base/xxh3.h"
 
 #include <string.h>
 
@@ -287,15 +289,27 @@ int artifact_manifest_put(struct db_conn *c, int64_t artifact_id, struct str nam
     return rc < 0 ? rc : 0;
 }
 
+/* A version that is committed does not change; the same bytes once more are no change. */
+#define IS_PENDING "(SELECT a.state FROM artifacts a WHERE a.id = artifact_id) = 'PENDING'"
+
+static int refuse_committed(struct err *e)
+{
+    return err_set(e, TARE_EINVAL, "the artifact is committed: its files cannot change");
+}
+
 int artifact_manifest_stored(struct db_conn *c, int64_t manifest_id, const struct blob_info *blob,
                              int64_t now_us, struct err *e)
 {
+    int64_t n = 0;
     int rc = blob_row_put(c, blob, now_us, e);
     if (rc < 0)
         return rc;
-    rc = db_exec(c, e, "UPDATE artifact_manifests SET blob = $2, size_bytes = $3 WHERE id = $1",
-                     DB_ARGS(db_i(manifest_id), db_t(blob->name), db_i(blob->size_bytes)));
-    return rc == 0 ? err_set(e, TARE_ENOTFOUND, "there is no such manifest") : rc < 0 ? rc : 0;
+    rc = db_exec(c, e, "UPDATE artifact_manifests SET blob = $2, size_bytes = $3 WHERE id = $1 AND (blob = $2 OR " IS_PENDING ")",
+                 DB_ARGS(db_i(manifest_id), db_t(blob->name), db_i(blob->size_bytes)));
+    if (rc != 0)
+        return rc < 0 ? rc : 0;
+    rc = db_get_int(c, e, &n, "SELECT count(*) FROM artifact_manifests WHERE id = $1", DB_ARGS(db_i(manifest_id)));
+    return rc < 0 ? rc : n ? refuse_committed(e) : err_set(e, TARE_ENOTFOUND, "there is no such manifest");
 }
 
 int artifact_find_bytes(struct db_conn *c, int64_t artifact_id, struct str digest,
@@ -345,14 +359,36 @@ int artifact_file_put(struct db_conn *c, int64_t artifact_id, struct str name, s
     return 0;
 }
 
+/* Why nothing was updated. */
+static int explain_refusal(struct db_conn *c, int64_t artifact_id, struct str name, const struct blob_info *blob, struct err *e)
+{
+    AUTO_ROWS struct db_rows *rows = NULL;
+    int rc = db_first(c, e, &rows,
+                      "SELECT digest, CASE WHEN " IS_PENDING " THEN 1 ELSE 0 END FROM artifact_files "
+                      "WHERE artifact_id = $1 AND name = $2",
+                      DB_ARGS(db_i(artifact_id), db_s(name)));
+    if (rc == 0)
+        return err_set(e, TARE_ENOTFOUND, "the artifact has no file '%.*s'", STR_ARG(name));
+    if (rc < 0 || !db_int(rows, 1))
+        return rc < 0 ? rc : refuse_committed(e);
+    return err_set(e, TARE_ECONFLICT, "the file '%.*s' has MD5 %s, announced was %s", STR_ARG(name), blob->md5, db_text(rows, 0));
+}
+
+/* The digest that was announced is by which others may be given these bytes (artifact_find_bytes): it must be theirs. */
 int artifact_file_stored(struct db_conn *c, int64_t artifact_id, struct str name,
                          const struct blob_info *blob, int64_t now_us, struct err *e)
 {
+    uint8_t raw[XXH128_BYTES];
+    char xxh[2 * XXH128_BYTES] = "";
     int rc = blob_row_put(c, blob, now_us, e);
     if (rc < 0)
         return rc;
-    rc = db_exec(c, e, "UPDATE artifact_files SET blob = $3, size_bytes = $4 WHERE artifact_id = $1 AND name = $2",
-                 DB_ARGS(db_i(artifact_id), db_s(name), db_t(blob->name), db_i(blob->size_bytes)));
-    return rc == 0 ? err_set(e, TARE_ENOTFOUND, "the artifact has no file '%.*s'", STR_ARG(name))
-                   : rc < 0 ? rc : 0;
+    if (digest_from_hex(raw, sizeof raw, str_of(blob->xxh128)))
+        digest_base64(xxh, raw, sizeof raw);
+    rc = db_exec(c, e,
+                 "UPDATE artifact_files SET blob = $3, size_bytes = $4 WHERE artifact_id = $1 AND name = $2 "
+                 "AND (length(digest) <> 24 OR digest IN ($5, $6)) AND (blob = $3 OR " IS_PENDING ")",
+                 DB_ARGS(db_i(artifact_id), db_s(name), db_t(blob->name), db_i(blob->size_bytes), db_t(blob->md5),
+                         db_t(xxh)));
+    return rc == 0 ? explain_refusal(c, artifact_id, name, blob, e) : rc < 0 ? rc : 0;
 }

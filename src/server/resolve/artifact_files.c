@@ -480,7 +480,7 @@ static int join_parts(struct request *q, struct complete *k, const struct access
         rc = blob_put_blob(put, db_text(rows, 0), a->e);
         n++;
     }
-    if (rc >= 0 && n != wanted)
+    if (rc >= 0 && (n != wanted || n == 0))
         rc = err_set(a->e, TARE_EINVAL, "%lld of the upload's %lld parts are here", (long long)n, (long long)wanted);
     if (rc < 0) {
         blob_put_abort(put);
@@ -501,9 +501,12 @@ static int complete_job(struct db_conn *db, void *arg, struct err *e)
             return err_set(e, TARE_EINVAL, "the joined parts of '%.*s' have MD5 %s, announced was %.*s",
                            STR_ARG(k->name), k->blob.md5, STR_ARG(digest));
         rc = artifact_file_stored(db, k->artifact_id, k->name, &k->blob, now_us(), e);
+    } else if (rc == 0) {
+        rc = err_set(e, TARE_ENOTFOUND, "the artifact has no file '%.*s'", STR_ARG(k->name));
     }
     if (rc >= 0)
-        rc = db_exec(db, e, "DELETE FROM upload_parts WHERE upload_id = $1", DB_ARGS(db_s(k->upload_id)));
+        rc = db_exec(db, e, "DELETE FROM upload_parts WHERE upload_id = $1 AND artifact_id = $2",
+                     DB_ARGS(db_s(k->upload_id), db_i(k->artifact_id)));
     return rc < 0 ? rc : 0;
 }
 
