@@ -51,6 +51,27 @@ int storage_get_url(struct request *q, struct buf *to, struct str blob, struct s
     return put_url(q, to, buf_str(&claims), STORAGE_DOWNLOAD_S, name);
 }
 
+/* By its address, and by the name that it calls us; not by way of a proxy. */
+static bool is_near(const struct http_request *r)
+{
+    static const char *const forwarded[] = {"Forwarded", "X-Forwarded-For", "X-Forwarded-Proto", "X-Real-IP", "Via"};
+    const char *peer = http_peer(r), *host = http_header(r, "Host");
+    for (size_t i = 0; i < sizeof forwarded / sizeof *forwarded; i++)
+        if (http_header(r, forwarded[i]))
+            return false;
+    bool is_host = host && (strncmp(host, "127.", 4) == 0 || strncmp(host, "localhost", 9) == 0 || strncmp(host, "[::1]", 5) == 0);
+    return is_host && (strncmp(peer, "127.", 4) == 0 || strcmp(peer, "::1") == 0);
+}
+
+void storage_put_file_hint(struct request *q, struct buf *to, const char *blob)
+{
+    AUTO_BUF path = {0};
+    if (!is_near(q->http) || !blob_put_path(q->server->blobs, blob, &path))
+        return;
+    buf_puts(to, "&file=");
+    buf_put_percent(to, buf_str(&path), "/");
+}
+
 struct str storage_take_line(struct str *rest)
 {
     const char *end = rest->n ? memchr(rest->p, '\n', rest->n) : NULL;

@@ -42,6 +42,10 @@ int storage_put_url(struct request *q, struct buf *to, enum storage_kind kind, i
 int storage_get_url(struct request *q, struct buf *to, struct str blob, struct str name,
                     struct str mimetype);
 
+/* Append "&file=PATH", where the blob's bytes lie, if the client is on this machine, as far as one can see: it can then do
+ * without us, if it may read them. */
+void storage_put_file_hint(struct request *q, struct buf *to, const char *blob);
+
 /* The type of a file by its ending; never NULL. */
 const char *storage_mimetype(struct str name);
 

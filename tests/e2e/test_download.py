@@ -4,13 +4,16 @@ the whole service with the unmodified SDK against tare server."""
 
 import base64
 import hashlib
+import json
 import os
 import pathlib
 import random
 import re
+import shutil
 import subprocess
 import sys
 import threading
+from urllib.parse import quote, unquote
 
 import pytest
 from wandb.proto import wandb_internal_pb2 as pb
@@ -169,6 +172,39 @@ def test_where_what_the_backend_says_does_not_fit_the_digest_decides(getter):
             store.served["x"] = wrong
             answer = getter.get(store, skip_cache=True, root=getter.folder / f"bad{k}")
             assert answer == f"x: file hash mismatch: expected {md5(TEXT)}, actual {md5(wrong)}" and getter.tree() == {}
+
+
+def test_a_file_on_the_same_machine_is_copied_if_it_is_the_right_one(getter):
+    path = "deep/er/b %41é.bin"
+    here = getter.folder / "elsewhere é#"
+    with ObjectStore({path: BIG}) as store:
+        # the XXH128 is none of these bytes': then the MD5 decides
+        store.sums[path] = f"#md5={md5(BIG)}&xxh128={TEXT_XXH128}&file={quote(str(here))}"
+
+        def get(name, **options):
+            store.requests.clear()
+            assert getter.get(store, root=getter.folder / name, **options) == "" and getter.tree() == {path: BIG}
+            return len(store.gets(path))
+
+        assert get("none") == 1
+        here.write_bytes(BIG)
+        assert get("right", skip_cache=True) == 0
+        shutil.rmtree(getter.cache)
+        assert get("cached") == 0 and getter.cached(BIG).read_bytes() == BIG
+        shutil.rmtree(getter.cache)
+        here.write_bytes(BIG[:-1] + b"?")
+        assert get("wrong", skip_cache=True) == 1 and get("wrong, cached") == 1
+        here.write_bytes(BIG[:-1])
+        assert get("short", skip_cache=True) == 1
+        here.unlink()
+        here.symlink_to("/dev/zero")
+        assert get("link", skip_cache=True) == 1
+        here.unlink()
+        os.mkfifo(here)
+        assert get("pipe", skip_cache=True) == 1
+        here.unlink()
+        here.mkdir()
+        assert get("folder", skip_cache=True) == 1
 
 
 def test_errors_in_the_peers_words(getter):
@@ -336,14 +372,27 @@ with wandb.init(project="art") as run:
         f.seek(2000000)
         f.write(b"!")
     damaged = ask(run._interface, a.id, "damaged", "big")
+    with open(blobs[0], "r+b") as f:
+        f.seek(2000000)
+        f.write(bytes([2000000 % 256]))
+    repaired = ask(run._interface, a.id, "repaired", "big")
 out = tree("out")
 print(json.dumps([errors, len(out), all(bytes.fromhex(out[f"deep/{k}"]) == b"%d" % k * 20 for k in range(700)),
-    bytes.fromhex(out["big"]) == bytes(range(256)) * 10000, sorted(tree("part")), os.path.exists("none"), damaged, os.path.exists("damaged/big"), a.id]))
+    bytes.fromhex(out["big"]) == bytes(range(256)) * 10000, sorted(tree("part")), os.path.exists("none"), damaged, os.path.exists("damaged/big"), a.id, repaired, tree("repaired") == {"big": out["big"]}]))
 """)
-        url = server.graphql('query($id: ID!) { artifact(id: $id) { files(names: ["big"], first: 1) { edges { node { directUrl } } } } }',
-                             {"id": got[8]})["data"]["artifact"]["files"]["edges"][0]["node"]["directUrl"]
+        ask = json.dumps({"variables": {"id": got[8]}, "query":
+                          'query($id: ID!) { artifact(id: $id) { files(names: ["big"], first: 1) { edges { node { directUrl } } } } }'})
+
+        def ask_url(**headers):
+            _, _, answer = server.request("POST", "/graphql", ask.encode(), **headers)
+            return json.loads(answer)["data"]["artifact"]["files"]["edges"][0]["node"]["directUrl"]
+
+        url, far = ask_url(), ask_url(X_Forwarded_For="10.0.0.1")
     assert got[0] == ["", "", "could not access artifact"]
     assert got[1:4] == [701, True, True]
     assert got[4] == sorted(["deep/69", *(f"deep/69{i}" for i in range(10))]) and not got[5]
     assert got[6].startswith(f"big: file hash mismatch: expected {md5(bytes(range(256)) * 10000)}, actual ") and not got[7]
-    assert re.search(r"#md5=" + re.escape(md5(bytes(range(256)) * 10000)) + "&xxh128=[0-9a-f]{32}$", url)
+    assert re.search(r"#md5=" + re.escape(md5(bytes(range(256)) * 10000)) + "&xxh128=[0-9a-f]{32}&file=(.*)$", url)
+    assert pathlib.Path(unquote(url.split("&file=")[1])).read_bytes() == bytes(range(256)) * 10000
+    assert got[9:] == ["", True]
+    assert "&xxh128=" in far and "&file=" not in far

@@ -5,7 +5,8 @@
  *   2 a server's list of headers: one line each, nothing in them that would be two
  *   3 console and history lines, one a line: every body made of them is JSON
  *   4 the JSON of a manifest: what is written of it is read back the same
- *   5 a reference, a newline, and a store's list of objects */
+ *   5 a reference, a newline, and a store's list of objects
+ *   6 a digest, a newline, and a URL with hints */
 #include "base/alloc.h"
 #include "base/json.h"
 #include "record/wire.h"
@@ -14,6 +15,7 @@
 #include "service/upload/filestream_body.h"
 #include "service/upload/json_path.h"
 #include "service/upload/transfer.h"
+#include "service/upload/url_hints.h"
 
 #include <assert.h>
 #include <stddef.h>
@@ -141,11 +143,25 @@ static void fuzz_cloud(struct str text)
     }
 }
 
+static void fuzz_hints(struct str text)
+{
+    const char *newline = memchr(text.p, '\n', text.n);
+    struct str digest = str_make(text.p, newline ? (size_t)(newline - text.p) : 0);
+    AUTO_FREE char *url = mem_strndup(text.p + digest.n, text.n - digest.n);
+    size_t n = url ? strlen(url) : 0;
+    if (!url)
+        return;
+    struct url_hints hints = url_hints_take(url, digest);
+    assert(!strchr(url, '#') && (hints.xxh128.n == 0 || hints.xxh128.n == 32));
+    assert(hints.xxh128.n == 0 || (hints.xxh128.p > url && hints.xxh128.p + 32 <= url + n));
+    assert(!hints.file || (hints.file > url && *hints.file == '/' && hints.file + strlen(hints.file) <= url + n));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static void (*const kinds[])(struct str text) = {fuzz_manifest, fuzz_path, fuzz_headers, fuzz_lines,
-                                                       fuzz_stored, fuzz_cloud};
+                                                       fuzz_stored, fuzz_cloud, fuzz_hints};
     if (size > 0)
-        kinds[data[0] % 6](str_make(data + 1, size - 1));
+        kinds[data[0] % 7](str_make(data + 1, size - 1));
     return 0;
 }

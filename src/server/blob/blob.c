@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -428,6 +429,15 @@ int blob_open_part(struct blobs *b, const char *name, int64_t first, int64_t n, 
 {
     int rc = check_name(name, e);
     return rc ? rc : b->ops->open(b, name, first, n, fd, size_bytes, e);
+}
+
+bool blob_put_path(struct blobs *b, const char *name, struct buf *to)
+{
+    char path[PATH_MAX], real[PATH_MAX];
+    if (!b->ops->path || !blob_is_name(name))
+        return false;
+    b->ops->path(b, name, path);
+    return realpath(path, real) && buf_puts(to, real) == 0;
 }
 
 int blob_exists(struct blobs *b, const char *name, struct err *e)

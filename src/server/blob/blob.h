@@ -18,6 +18,8 @@
 
 #include "base/err.h"
 
+#include "base/buf.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -107,6 +109,9 @@ int blob_open(struct blobs *b, const char *name, int *fd, int64_t *size_bytes, s
 /* The same when only [first, first + n) will be read: what the descriptor gives elsewhere is undefined. */
 int blob_open_part(struct blobs *b, const char *name, int64_t first, int64_t n, int *fd, int64_t *size_bytes,
                    struct err *e);
+
+/* Append the absolute path of a blob's file. False, and nothing is appended: it is not in a directory of this machine. */
+bool blob_put_path(struct blobs *b, const char *name, struct buf *to);
 
 /* Size in bytes, 0 if there is no such blob (or the store does not say). */
 int64_t blob_size(struct blobs *b, const char *name);

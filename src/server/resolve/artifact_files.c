@@ -12,7 +12,7 @@
 #include <stdlib.h>
 
 enum { MAX_SPECS = 100000, MAX_PARTS = 10000 };
-enum { SUMS_BYTES = 1 << 20 }; /* of a file whose URL says how it can be checked quickly */
+enum { SUMS_BYTES = 1 << 20 }; /* of a file whose URL says how it is checked quickly, and where it lies */
 
 /* ---- listing ---- */
 
@@ -60,19 +60,23 @@ static bool is_named(const struct name_set *set, struct str name)
     return !set->n || bsearch(&name, set->names, set->n, sizeof name, by_name);
 }
 
-/* Bytes with this MD5, by which the manifest names them, have that XXH128: whoever trusts the manifest of this server
- * may check them by that. */
-static int find_sums(const struct accessor *a, struct file_row *files, size_t n)
+/* Bytes with this MD5, by which the manifest names them, have that XXH128, and lie there: whoever trusts the manifest of
+ * this server may check them by that. */
+static int find_sums(struct gql_call *c, const struct accessor *a, struct file_row *files, size_t n)
 {
     int rc = 0;
     for (struct file_row *f = files; rc >= 0 && f < files + n; f++) {
         AUTO_ROWS struct db_rows *rows = NULL;
+        AUTO_BUF sums = {0};
         if (f->size_bytes < SUMS_BYTES || !f->blob.n)
             continue;
-        rc = db_first(a->db, a->e, &rows, "SELECT md5, xxh128 FROM blobs WHERE name = $1 AND xxh128 IS NOT NULL",
+        rc = db_first(a->db, a->e, &rows, "SELECT md5, xxh128, name FROM blobs WHERE name = $1 AND xxh128 IS NOT NULL",
                       DB_ARGS(db_s(f->blob)));
-        if (rc == 1)
-            f->sums = str_of(arena_printf(a->arena, "md5=%s&xxh128=%s", db_text(rows, 0), db_text(rows, 1)));
+        if (rc != 1)
+            continue;
+        buf_printf(&sums, "md5=%s&xxh128=%s", db_text(rows, 0), db_text(rows, 1));
+        storage_put_file_hint(request_of(c), &sums, db_text(rows, 2));
+        f->sums = access_keep(a, buf_str(&sums));
     }
     return rc < 0 ? rc : 0;
 }
@@ -105,7 +109,7 @@ static void answer_files(struct gql_call *c, const struct version_row *v, const 
         page.n++;
     }
     if (rc >= 0)
-        rc = find_sums(&a, (struct file_row *)(void *)all.data, page.n);
+        rc = find_sums(c, &a, (struct file_row *)(void *)all.data, page.n);
     if (rc < 0) {
         fail_with(c, rc, &e);
         return;

@@ -23,6 +23,7 @@
 #include "service/limits.h"
 #include "service/upload/download.h"
 #include "service/upload/reference_set.h"
+#include "service/upload/url_hints.h"
 
 #include <stddef.h>
 #include <stdio.h>
@@ -94,7 +95,8 @@ struct fetch_file {
     uint32_t entry;
     bool is_large, is_begun;
     char *url, *path;
-    struct str quick; /* in `url`, behind its end */
+    struct str quick; /* in `url`, behind its end, as is: */
+    const char *here;
     int64_t url_ns;
     int cache_rc; /* of putting it into the cache */
     struct download download;
@@ -277,6 +279,7 @@ static void on_turn(struct pool_slot *s)
         .digest = e->digest,
         .is_xxh128 = e->is_xxh128,
         .quick = x->quick,
+        .here = x->here,
         .size = (uint64_t)e->size,
         .landed = on_landed,
         .done = on_file,
@@ -312,23 +315,14 @@ static void end_group(struct fetch_group *g)
     pump(f);
 }
 
-/* What stands behind # in a URL of ours ("md5=BASE64&xxh128=HEX": bytes with this MD5 have that XXH128) comes from the
- * backend that gave the manifest, not from where the bytes are. The cache outlives backends: what goes there has the
- * MD5 by our own sum. */
-static struct str quick_of(const struct fetch *f, const struct manifest_entry *e, char *url)
+/* The cache outlives backends: what goes there has the MD5 by our own sum. */
+static void take_hints(struct fetch_file *x)
 {
-    const struct str md5 = STR("md5="), xxh = STR("&xxh128=");
-    char *hash = url ? strchr(url, '#') : NULL;
-    if (!hash)
-        return (struct str){0};
-    *hash = '\0';
-    struct str rest = str_of(hash + 1);
-    size_t before = md5.n + e->digest.n + xxh.n;
-    if (f->cache || e->is_xxh128 || rest.n != before + 2 * XXH128_BYTES || !str_starts(rest, md5) ||
-        !str_eq(str_make(rest.p + md5.n, e->digest.n), e->digest) ||
-        !str_eq(str_make(rest.p + md5.n + e->digest.n, xxh.n), xxh))
-        return (struct str){0};
-    return str_make(rest.p + before, rest.n - before);
+    const struct manifest_entry *e = entry_of(x->fetch, x->entry);
+    struct url_hints hints = x->url && !e->is_xxh128 ? url_hints_take(x->url, e->digest) : (struct url_hints){0};
+    x->here = hints.file;
+    if (!x->fetch->cache)
+        x->quick = hints.xxh128;
 }
 
 static void add_file(struct fetch_group *g, uint32_t entry, struct str url_json)
@@ -340,7 +334,7 @@ static void add_file(struct fetch_group *g, uint32_t entry, struct str url_json)
     x->is_large = entry_of(f, entry)->size > TRANSFER_SMALL_BYTES;
     x->url = json_string_at(url_json, "");
     x->path = place_at(f, entry);
-    x->quick = quick_of(f, entry_of(f, entry), x->url);
+    take_hints(x);
     x->url_ns = clock_mono_ns();
     x->slot.go = on_turn;
     DL_APPEND(f->files, x);

@@ -22,7 +22,8 @@ static const struct {
     unsigned to;
 } states[] = {
     [DOWNLOAD_DONE] = {"done", TO(DOWNLOAD_OPENING) | TO(DOWNLOAD_ASKING)},
-    [DOWNLOAD_OPENING] = {"opening", TO(DOWNLOAD_ASKING) | TO(DOWNLOAD_CLOSING)},
+    [DOWNLOAD_OPENING] = {"opening", TO(DOWNLOAD_COPYING) | TO(DOWNLOAD_ASKING) | TO(DOWNLOAD_CLOSING)},
+    [DOWNLOAD_COPYING] = {"copying", TO(DOWNLOAD_ASKING) | TO(DOWNLOAD_CLOSING)},
     [DOWNLOAD_ASKING] = {"asking", TO(DOWNLOAD_SENDING) | TO(DOWNLOAD_RESTING) | TO(DOWNLOAD_CLOSING)},
     [DOWNLOAD_SENDING] = {"sending", TO(DOWNLOAD_RESTING) | TO(DOWNLOAD_CLOSING)},
     [DOWNLOAD_RESTING] = {"resting", TO(DOWNLOAD_OPENING) | TO(DOWNLOAD_ASKING) | TO(DOWNLOAD_CLOSING)},
@@ -365,6 +366,44 @@ static void ask(struct download *d)
 
 /* ---- begin ---- */
 
+static void copy_run(struct work *w)
+{
+    struct download *d = OF(w, work);
+    d->rc = download_part_copy(d);
+}
+
+static void copy_on(struct download *d);
+
+static void copy_done(struct work *w)
+{
+    struct download *d = OF(w, work);
+    d->received = d->have;
+    if (d->cancelled) {
+        end(d, TARE_ECANCELLED);
+    } else if (d->rc > 0) {
+        if (d->moved)
+            d->moved(d);
+        copy_on(d);
+    } else if (d->rc < 0) {
+        diag_info("download of %s: %s is of no use: %s", d->path, d->here, err_text(d->rc));
+        d->here = NULL;
+        ask(d);
+    } else {
+        d->here = NULL;
+        d->was_continued = true; /* if it is wrong, the server is asked */
+        end(d, 0);
+    }
+}
+
+static void copy_on(struct download *d)
+{
+    d->total = d->size;
+    d->work.is_long = true;
+    d->work.run = copy_run;
+    d->work.done = copy_done;
+    work_start(d->loop, &d->work);
+}
+
 static void open_run(struct work *w)
 {
     struct download *d = OF(w, work);
@@ -379,6 +418,9 @@ static void open_done(struct work *w)
         end(d, d->rc);
     } else if (d->cancelled) {
         end(d, TARE_ECANCELLED);
+    } else if (d->here && d->digest.n > 0 && d->have == 0) {
+        move(d, DOWNLOAD_COPYING);
+        copy_on(d);
     } else {
         ask(d);
     }
@@ -395,7 +437,7 @@ static void open_part(struct download *d)
 
 void download_start(struct download *d)
 {
-    d->fd = -1;
+    d->fd = d->from_fd = -1;
     d->is_small = d->path && d->digest.n > 0 && d->size <= TRANSFER_SMALL_BYTES;
     http_request_init(&d->http);
     d->loop = backend_loop(d->backend);

@@ -4,9 +4,9 @@
  * transfer that breaks off goes on where it stopped, if the server can. Loop thread only; the disk is
  * touched on the worker threads.
  *
- *   OPENING ─► ASKING ─► SENDING ─► CLOSING ─► DONE
- *                ▲          │          │
- *                └─ RESTING ◄──────────┘ tried again
+ *   OPENING ─► (COPYING) ─► ASKING ─► SENDING ─► CLOSING ─► DONE
+ *                             ▲          │          │
+ *                             └─ RESTING ◄──────────┘ tried again
  *
  * (peer: core/internal/filetransfer/file_transfer_default.go) */
 #ifndef TARE_SERVICE_UPLOAD_DOWNLOAD_H
@@ -22,7 +22,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum download_state { DOWNLOAD_DONE, DOWNLOAD_OPENING, DOWNLOAD_ASKING, DOWNLOAD_SENDING, DOWNLOAD_RESTING,
+enum download_state { DOWNLOAD_DONE, DOWNLOAD_OPENING, DOWNLOAD_COPYING, DOWNLOAD_ASKING, DOWNLOAD_SENDING, DOWNLOAD_RESTING,
                       DOWNLOAD_CLOSING };
 
 struct download {
@@ -43,6 +43,9 @@ struct download {
      * the time. Where it differs, the digest decides. Empty: not known. */
     struct str quick;
     uint64_t size;
+    /* A file of this machine that may be a copy: taken, if its bytes are the right ones, before the server is asked
+     * for them. With `digest` only. NULL: none. */
+    const char *here;
     const char *etag;     /* what the answer's must be, without quotes; NULL: any */
     /* The file is whole and right, still under the other name. On the worker, may be NULL. */
     void (*landed)(struct download *d, const char *part);
@@ -69,6 +72,8 @@ struct download {
     uint32_t n_tries;
     char *part;         /* where it is written */
     int fd;
+    int from_fd;        /* of `here` */
+    bool is_clone;      /* the part shares the blocks of `here` */
     uint64_t have;      /* bytes in the part, all of them in the digest */
     union {
         struct digest md5;
@@ -97,6 +102,9 @@ void download_put_status(struct buf *to, int status);
 int download_part_open(struct download *d);
 /* A block has been written. */
 void download_part_add(struct download *d, uint64_t at, const char *p, size_t n);
+/* Copy the next bytes of `here`: 1 if there are more, 0 if that was all, or a negative code: it is of no use, the part
+ * is empty again. */
+int download_part_copy(struct download *d);
 /* All has come: is it right? Then to its place, with d->http.answer as its contents if it is small. 0 or a
  * negative code with `why`; TARE_ECONFLICT: it is not what its digest says. */
 int download_part_finish(struct download *d);

@@ -20,10 +20,14 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#ifdef __linux__
+#include <linux/fs.h>
+#endif
 
-enum { SUM_BLOCK_BYTES = 256 * 1024 };
+enum { SUM_BLOCK_BYTES = 256 * 1024, COPY_STEP_BYTES = 64 << 20 };
 
 /* ---- sums ---- */
 
@@ -182,6 +186,79 @@ void download_part_add(struct download *d, uint64_t at, const char *p, size_t n)
         sum_add(d, p, n);
 }
 
+/* ---- from a file of this machine ---- */
+
+static int open_here(struct download *d)
+{
+    struct stat st;
+    d->from_fd = os->open(d->here, O_RDONLY | O_NONBLOCK | O_NOFOLLOW, 0);
+    int rc = d->from_fd < 0 ? d->from_fd : os->fstat(d->from_fd, &st);
+    if (!rc && (!S_ISREG(st.st_mode) || (uint64_t)st.st_size != d->size))
+        rc = TARE_EINVAL;
+#ifdef FICLONE
+    d->is_clone = !rc && ioctl(d->fd, FICLONE, d->from_fd) == 0;
+#endif
+    return rc;
+}
+
+static int write_at(int fd, const char *p, size_t n, uint64_t at)
+{
+    while (n > 0) {
+        ssize_t put = os->pwrite(fd, p, n, (off_t)at);
+        if (put <= 0)
+            return put < 0 ? (int)put : TARE_EIO;
+        p += put;
+        n -= (size_t)put;
+        at += (uint64_t)put;
+    }
+    return 0;
+}
+
+/* What was cloned is read from the clone, which nobody changes. */
+static int copy_block(struct download *d, char *block, size_t n)
+{
+    ssize_t got = os->pread(d->is_clone ? d->fd : d->from_fd, block, n, (off_t)d->have);
+    if (got <= 0)
+        return got < 0 ? (int)got : UV_EOF;
+    int rc = d->is_clone ? 0 : write_at(d->fd, block, (size_t)got, d->have);
+    if (!rc)
+        sum_add(d, block, (size_t)got);
+    return rc;
+}
+
+static int copy_step(struct download *d)
+{
+    AUTO_FREE char *block = mem_alloc(SUM_BLOCK_BYTES);
+    uint64_t until = d->size - d->have < COPY_STEP_BYTES ? d->size : d->have + COPY_STEP_BYTES;
+    int rc = block ? 0 : TARE_ENOMEM;
+    while (!rc && d->have < until) {
+        uint64_t left = until - d->have;
+        rc = copy_block(d, block, left < SUM_BLOCK_BYTES ? (size_t)left : SUM_BLOCK_BYTES);
+    }
+    return rc ? rc : d->have < d->size;
+}
+
+static void close_here(struct download *d)
+{
+    if (d->from_fd >= 0)
+        os->close(d->from_fd);
+    d->from_fd = -1;
+}
+
+int download_part_copy(struct download *d)
+{
+    int rc = d->from_fd < 0 ? open_here(d) : 0;
+    if (!rc)
+        rc = copy_step(d);
+    if (rc <= 0)
+        close_here(d);
+    if (rc < 0) {
+        os->ftruncate(d->fd, 0);
+        sum_begin(d);
+    }
+    return rc;
+}
+
 /* ---- the end ---- */
 
 static int write_small(struct download *d)
@@ -266,6 +343,7 @@ static bool is_of_use(const struct download *d)
 
 void download_part_drop(struct download *d)
 {
+    close_here(d);
     if (d->part && d->fd >= 0 && is_of_use(d))
         os->ftruncate(d->fd, (off_t)d->have);
     else if (d->part)

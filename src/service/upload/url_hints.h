@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/* What tare server says of the bytes behind a download URL, after the # that no client sends:
+ *
+ *   http://127.0.0.1:8080/storage/TOKEN/NAME#md5=BASE64&xxh128=HEX&file=/PATH
+ *
+ *   md5, xxh128  bytes with this MD5 have that XXH128: a check that costs a tenth
+ *   file         only for clients on the same machine, percent-encoded: where the bytes lie
+ *
+ * It comes from the backend that gave the manifest, not from where the bytes are, so it may be trusted as far as
+ * the manifest's digests. That what lies at `file` is what is meant must be checked, as with what comes over HTTP. */
+#ifndef TARE_SERVICE_UPLOAD_URL_HINTS_H
+#define TARE_SERVICE_UPLOAD_URL_HINTS_H
+
+#include "base/str.h"
+
+struct url_hints {
+    struct str xxh128; /* 32 hex digits, or empty */
+    const char *file;  /* absolute; or NULL */
+};
+
+/* Cut them off `url`, where they go on to live. Empty if there are none, if they are not about `digest` (base64 of
+ * an MD5), or in another form. Any thread. */
+struct url_hints url_hints_take(char *url, struct str digest);
+
+#endif
