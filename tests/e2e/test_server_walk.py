@@ -239,6 +239,8 @@ REFERS = {"project_id": "projects", "run_id": "runs", "artifact_id": "artifacts"
           "type_id": "artifact_types", "organization_id": "organizations", "config_id": "resource_configs",
           "parent_run_id": "runs", "segment_id": "history_segments", "webhook_id": "webhooks"}
 
+BLOB_OF = {"files": "blob", "artifact_files": "blob", "artifact_manifests": "blob", "upload_parts": "storage_path"}
+
 
 def changed_of_others(before, after, owned):
     """The rows of others that are not what they were, and new rows that point at them."""
@@ -293,7 +295,8 @@ def rows_of(dump, user, entities=()):
                 if (table, at) not in own and any((REFERS[c], r[c]) in own for c in REFERS if r.get(c)):
                     own.add((table, at))
                     more = True
-    return own
+    others = {r[c] for table, c in BLOB_OF.items() for at, r in dump[table].items() if (table, at) not in own}
+    return own | {("blobs", at) for at, r in dump["blobs"].items() if r["name"] not in others}
 
 
 def test_a_stranger_writes_nothing(server):
