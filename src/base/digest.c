@@ -124,27 +124,28 @@ const uint32_t md5_k[64] = {
 #define I(b, c, d) ((c) ^ ((b) | ~(d)))
 
 #define STEP(mix, a, b, c, d, i, word, shift) \
-    a += md5_k[i] + w[(word) & 15] + mix(b, c, d), a = b + rotl(a, shift)
+    a += md5_k[i] + w[(word) & 15], a += mix(b, c, d), a = b + rotl(a, shift)
 /* Four steps of a round, from step `i` on: step k takes word (k * mul + plus) mod 16. */
 #define STEPS(mix, i, mul, plus, s0, s1, s2, s3)               \
     STEP(mix, a, b, c, d, i, (i) * (mul) + (plus), s0),         \
     STEP(mix, d, a, b, c, i + 1, (i + 1) * (mul) + (plus), s1), \
     STEP(mix, c, d, a, b, i + 2, (i + 2) * (mul) + (plus), s2), \
     STEP(mix, b, c, d, a, i + 3, (i + 3) * (mul) + (plus), s3)
+#define ROUND(mix, i, mul, plus, s0, s1, s2, s3)    \
+    STEPS(mix, i, mul, plus, s0, s1, s2, s3);       \
+    STEPS(mix, i + 4, mul, plus, s0, s1, s2, s3);   \
+    STEPS(mix, i + 8, mul, plus, s0, s1, s2, s3);   \
+    STEPS(mix, i + 12, mul, plus, s0, s1, s2, s3)
 
 static void md5_compress(uint32_t *h, const uint8_t *block)
 {
     uint32_t a = h[0], b = h[1], c = h[2], d = h[3], w[16];
     for (int i = 0; i < 16; i++, block += 4)
         w[i] = (uint32_t)block[3] << 24 | (uint32_t)block[2] << 16 | (uint32_t)block[1] << 8 | block[0];
-    for (int i = 0; i < 16; i += 4)
-        STEPS(F, i, 1, 0, 7, 12, 17, 22);
-    for (int i = 16; i < 32; i += 4)
-        STEPS(G, i, 5, 1, 5, 9, 14, 20);
-    for (int i = 32; i < 48; i += 4)
-        STEPS(H, i, 3, 5, 4, 11, 16, 23);
-    for (int i = 48; i < 64; i += 4)
-        STEPS(I, i, 7, 0, 6, 10, 15, 21);
+    ROUND(F, 0, 1, 0, 7, 12, 17, 22);
+    ROUND(G, 16, 5, 1, 5, 9, 14, 20);
+    ROUND(H, 32, 3, 5, 4, 11, 16, 23);
+    ROUND(I, 48, 7, 0, 6, 10, 15, 21);
     h[0] += a;
     h[1] += b;
     h[2] += c;
@@ -156,6 +157,7 @@ static void md5_compress(uint32_t *h, const uint8_t *block)
 #undef I
 #undef STEP
 #undef STEPS
+#undef ROUND
 
 void md5_init(struct digest *d)
 {
