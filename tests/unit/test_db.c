@@ -311,6 +311,13 @@ static int add_row(struct db_conn *c, void *arg, struct err *e)
                    DB_NONE);
 }
 
+/* Writes, and is then to leave no trace. */
+static int write_and_fail(struct db_conn *c, void *arg, struct err *e)
+{
+    int rc = add_row(c, arg, e);
+    return rc < 0 ? rc : err_set(e, TARE_EPERM, "no");
+}
+
 static void count_done(int rc, const struct err *e, void *arg)
 {
     (void)e;
@@ -327,18 +334,19 @@ static void test_many_jobs_are_each_done_once(void **state)
     struct fixture *f = *state;
     struct counter n = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
     for (int i = 0; i < 1000; i++)
-        assert_int_equal(db_submit(f->db, 10, i % 10 == 3 ? bad_sql : add_row, count_done, &n), 0);
+        assert_int_equal(db_submit(f->db, 10, i % 10 == 3 ? bad_sql : i % 50 == 7 ? write_and_fail : add_row,
+                                   count_done, &n), 0);
     pthread_mutex_lock(&n.lock);
     while (n.done < 1000)
         pthread_cond_wait(&n.changed, &n.lock);
     pthread_mutex_unlock(&n.lock);
-    assert_int_equal(n.failed, 100);
+    assert_int_equal(n.failed, 120);
     struct db_conn *c;
     int64_t rows;
     assert_int_equal(db_read_begin(f->db, &c, &f->e), 0);
     assert_int_equal(db_get_int(c, &f->e, &rows, "SELECT COUNT(*) FROM organizations", DB_NONE), 1);
     db_read_end(c);
-    assert_int_equal(rows, 900);
+    assert_int_equal(rows, 880);
 }
 
 static int wait_for_gate(struct db_conn *c, void *arg, struct err *e)
@@ -349,6 +357,38 @@ static int wait_for_gate(struct db_conn *c, void *arg, struct err *e)
     pthread_mutex_lock(&gate->lock);
     pthread_mutex_unlock(&gate->lock);
     return 0;
+}
+
+static void keep_rc(int rc, const struct err *e, void *arg)
+{
+    (void)e;
+    *(int *)arg = rc;
+}
+
+/* All wait together at the gate, and are done in one transaction if they can be: each has its own end. */
+static void test_one_that_fails_takes_none_with_it(void **state)
+{
+    struct fixture *f = *state;
+    struct counter gate = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+    int rc[5] = {99, 99, 99, 99, 99};
+    static const db_job_fn jobs[] = {add_row, write_and_fail, add_row, bad_sql, add_row};
+    struct db_conn *c;
+    int64_t rows, last;
+    pthread_mutex_lock(&gate.lock);
+    assert_int_equal(db_submit(f->db, 1, wait_for_gate, count_done, &gate), 0);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(db_submit(f->db, 1, jobs[i], keep_rc, &rc[i]), 0);
+    pthread_mutex_unlock(&gate.lock);
+    for (size_t n_jobs = 1, n_bytes; n_jobs; usleep(1000)) /* a job of db_write's must not join them */
+        db_queue_depth(f->db, &n_jobs, &n_bytes);
+    assert_int_equal(db_write(f->db, add_row, NULL, &f->e), 1); /* behind them */
+    assert_true(rc[0] == 1 && rc[1] == TARE_EPERM && rc[2] == 1 && rc[3] < 0 && rc[4] == 1);
+    assert_int_equal(db_read_begin(f->db, &c, &f->e), 0);
+    assert_int_equal(db_get_int(c, &f->e, &rows, "SELECT COUNT(*) FROM organizations", DB_NONE), 1);
+    assert_int_equal(db_get_int(c, &f->e, &last, "SELECT COUNT(*) FROM organizations WHERE name = 'o3'", DB_NONE), 1);
+    db_read_end(c);
+    assert_int_equal(rows, 4);
+    assert_int_equal(last, 1);
 }
 
 static void test_a_full_queue_refuses(void **state)
@@ -584,6 +624,7 @@ int main(void)
         TEST(test_a_query_may_run_inside_itself),
         TEST(test_a_reader_keeps_its_snapshot),
         TEST(test_many_jobs_are_each_done_once),
+        TEST(test_one_that_fails_takes_none_with_it),
         TEST(test_a_full_queue_refuses),
         TEST(test_a_newer_schema_is_refused),
         TEST(test_migrating_keeps_a_copy),

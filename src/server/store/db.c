@@ -2,7 +2,9 @@
 /* The writer and the pool of readers.
  *
  * The writer's loop: take every job that waits (at most MAX_BATCH), begin, run each in a savepoint,
- * commit, tell each its end. While it commits, new jobs gather: the batch grows with the load, and a
+ * commit, tell each its end. A savepoint costs as much as a third of a small job, so where all jobs may be run
+ * again (those of db_submit), or there is but one, they run without; if one fails, all are undone and run
+ * again with savepoints. While it commits, new jobs gather: the batch grows with the load, and a
  * single job on an idle server commits at once. If the commit fails, or an error inside a job has
  * ended the whole transaction (disk full), nothing of the batch is durable: jobs that had succeeded are
  * run again, each in a transaction of its own, so that one that does not fit takes none with it. */
@@ -27,6 +29,7 @@ struct job {
     void *arg;
     size_t weight_bytes;
     int rc;
+    bool repeatable; /* may be run again though it succeeded */
     bool ran; /* in this transaction, rc is its answer */
     struct err err;
 };
@@ -55,32 +58,41 @@ struct db {
 
 /* ---- the writer ---- */
 
+static int run_job(struct db_conn *c, struct job *j)
+{
+    int rc = j->run(c, j->arg, &j->err);
+    while (c->running)
+        db_rows_end(c->running);
+    return rc < 0 || c->ops->in_transaction(c) ? rc : TARE_EIO;
+}
+
 static int run_in_savepoint(struct db_conn *c, struct job *j)
 {
-    j->err.code = 0;
     int rc = c->ops->exec(c, "SAVEPOINT job", DB_NONE, &j->err);
     if (rc < 0)
         return rc;
-    rc = j->run(c, j->arg, &j->err);
-    while (c->running)
-        db_rows_end(c->running);
+    rc = run_job(c, j);
     if (!c->ops->in_transaction(c))
-        return rc < 0 ? rc : TARE_EIO;
+        return rc;
     if (rc < 0)
         c->ops->exec(c, "ROLLBACK TO job", DB_NONE, NULL);
     int released = c->ops->exec(c, "RELEASE job", DB_NONE, rc < 0 ? NULL : &j->err);
     return rc < 0 ? rc : released < 0 ? released : rc;
 }
 
-/* Run a list of jobs in one transaction. 0, or the code that undid all of them. */
-static int run_together(struct db_conn *c, struct job *list)
+/* Run a list of jobs in one transaction. 0, or the code that undid all of them: without savepoints that of the
+ * first that failed. */
+static int run_together(struct db_conn *c, struct job *list, bool savepoints)
 {
     struct err e = {0};
+    for (struct job *j = list; j; j = j->next)
+        j->ran = false;
     int rc = c->ops->begin(c, true, &e);
     for (struct job *j = list; j && !rc; j = j->next) {
-        j->rc = run_in_savepoint(c, j);
+        j->err.code = 0;
+        j->rc = savepoints ? run_in_savepoint(c, j) : run_job(c, j);
         j->ran = true;
-        if (!c->ops->in_transaction(c)) {
+        if (!c->ops->in_transaction(c) || (!savepoints && j->rc < 0)) {
             rc = j->rc;
             e = j->err;
         }
@@ -99,15 +111,34 @@ static int run_together(struct db_conn *c, struct job *list)
     return rc;
 }
 
+static bool are_repeatable(const struct job *list)
+{
+    for (; list; list = list->next)
+        if (!list->repeatable)
+            return false;
+    return true;
+}
+
+static bool has_failed_job(const struct job *list)
+{
+    for (; list; list = list->next)
+        if (list->ran && list->rc < 0)
+            return true;
+    return false;
+}
+
 static void run_batch(struct db *db, struct job *list)
 {
     struct job *next;
-    if (run_together(db->writer, list) != 0 && list->next)
+    bool alone = !list->next, savepoints = !alone && !are_repeatable(list);
+    int rc = run_together(db->writer, list, savepoints);
+    if (rc && !alone && !savepoints && has_failed_job(list))
+        rc = run_together(db->writer, list, true);
+    if (rc && !alone)
         for (struct job *j = list; j; j = next) {
             next = j->next;
             j->next = NULL;
-            j->ran = false;
-            run_together(db->writer, j);
+            run_together(db->writer, j, false);
             j->next = next;
         }
     size_t jobs = 0, bytes = 0;
@@ -183,6 +214,7 @@ int db_submit(struct db *db, size_t weight_bytes, db_job_fn job, db_done_fn done
     j->run = job;
     j->done = done;
     j->arg = arg;
+    j->repeatable = true;
     int rc = submit(db, true, weight_bytes, j);
     if (rc)
         mem_free(j);

@@ -75,7 +75,8 @@ typedef void (*db_done_fn)(int rc, const struct err *e, void *arg);
  * Expected: whatever the job returns; TARE_ENOSPACE, TARE_EIO, TARE_ECLOSED. Any other thread. */
 int db_write(struct db *db, db_job_fn job, void *arg, struct err *e);
 
-/* The same without waiting; `weight_bytes` counts against max_queue_bytes until done.
+/* The same without waiting; `weight_bytes` counts against max_queue_bytes until done. The job may also be run
+ * again after it succeeded, when another that was to be committed with it fails.
  * Expected: TARE_EFULL, TARE_ECLOSED (`done` is then not called). Any thread. */
 int db_submit(struct db *db, size_t weight_bytes, db_job_fn job, db_done_fn done, void *arg);
 

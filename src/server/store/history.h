@@ -149,9 +149,9 @@ int history_cursor_rows(struct history_cursor *hc, uint32_t from, uint32_t to, s
                         struct err *e);
 /* The steps of all its rows. */
 int history_cursor_steps(struct history_cursor *hc, int64_t *to, struct err *e);
-/* Store a segment. *id is its new id. */
+/* Store a segment. */
 int history_insert(struct db_conn *c, int64_t run, enum history_stream stream, int64_t writer, int64_t level,
-                   const struct segment *s, int64_t *id, struct err *e);
+                   const struct segment *s, struct err *e);
 int history_delete(struct db_conn *c, int64_t id, struct err *e);
 
 #endif

@@ -96,7 +96,7 @@ static int gather(struct db_conn *c, const struct merge *m, struct rowset *rs, s
 static int store_merged(struct db_conn *c, void *arg, struct err *e)
 {
     struct merge *m = arg;
-    int64_t gone_bytes = 0, gone_lines = 0, tail = 0, tail_lines = 0, n_bytes = 0, id;
+    int64_t gone_bytes = 0, gone_lines = 0, tail = 0, tail_lines = 0, n_bytes = 0;
     int rc = 0;
     for (size_t i = 0; i < m->n && rc >= 0; i++) {
         AUTO_ROWS struct db_rows *rows = NULL;
@@ -115,7 +115,7 @@ static int store_merged(struct db_conn *c, void *arg, struct err *e)
     for (uint32_t i = 0; i < m->batch.n_segments && rc >= 0; i++) {
         const struct segment *s = &m->batch.segments[i];
         int64_t level = m->last_level || s->n_lines >= LEVEL_1_LINES;
-        rc = history_insert(c, m->run, m->stream, m->inputs[0].writer, level, s, &id, e);
+        rc = history_insert(c, m->run, m->stream, m->inputs[0].writer, level, s, e);
         tail += !level;
         tail_lines += level ? 0 : s->n_lines;
         n_bytes += (int64_t)s->directory.len;

@@ -87,8 +87,8 @@ struct append {
 
 static int store(struct append *a, const struct segment *s, struct err *e)
 {
-    int64_t id, level = s->n_lines >= LEVEL_1_LINES;
-    int rc = history_insert(a->c, a->run, a->stream, a->writer, level, s, &id, e);
+    int64_t level = s->n_lines >= LEVEL_1_LINES;
+    int rc = history_insert(a->c, a->run, a->stream, a->writer, level, s, e);
     if (rc)
         return rc;
     if (!level) {
@@ -314,12 +314,11 @@ static int replace(struct db_conn *c, int64_t run, const struct kept *s, int64_t
                    int64_t *next_line, struct err *e)
 {
     struct segment cut = {0};
-    int64_t id;
     int rc = cut_stored(c, s->id, max_step, *next_line, &cut, e);
     if (!rc)
         rc = history_delete(c, s->id, e);
     if (!rc && cut.n_lines)
-        rc = history_insert(c, run, HISTORY_METRICS, s->writer, 0, &cut, &id, e);
+        rc = history_insert(c, run, HISTORY_METRICS, s->writer, 0, &cut, e);
     *next_line += cut.n_lines;
     segment_fini(&cut);
     return rc;
@@ -381,7 +380,7 @@ int history_copy(struct db_conn *c, int64_t from, int64_t to, int64_t max_step, 
 {
     struct kept *list;
     size_t n;
-    int64_t next = 0, id;
+    int64_t next = 0;
     int rc = list_segments(c, from, &list, &n, e);
     for (size_t i = 0; i < n && rc >= 0; i++) {
         if (list[i].min_step > max_step)
@@ -394,7 +393,7 @@ int history_copy(struct db_conn *c, int64_t from, int64_t to, int64_t max_step, 
         struct segment cut = {0};
         rc = cut_stored(c, list[i].id, max_step, next, &cut, e);
         if (!rc && cut.n_lines)
-            rc = history_insert(c, to, HISTORY_METRICS, 0, 0, &cut, &id, e);
+            rc = history_insert(c, to, HISTORY_METRICS, 0, 0, &cut, e);
         next += cut.n_lines;
         segment_fini(&cut);
     }
