@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 struct fixture {
     char dir[64], path[96];
@@ -328,6 +329,35 @@ static void test_the_last_line_and_the_keys(void **state)
         "{\"_type\":\"image-file\",\"size\":1}}},\"lastStep\":4,\"sets\":[]}");
 }
 
+/* A client may log another key each time: the list of them must not cost their square (a minute, once). */
+static void test_very_many_keys(void **state)
+{
+    enum { N_LINES = 8, N_KEYS = 9000, MOST_CPU_S = 5 };
+    struct fixture *f = *state;
+    struct db_conn *c;
+    struct timespec start, end;
+    AUTO_BUF line = {0}, out = {0};
+    for (int i = 0; i < N_LINES; i++) {
+        buf_clear(&line);
+        for (int k = 0; k < N_KEYS; k++)
+            buf_printf(&line, "%s\"k%d_%d\":%d", k ? "," : "{\"same\":1,", i, k, k);
+        buf_putc(&line, '}');
+        const char *text = buf_z(&line);
+        put_texts(f, i, &text, 1);
+    }
+    assert_int_equal(db_read_begin(f->db, &c, &f->e), 0);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &start);
+    assert_int_equal(history_keys(c, 1, HISTORY_METRICS, &out, &f->e), 0);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &end);
+    db_read_end(c);
+    int n = 0;
+    for (const char *p = buf_z(&out); (p = strstr(p, "\"count\":1}")); p++)
+        n++;
+    assert_int_equal(n, N_LINES * N_KEYS);
+    assert_non_null(strstr(buf_z(&out), "\"same\":{\"typeCounts\":[{\"type\":\"number\",\"count\":8}]"));
+    assert_true(end.tv_sec - start.tv_sec < MOST_CPU_S);
+}
+
 /* ---- rewinding, forking ---- */
 
 struct cut_args {
@@ -513,6 +543,7 @@ int main(void)
         TEST(test_samples_are_even_and_keep_the_ends),
         TEST(test_samples_in_a_buffer_are_those_by_rows),
         TEST(test_the_last_line_and_the_keys),
+        TEST(test_very_many_keys),
         TEST(test_rewinding_drops_later_rows),
         TEST(test_forking_copies_up_to_the_step),
         TEST(test_merging_changes_nothing_that_is_read),

@@ -7,7 +7,9 @@
 #include "server/store/history.h"
 
 #include "base/alloc.h"
+#include "base/hash.h"
 #include "base/json.h"
+#include "base/random.h"
 
 #include <stdlib.h>
 
@@ -349,36 +351,62 @@ struct key_stats {
     struct str last_json;
 };
 
+/* Any number of keys, whose names clients choose: found by a hash that they do not know. */
 struct key_table {
     struct arena arena;
     struct key_stats *keys;
-    uint32_t n, cap;
+    uint32_t n, cap;    /* a power of two */
     uint32_t guess;
+    uint32_t *slots;    /* 2 * cap of them: index + 1 of a key, 0: free */
+    uint64_t seed;
 };
+
+/* The slot of `path`, or the free one where it belongs. */
+static uint32_t *key_slot(const struct key_table *t, struct str path)
+{
+    uint32_t at = (uint32_t)hash_bytes(path.p, path.n, t->seed);
+    for (;; at++) {
+        uint32_t *slot = &t->slots[at & (2 * t->cap - 1)];
+        if (!*slot || str_eq(t->keys[*slot - 1].path, path))
+            return slot;
+    }
+}
+
+static bool grow_keys(struct key_table *t)
+{
+    uint32_t cap = t->cap ? 2 * t->cap : 32;
+    struct key_stats *keys = mem_realloc(t->keys, cap * sizeof *keys);
+    if (!keys)
+        return false;
+    t->keys = keys;
+    uint32_t *slots = mem_calloc(2 * cap, sizeof *slots);
+    if (!slots)
+        return false;
+    mem_free(t->slots);
+    t->slots = slots;
+    t->cap = cap;
+    for (uint32_t i = 0; i < t->n; i++)
+        *key_slot(t, keys[i].path) = i + 1;
+    return true;
+}
 
 static struct key_stats *find_key(struct key_table *t, struct str path)
 {
-    for (uint32_t i = 0; i < t->n; i++) {
-        uint32_t at = (t->guess + i) % t->n; /* segments list keys in much the same order */
-        if (str_eq(t->keys[at].path, path)) {
-            t->guess = at + 1;
-            return &t->keys[at];
-        }
-    }
-    if (t->n == t->cap) {
-        uint32_t cap = t->cap ? 2 * t->cap : 32;
-        struct key_stats *keys = mem_realloc(t->keys, cap * sizeof *keys);
-        if (!keys)
-            return NULL;
-        t->keys = keys;
-        t->cap = cap;
+    if (t->guess < t->n && str_eq(t->keys[t->guess].path, path)) /* segments list keys in much the same order */
+        return &t->keys[t->guess++];
+    if (t->n == t->cap && !grow_keys(t))
+        return NULL;
+    uint32_t *slot = key_slot(t, path);
+    if (*slot) {
+        t->guess = *slot;
+        return &t->keys[*slot - 1];
     }
     char *copy = arena_strndup(&t->arena, path.p, path.n);
     if (!copy)
         return NULL;
-    t->guess = t->n + 1;
     t->keys[t->n] = (struct key_stats){.path = {copy, path.n}, .rises = true};
-    return &t->keys[t->n++];
+    t->guess = *slot = ++t->n;
+    return &t->keys[t->n - 1];
 }
 
 static int add_stats(struct key_table *t, const struct segment_key *key)
@@ -452,6 +480,7 @@ int history_keys(struct db_conn *c, int64_t run, enum history_stream stream, str
     struct history_cursor hc;
     int64_t last_step = -1;
     arena_init(&t.arena, 0);
+    random_bytes(&t.seed, sizeof t.seed);
     int rc = history_cursor_open(&hc, c, run, stream, INT64_MIN, INT64_MAX, e);
     while (rc >= 0 && (rc = history_cursor_next(&hc, e)) == 1) {
         last_step = hc.max_step > last_step ? hc.max_step : last_step;
@@ -467,6 +496,7 @@ int history_keys(struct db_conn *c, int64_t run, enum history_stream stream, str
     }
     buf_printf(to, "},\"lastStep\":%lld,\"sets\":[]}", (long long)last_step);
     mem_free(t.keys);
+    mem_free(t.slots);
     arena_fini(&t.arena);
     if (rc >= 0 && to->failed)
         rc = TARE_ENOMEM;
