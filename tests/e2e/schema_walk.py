@@ -64,7 +64,8 @@ def const(value):
 VALUES = {
     # who and where
     "entityName": n("entity"), "entity": n("entity"), "projectName": n("project"), "modelName": n("project"),
-    "oldProjectName": n("project"), "newProjectName": const("walked"), "runName": n("run"), "sweepName": n("sweep"),
+    "oldProjectName": n("project"), "newProjectName": const("walked"), "sourceEntityName": n("entity"), "destinationEntityName": n("entity"),
+    "sourceProjectName": n("project"), "destinationProjectName": n("project"), "runName": n("run"), "sweepName": n("sweep"),
     "sweep": n("sweep"), "queueName": n("queue"), "agentName": i("Agent"), "aliasName": const("latest"),
     "artifactCollectionName": n("collection"), "artifactCollectionNames": lambda w: [w.names["collection"]],
     "artifactPortfolioName": n("portfolio"), "artifactTypeName": n("type"), "artifactEntityName": n("entity"),

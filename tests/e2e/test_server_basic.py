@@ -210,3 +210,46 @@ except KeyboardInterrupt:
 def test_login_with_a_wrong_key_says_so(server):
     out = server.script("import wandb\nwandb.init(project='demo')", key="local-" + "0" * 40, check=False)
     assert "not logged in" in json.dumps(out)
+
+
+MOVE = """mutation($f: JSONString!, $to: String!, $from: String!, $entity: String) { moveRuns(input: {filters: $f,
+    sourceProjectName: $from, destinationEntityName: $entity, destinationProjectName: $to}) { success count } }"""
+
+
+def test_runs_move_to_another_project_with_what_hangs_on_them(server):
+    got = server.script("""
+import json, os, pathlib, wandb
+for name, tag in (("one", "go"), ("two", "go"), ("three", "stay")):
+    with wandb.init(project="from", id="mv-" + name, name=name, tags=[tag], config={"lr": 0.5}) as run:
+        for i in range(20): run.log({"loss": 1 / (i + 1)})
+        p = pathlib.Path(run.dir, "note.txt"); p.write_text("of " + name); run.save(str(p), base_path=run.dir)
+        a = wandb.Artifact("made-by-" + name, type="t")
+        with a.new_file("x") as f: f.write(name)
+        run.log_artifact(a).wait()
+with wandb.init(project="to", id="mv-other") as run: run.log({"a": 1})
+print("1")
+""")
+    assert got == 1
+    move = lambda **v: server.graphql(MOVE, {"from": "from", "to": "to", "f": '{"tags": "go"}', **v})
+    assert move(to="nowhere")["status"] == 404 and move(f="{")["errors"]
+    assert move(to="from")["data"]["moveRuns"] == {"success": True, "count": 0}
+    stranger = server.add_user("mover")
+    assert server.graphql(MOVE, {"from": "from", "to": "to", "f": "{}", "entity": "local"}, key=stranger)["status"] == 404
+    assert move()["data"]["moveRuns"] == {"success": True, "count": 2}
+    server.graphql('mutation { upsertBucket(input: {modelName: "to", name: "mv-three"}) { inserted } }')
+    refused = move(f="{}")
+    assert "has a run mv-three already" in refused["errors"][0]["message"]
+    server.graphql('mutation { upsertBucket(input: {modelName: "from", name: "mv-alive"}) { inserted } }')
+    assert "still running" in move(f='{"name": "mv-alive"}')["errors"][0]["message"]
+    got = server.script("""
+import json, wandb
+api = wandb.Api()
+r = api.run("to/mv-one")
+a = api.artifact("from/made-by-one:v0")
+print(json.dumps([sorted(x.id for x in api.runs("from")), sorted(x.id for x in api.runs("to")), len(list(r.scan_history())), r.summary["loss"],
+    r.config, r.file("note.txt").download("moved", replace=True).read(), [x.name for x in r.logged_artifacts()],
+    a.logged_by().path]))
+""")
+    assert got == [["mv-alive", "mv-three"], ["mv-one", "mv-other", "mv-three", "mv-two"], 20, 0.05, {"lr": 0.5}, "of one", ["made-by-one:v0"],
+                   ["local", "to", "mv-one"]]
+    server.script('import wandb; run = wandb.init(project="to", id="mv-one", resume="must"); assert run.starting_step == 20, run.starting_step; run.finish()')
