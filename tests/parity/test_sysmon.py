@@ -188,6 +188,24 @@ def measured(tmp_path_factory, busy, endpoints):
     return found
 
 
+@pytest.mark.parametrize("binary", ["ours", "theirs"])
+def test_a_short_run_has_a_sample(tmp_path, monkeypatch, binary):
+    monkeypatch.setattr(support, "TARE", str(harness.OURS if binary == "ours" else harness.THEIRS))
+    service = support.Service(tmp_path)
+    try:
+        client = service.connect()
+        run = support.Run(tmp_path, "short", x_stats_pid=os.getpid(), x_stats_buffer_size=10)
+        for request in run.init(), run.run(), run.run_start():
+            client.must(request)
+        until = time.monotonic() + 10  # on a busy machine; else 0.02 to 0.05 s
+        while not (found := kept(client, run)) and time.monotonic() < until:
+            time.sleep(0.01)
+        assert {"memory_percent", "proc.memory.rssMB", "network.sent"} <= set(found)
+        assert {len(values) for values in found.values()} == {1}  # the next is 7 to 23 s away
+    finally:
+        ended(service)
+
+
 def mean(values):
     return sum(values) / len(values)
 

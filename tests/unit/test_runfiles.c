@@ -24,7 +24,7 @@ struct fixture {
     struct runfiles *r;
     struct runfiles_owner owner;
     struct handler_job *jobs[16]; /* not run yet */
-    int n_jobs, n_kept, n_idle;
+    int n_jobs, n_kept, n_idle, n_asked;
     uint32_t kinds[16];
     struct buf kept[16];
     int64_t now;
@@ -268,7 +268,7 @@ static void test_metrics_are_sampled_until_the_end_unless_paused(void **state)
     runfiles_start(f->r, STR(""));
     runfiles_tick(f->r, f->now);
     assert_int_equal(f->n_jobs, 0); /* a run that ends at once costs no sample */
-    f->now += SECOND;
+    f->now += SECOND / 50;
     assert_int_equal(runfiles_deadline(f->r), f->now);
     runfiles_tick(f->r, f->now);
     assert_int_equal(runfiles_deadline(f->r), INT64_MAX); /* one at a time */
@@ -286,6 +286,40 @@ static void test_metrics_are_sampled_until_the_end_unless_paused(void **state)
     run_jobs(f);
     assert_int_equal(f->n_kept, 1);
     assert_int_equal(runfiles_deadline(f->r), INT64_MAX);
+}
+
+static void on_scrape(void *ctx, struct buf *to)
+{
+    struct fixture *f = ctx;
+    f->n_asked += to == NULL;
+    if (to) {
+        size_t item = wire_buf_begin(to, 3);
+        wire_buf_bytes(to, 1, STR("openmetrics.a.b"));
+        wire_buf_bytes(to, 16, STR("1.0"));
+        wire_buf_end(to, item);
+    }
+}
+
+static void test_endpoints_have_time_before_the_first_sample(void **state)
+{
+    struct fixture *f = *state;
+    f->owner.scrape = on_scrape;
+    set_flag(f, 63, true); /* settings of nothing are no settings */
+    start(f);
+    int64_t begun = f->now;
+    runfiles_start(f->r, STR(""));
+    assert_int_equal(runfiles_deadline(f->r), begun); /* they are asked at once */
+    runfiles_tick(f->r, f->now);
+    assert_int_equal(f->n_asked, 1);
+    assert_int_equal(f->n_jobs, 0);
+    f->now = runfiles_deadline(f->r);
+    assert_int_equal(f->now, begun + SECOND / 10);
+    runfiles_tick(f->r, f->now);
+    run_jobs(f);
+    assert_int_equal(f->n_kept, 1);
+    assert_non_null(memmem(f->kept[0].data, f->kept[0].len, "openmetrics.a.b", 15));
+    int64_t due = runfiles_deadline(f->r); /* and a second before the next */
+    assert_int_equal((due + SECOND) % (15 * SECOND), 0);
 }
 
 static void test_the_end_waits_for_records(void **state)
@@ -314,6 +348,7 @@ int main(void)
         T(code_path_may_not_leave_the_folder),
         T(output_is_written_in_time_and_at_the_end),
         T(metrics_are_sampled_until_the_end_unless_paused),
+        T(endpoints_have_time_before_the_first_sample),
         T(the_end_waits_for_records),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

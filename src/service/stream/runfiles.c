@@ -397,12 +397,23 @@ static void save_patches(struct runfiles *r)
 
 /* Endpoints are asked a while before, so that their answers are there. What comes later is in the next
  * sample. */
-static void set_sample_due(struct runfiles *r, int64_t due_ns)
+static void set_sample_due(struct runfiles *r, int64_t due_ns, int64_t ahead_ns)
 {
-    int64_t ahead_ns = sysmon_interval_ns(r->sysmon) / 2;
     r->sample_due_ns = due_ns;
     if (r->owner.scrape)
-        r->scrape_due_ns = due_ns - (ahead_ns < SYSMON_FIRST_NS ? ahead_ns : SYSMON_FIRST_NS);
+        r->scrape_due_ns = due_ns - ahead_ns;
+}
+
+static void set_first_sample(struct runfiles *r)
+{
+    int64_t wait_ns = r->owner.scrape ? SYSMON_ANSWERS_NS : SYSMON_FIRST_NS;
+    set_sample_due(r, r->made_ns + wait_ns, wait_ns);
+}
+
+static void set_next_sample(struct runfiles *r, int64_t due_ns)
+{
+    int64_t half_ns = sysmon_interval_ns(r->sysmon) / 2;
+    set_sample_due(r, due_ns, half_ns < SYSMON_AHEAD_NS ? half_ns : SYSMON_AHEAD_NS);
 }
 
 void runfiles_start(struct runfiles *r, struct str run)
@@ -413,10 +424,8 @@ void runfiles_start(struct runfiles *r, struct str run)
         save_code(r);
         save_patches(r);
     }
-    if (r->sysmon || r->finished || !(r->sysmon = sysmon_new(r->settings->raw)))
-        return;
-    int64_t wait_ns = sysmon_interval_ns(r->sysmon);
-    set_sample_due(r, r->made_ns + (wait_ns < SYSMON_FIRST_NS ? wait_ns : SYSMON_FIRST_NS));
+    if (!r->sysmon && !r->finished && (r->sysmon = sysmon_new(r->settings->raw)))
+        set_first_sample(r);
 }
 
 /* ---- TensorBoard ---- */
@@ -558,7 +567,7 @@ static void sample_job_done(struct handler_job *base, struct handler *h)
     if (!r->finished) {
         if (job->record.len > 0 && !job->record.failed)
             take_sample(r, buf_str(&job->record));
-        set_sample_due(r, next_tick(job->now_ns, sysmon_interval_ns(r->sysmon)));
+        set_next_sample(r, next_tick(job->now_ns, sysmon_interval_ns(r->sysmon)));
     }
     buf_fini(&job->scraped);
     buf_fini(&job->record);

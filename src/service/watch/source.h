@@ -15,6 +15,7 @@
 
 #define SOURCE_FRESH_NS (500LL * 1000000)  /* readings younger than this are shared */
 #define SOURCE_SAMPLE_NS (250LL * 1000000) /* a sample waits no longer for one */
+#define SOURCE_FIRST_NS (1000LL * 1000000) /* but the first of a run: libraries take their time to start */
 #define SOURCE_FACTS_NS (2000LL * 1000000) /* and what is told once of a run, no longer than this */
 
 enum source_state { SOURCE_NEW, SOURCE_RUNNING, SOURCE_ABSENT };

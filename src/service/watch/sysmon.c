@@ -225,6 +225,12 @@ static void put(struct sample *p, const char *key, double v)
     put_json(p, key, buf_str(&p->json));
 }
 
+/* How long the sample waits for what may hang. */
+static int64_t wait_ns(const struct sysmon *s)
+{
+    return s->last_ns == 0 ? SOURCE_FIRST_NS : SOURCE_SAMPLE_NS;
+}
+
 /* StatsItems of others. */
 static void put_more(struct sample *p, struct str items)
 {
@@ -451,7 +457,7 @@ static void put_gpus(struct sample *p, int64_t mono_ns)
     bool watched[GPU_MAX], used[GPU_MAX];
     int32_t pids[SYSMON_MAX_TREE];
     struct sysmon_process process;
-    bool there = gpu_read(r, SOURCE_SAMPLE_NS);
+    bool there = gpu_read(r, wait_ns(p->s));
     int n = there && p->s->pid > 0 ? shared_tree(&process, p->s->pid, pids, SYSMON_MAX_TREE, mono_ns) : 0;
     for (int d = 0; there && d < GPU_MAX; d++) {
         watched[d] = is_watched(p->s, d);
@@ -466,7 +472,7 @@ static void put_gpus(struct sample *p, int64_t mono_ns)
 static void put_tpus(struct sample *p)
 {
     AUTO_BUF items = {0};
-    tpu_read(&items, SOURCE_SAMPLE_NS);
+    tpu_read(&items, wait_ns(p->s));
     put_more(p, buf_str(&items));
 }
 

@@ -28,7 +28,9 @@
 #define SYSMON_HOST_NS (500LL * 1000000)
 #define SYSMON_PROCESS_NS (50LL * 1000000) /* less than the least interval */
 #define SYSMON_DEFAULT_NS (15LL * 1000000000)
-#define SYSMON_FIRST_NS (1000LL * 1000000) /* runs that end sooner are not worth a sample */
+#define SYSMON_FIRST_NS (20LL * 1000000) /* a run that ends sooner has no sample; the peer's comes then */
+#define SYSMON_ANSWERS_NS (100LL * 1000000) /* endpoints are given so long for the first one */
+#define SYSMON_AHEAD_NS (1000LL * 1000000) /* and asked so long before the others */
 #define SYSMON_LEAST_NS (100LL * 1000000)
 
 struct sysmon;
