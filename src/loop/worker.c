@@ -4,7 +4,9 @@
  *   work_start ─► queue ─► a runner (thread) ─► the done list of its loop's desk ─► done
  *
  * Waking a thread costs more than most works: a thousand runs that each write a little would cost
- * thousands of wake-ups with one job each. So a queue that gets on is left to few. A runner takes
+ * thousands of wake-ups with one job each. So a queue that gets on is left to few, and of the works that one
+ * turn of the loop starts the first goes out at once, those behind it together when the turn ends, or when
+ * one is started GATHER_NS after the last that went. A runner takes
  * work after work and tells the loop when it finds no more, or after TELL_NS. Only when the first
  * of the queue has waited for HELP_MS, another runner helps, up to WORKERS of them; works that say they
  * are long get one each at once. One that has been at the same work for STUCK_NS is not counted any more. The
@@ -21,6 +23,7 @@
 #include <signal.h>
 
 #define TELL_NS UINT64_C(1000000)
+#define GATHER_NS UINT64_C(200000)
 #define STUCK_NS UINT64_C(100000000)
 #define IDLE_NS UINT64_C(10000000000) /* a thread without work ends */
 enum { HELP_MS = 5, STACK_BYTES = 1 << 20 };
@@ -47,6 +50,9 @@ struct work_desk {
     int n_handles;
     uv_async_t news; /* `done` has grown */
     uv_timer_t look; /* ticks while works wait on either side */
+    struct list gathered;   /* started in this turn, not yet queued */
+    uint64_t gather_ns;     /* when the last went out */
+    uv_idle_t turn_ends;    /* active since the first of this turn went out */
 };
 
 static struct {
@@ -196,6 +202,7 @@ static void close_desk(struct work_desk *d)
     *at = d->next;
     uv_close((uv_handle_t *)&d->news, on_desk_closed);
     uv_close((uv_handle_t *)&d->look, on_desk_closed);
+    uv_close((uv_handle_t *)&d->turn_ends, on_desk_closed);
 }
 
 static void collect(struct work_desk *d)
@@ -261,8 +268,9 @@ static struct work_desk *desk_of(uv_loop_t *loop)
     assert(rc == 0); /* the loop has its descriptor already */
     (void)rc;
     uv_timer_init(loop, &d->look);
-    d->news.data = d->look.data = d;
-    d->n_handles = 2;
+    uv_idle_init(loop, &d->turn_ends);
+    d->news.data = d->look.data = d->turn_ends.data = d;
+    d->n_handles = 3;
     return d;
 }
 
@@ -273,22 +281,55 @@ static void make_pool(void)
     (void)rc;
 }
 
+/* Queue what was gathered, and `w` before it if there is one. */
+static void queue(struct work_desk *d, struct work *w, uint64_t now_ns)
+{
+    struct list *q = &pool.queue, *more = &d->gathered;
+    bool is_long = w && w->is_long;
+    d->gather_ns = now_ns;
+    uv_mutex_lock(&pool.mutex);
+    if (w)
+        put(q, w);
+    if (more->first) {
+        *(q->last ? &q->last->next : &q->first) = more->first;
+        q->last = more->last;
+    }
+    int n_busy = n_getting_on(now_ns);
+    pool.n_long += is_long;
+    if (n_busy == 0 || (is_long && n_busy < pool.n_long && n_busy < WORKERS))
+        add_runner();
+    uv_mutex_unlock(&pool.mutex);
+    *more = (struct list){0};
+}
+
+/* Idle handles are called before the loop waits. */
+static void on_turn_ends(uv_idle_t *h)
+{
+    struct work_desk *d = h->data;
+    uv_idle_stop(h);
+    if (d->gathered.first)
+        queue(d, NULL, uv_hrtime());
+}
+
 void work_start(uv_loop_t *loop, struct work *w)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, make_pool);
     assert(!w->busy);
+    struct work_desk *d = desk_of(loop);
     w->busy = true;
-    w->desk = desk_of(loop);
-    w->desk->n_out++;
+    w->desk = d;
+    d->n_out++;
     w->queued_ns = uv_hrtime();
-    uv_mutex_lock(&pool.mutex);
-    put(&pool.queue, w);
-    int n_busy = n_getting_on(w->queued_ns);
-    pool.n_long += w->is_long;
-    if (n_busy == 0 || (w->is_long && n_busy < pool.n_long && n_busy < WORKERS))
-        add_runner();
-    uv_mutex_unlock(&pool.mutex);
-    if (!uv_is_active((uv_handle_t *)&w->desk->look))
-        uv_timer_start(&w->desk->look, on_look, HELP_MS, HELP_MS);
+    bool gathers = uv_is_active((uv_handle_t *)&d->turn_ends);
+    if (gathers && !w->is_long) {
+        put(&d->gathered, w);
+        if (w->queued_ns - d->gather_ns >= GATHER_NS)
+            queue(d, NULL, w->queued_ns);
+    } else {
+        queue(d, w, w->queued_ns);
+        uv_idle_start(&d->turn_ends, on_turn_ends);
+    }
+    if (!uv_is_active((uv_handle_t *)&d->look))
+        uv_timer_start(&d->look, on_look, HELP_MS, HELP_MS);
 }

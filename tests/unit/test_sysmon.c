@@ -7,8 +7,12 @@
 #include "service/watch/sysmon_buffer.h"
 #include "tests/support/watch_test.h"
 
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -149,7 +153,7 @@ static void test_children_count_in_a_tree(void **state)
     struct sysmon_process alone, tree;
     struct sysmon_table table = {0};
     int32_t pids[8];
-    sysmon_read_process(&alone, getpid());
+    sysmon_read_process(&alone, getpid(), NULL);
     sysmon_read_table(&table);
     int n = sysmon_descendants(&table, getpid(), pids, 8);
     assert_int_equal(n, 2);
@@ -162,6 +166,67 @@ static void test_children_count_in_a_tree(void **state)
     assert_true(tree.rss_bytes > alone.rss_bytes);
 }
 
+static bool is_kept_open(pid_t pid)
+{
+    char want[64], path[64], target[256];
+    bool found = false;
+    snprintf(want, sizeof want, "/proc/%d/stat", (int)pid);
+    for (int fd = 0; fd < 1024 && !found; fd++) {
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        ssize_t n = readlink(path, target, sizeof target - 1);
+        target[n > 0 ? n : 0] = 0;
+        found = strcmp(target, want) == 0;
+    }
+    return found;
+}
+
+static void test_the_file_of_a_process_is_kept_open_while_it_is_watched(void **state)
+{
+    AUTO_BUF settings = {0};
+    static const rlim_t most[] = {4096, 256};
+    struct rlimit before;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    if (before.rlim_max < most[0])
+        skip();
+    for (int i = 0; i < 2; i++) {
+        AUTO_BUF record = {0}, after = {0};
+        struct rlimit r = {most[i], before.rlim_max};
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &r), 0);
+        pid_t child = fork();
+        if (child == 0)
+            for (;;)
+                pause();
+        buf_clear(&settings);
+        put_int_setting(&settings, 42, (uint64_t)child);
+        struct sysmon *s = sysmon_new(buf_str(&settings));
+        for (int k = 0; k < 3; k++) { /* the last is by the file that was kept */
+            usleep(60000);
+            buf_clear(&record);
+            sysmon_sample(s, 1, STR(""), &record);
+            assert_true(number_of(&record, "proc.cpu.threads") == 1);
+        }
+        assert_true(is_kept_open(child) == (i == 0)); /* not where descriptors are few */
+        kill(child, SIGKILL);
+        assert_int_equal(waitpid(child, NULL, 0), child);
+        usleep(60000);
+        sysmon_sample(s, 1, STR(""), &after);
+        assert_string_equal(value_of(&after, "proc.cpu.threads"), "");
+        assert_false(is_kept_open(child));
+        sysmon_free(s);
+    }
+    AUTO_BUF record = {0};
+    struct rlimit r = {4096, before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &r), 0);
+    buf_clear(&settings);
+    struct sysmon *s = watch_self(&settings);
+    usleep(60000);
+    sysmon_sample(s, 1, STR(""), &record);
+    assert_true(is_kept_open(getpid()));
+    sysmon_free(s);
+    assert_false(is_kept_open(getpid()));
+    setrlimit(RLIMIT_NOFILE, &before);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -171,6 +236,7 @@ int main(void)
         cmocka_unit_test(test_a_process_that_is_gone_is_left_out),
         cmocka_unit_test(test_the_last_samples_are_kept_by_key),
         cmocka_unit_test(test_children_count_in_a_tree),
+        cmocka_unit_test(test_the_file_of_a_process_is_kept_open_while_it_is_watched),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,6 +5,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <stdatomic.h>
 #include <unistd.h>
 
 /* In the place of the library's: the system may refuse threads. */
@@ -67,6 +68,38 @@ static void test_work_comes_back_to_the_loop(void **state)
         assert_int_equal(d[i].value, (i + 1) * 8);
         assert_false(d[i].work.busy);
     }
+}
+
+/* -- works of one turn -- */
+
+struct seen {
+    struct work work;
+    atomic_bool has_run;
+};
+
+static void see(struct work *w)
+{
+    atomic_store(&((struct seen *)w)->has_run, true);
+}
+
+static void seen_done(struct work *w)
+{
+}
+
+/* Those behind the first go together; but not later than the next that is started a while after. */
+static void test_a_long_turn_does_not_keep_its_works(void **state)
+{
+    static struct seen w[4];
+    for (int i = 0; i < 4; i++) {
+        w[i] = (struct seen){.work = {.run = see, .done = seen_done}};
+        usleep(i == 3 ? 1000 : 0);
+        work_start(&loop, &w[i].work);
+    }
+    for (int i = 0; i < 4; i++)
+        for (int ms = 0; ms < 10000 && !atomic_load(&w[i].has_run); ms++)
+            usleep(1000); /* the loop has no turn meanwhile */
+    for (int i = 0; i < 4; i++)
+        assert_true(atomic_load(&w[i].has_run));
 }
 
 /* -- works that hang, until `gate` is opened -- */
@@ -189,6 +222,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_without_a_thread_the_loop_does_the_work, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_work_comes_back_to_the_loop, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_long_turn_does_not_keep_its_works, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_hangs_keeps_up_nothing_else, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_was_done_before_a_hang_is_told, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_each_loop_gets_its_own_back, set_up, tear_down),

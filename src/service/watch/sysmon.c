@@ -14,6 +14,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -68,10 +69,14 @@ struct sysmon *sysmon_new(struct str settings)
     return s;
 }
 
+static void forget_process(int32_t pid);
+
 void sysmon_free(struct sysmon *s)
 {
-    if (s)
-        mem_free(s->first);
+    if (!s)
+        return;
+    forget_process(s->pid);
+    mem_free(s->first);
     mem_free(s);
 }
 
@@ -123,28 +128,76 @@ static int shared_tree(struct sysmon_process *to, int32_t pid, int32_t *pids, in
     return n;
 }
 
+enum { N_KNOWN_PROCESSES = 64, MANY_DESCRIPTORS = 4096 };
+
+static struct known_process {
+    int32_t pid;
+    int64_t read_ns; /* 0: nothing is known */
+    struct sysmon_process process;
+    bool is_open;
+    int fd; /* of a process that is read again and again */
+} known_processes[N_KNOWN_PROCESSES];
+
+static struct known_process *known_process(int32_t pid)
+{
+    return &known_processes[(uint32_t)pid % N_KNOWN_PROCESSES];
+}
+
+/* Descriptors are kept only where there are many: else the runs need them. */
+static bool may_keep(void)
+{
+    struct rlimit r;
+    return getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur >= MANY_DESCRIPTORS;
+}
+
+/* Take the open file out, with the lock. */
+static int take_open(struct known_process *k)
+{
+    int fd = k->is_open ? k->fd : -1;
+    k->is_open = false;
+    return fd;
+}
+
 /* A process, likewise. The files are read without the lock: only their own reader may hang with them. */
 static void shared_process(struct sysmon_process *to, int32_t pid, int64_t mono_ns)
 {
-    static struct {
-        int32_t pid;
-        int64_t read_ns;
-        struct sysmon_process process;
-    } known[64], *k;
-    k = &known[(uint32_t)pid % (sizeof known / sizeof *known)];
+    struct known_process *k = known_process(pid);
+    int fd = -1;
     pthread_mutex_lock(&shared_lock);
     bool fresh = k->read_ns != 0 && k->pid == pid && mono_ns - k->read_ns <= SYSMON_PROCESS_NS;
     if (fresh)
         *to = k->process;
+    else if (k->pid == pid)
+        fd = take_open(k);
     pthread_mutex_unlock(&shared_lock);
     if (fresh)
         return;
-    sysmon_read_process(to, pid);
+    bool was_open = fd >= 0;
+    sysmon_read_process(to, pid, &fd);
+    if (fd >= 0 && !was_open && !may_keep())
+        sysmon_close_process(&fd);
     pthread_mutex_lock(&shared_lock);
+    int old = take_open(k);
     k->pid = pid;
     k->read_ns = mono_ns;
     k->process = *to;
+    k->is_open = fd >= 0;
+    k->fd = fd;
     pthread_mutex_unlock(&shared_lock);
+    sysmon_close_process(&old);
+}
+
+static void forget_process(int32_t pid)
+{
+    struct known_process *k = known_process(pid);
+    int fd = -1;
+    pthread_mutex_lock(&shared_lock);
+    if (k->pid == pid) {
+        fd = take_open(k);
+        k->read_ns = 0;
+    }
+    pthread_mutex_unlock(&shared_lock);
+    sysmon_close_process(&fd);
 }
 
 /* What lies under a path. */

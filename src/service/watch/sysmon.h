@@ -105,7 +105,9 @@ enum sysmon_place {
 };
 
 void sysmon_read_host(struct sysmon_host *to);
-void sysmon_read_process(struct sysmon_process *to, int32_t pid);
+/* `fd`, if not NULL, is -1 at first; there its file is kept open for the next call, until sysmon_close_process. */
+void sysmon_read_process(struct sysmon_process *to, int32_t pid, int *fd);
+void sysmon_close_process(int *fd);
 /* Of a machine with `n_logical` processors. */
 void sysmon_find_group(struct sysmon_group *g, int32_t pid, uint32_t n_logical);
 void sysmon_read_group(struct sysmon_usage *to, const struct sysmon_group *g);

@@ -10,9 +10,13 @@ void sysmon_read_host(struct sysmon_host *to)
     *to = (struct sysmon_host){0};
 }
 
-void sysmon_read_process(struct sysmon_process *to, int32_t pid)
+void sysmon_read_process(struct sysmon_process *to, int32_t pid, int *fd)
 {
     *to = (struct sysmon_process){0};
+}
+
+void sysmon_close_process(int *fd)
+{
 }
 
 void sysmon_find_group(struct sysmon_group *g, int32_t pid, uint32_t n_logical)

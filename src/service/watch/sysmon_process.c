@@ -5,8 +5,10 @@
 #include "service/watch/sysmon_file.h"
 
 #include "base/alloc.h"
+#include "base/os.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,21 +18,55 @@
 /* ---- processes ---- */
 
 /* "PID (NAME) STATE PPID ...": the name may hold anything, so it ends at the last parenthesis. */
-static bool read_stat(int32_t pid, struct sysmon_entry *to)
+static bool parse_stat(const char *text, int32_t pid, struct sysmon_entry *to)
 {
-    char text[1024];
-    unsigned long long user, kernel, threads, rss;
-    if (!sysmon_read_text(text, sizeof text, "/proc/%d/stat", pid))
-        return false;
+    enum { STATE = 3, PARENT = 4, USER = 14, KERNEL = 15, THREADS = 20, RSS = 24 };
+    unsigned long long v[RSS + 1] = {0};
     const char *at = strrchr(text, ')');
-    if (!at || sscanf(at + 1, " %*c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %*d %*d %*d %*d %llu %*d %*u %*u %llu",
-                      &to->parent, &user, &kernel, &threads, &rss) != 5)
+    if (!at || at[1] != ' ' || !at[2])
         return false;
+    at += 3;
+    for (int i = STATE + 1; i <= RSS; i++) {
+        char *end;
+        v[i] = strtoull(at, &end, 10); /* some are negative; none of ours is */
+        if (end == at)
+            return false;
+        at = end;
+    }
     to->pid = pid;
-    to->ticks = user + kernel;
-    to->threads = threads;
-    to->rss_pages = rss;
+    to->parent = (int32_t)v[PARENT];
+    to->ticks = v[USER] + v[KERNEL];
+    to->threads = v[THREADS];
+    to->rss_pages = v[RSS];
     return true;
+}
+
+/* Where `fd` is not NULL the file is kept open there between calls; -1: it is not open yet. A process that is
+ * gone may have given its number to another. */
+static bool read_stat(int32_t pid, int *fd, struct sysmon_entry *to)
+{
+    char text[1024], path[PATH_MAX];
+    ssize_t n = fd && *fd >= 0 ? os->pread(*fd, text, sizeof text - 1, 0) : 0;
+    if (n <= 0) {
+        sysmon_close_process(fd);
+        snprintf(path, sizeof path, "%.2048s/proc/%d/stat", sysmon_root(), pid);
+        int opened = os->open(path, O_RDONLY, 0);
+        n = opened < 0 ? 0 : os->pread(opened, text, sizeof text - 1, 0);
+        if (opened >= 0 && fd && n > 0)
+            *fd = opened;
+        else if (opened >= 0)
+            os->close(opened);
+    }
+    text[n > 0 ? n : 0] = 0;
+    return parse_stat(text, pid, to);
+}
+
+void sysmon_close_process(int *fd)
+{
+    if (fd && *fd >= 0)
+        os->close(*fd);
+    if (fd)
+        *fd = -1;
 }
 
 void sysmon_read_table(struct sysmon_table *t)
@@ -47,7 +83,7 @@ void sysmon_read_table(struct sysmon_table *t)
             t->cap = t->cap ? t->cap * 2 : 64;
             t->entry = xmem_realloc(t->entry, (size_t)t->cap * sizeof *t->entry);
         }
-        t->n += read_stat(pid, &t->entry[t->n]);
+        t->n += read_stat(pid, NULL, &t->entry[t->n]);
     }
     if (d)
         closedir(d);
@@ -80,10 +116,10 @@ static void add(struct sysmon_process *to, const struct sysmon_entry *e)
     to->cpu_s += (double)e->ticks / (double)sysconf(_SC_CLK_TCK);
 }
 
-void sysmon_read_process(struct sysmon_process *to, int32_t pid)
+void sysmon_read_process(struct sysmon_process *to, int32_t pid, int *fd)
 {
     struct sysmon_entry e;
-    *to = (struct sysmon_process){.found = read_stat(pid, &e)};
+    *to = (struct sysmon_process){.found = read_stat(pid, fd, &e)};
     if (to->found)
         add(to, &e);
 }
