@@ -193,6 +193,23 @@ print(json.dumps(dict(type=arts[0].type, rows=t.data, cols=t.columns, summary=ap
     assert got == {"type": "run_table", "rows": [[1, "x"], [2, None]], "cols": ["a", "b"], "summary": 2}
 
 
+def test_a_region_that_is_not_there_is_refused(server):
+    got = server.script(HEAD + """
+def log(region):
+    with wandb.init(project="regions") as run:
+        a = wandb.Artifact("r", type="dataset", storage_region=region)
+        a.add_file(put("in/a.txt", b"hello"))
+        try:
+            run.log_artifact(a).wait()
+        except ValueError as e:
+            return str(e)
+        return a.state
+print(json.dumps([log("coreweave-us"), log("default"), log(None)]))
+""")
+    assert "invalid storageRegion: 'coreweave-us'" in got[0]
+    assert got[1:] == ["COMMITTED", "COMMITTED"]
+
+
 def test_uploads_want_their_url_and_their_digest(server):
     q = """mutation($i: CreateArtifactInput!) { createArtifact(input: $i) { artifact { id state } } }"""
     made = server.graphql(q, {"i": {"entityName": "local", "projectName": "raw", "artifactTypeName": "t",
