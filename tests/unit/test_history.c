@@ -493,6 +493,24 @@ static void test_a_chart_never_hides_a_spike(void **state)
                         "{\"first\":[],\"last\":[],\"min\":[],\"max\":[],\"mean\":[],\"end\":[],\"count\":[]}");
 }
 
+static void test_integers_beyond_64_bits_are_numbers(void **state)
+{
+    struct fixture *f = *state;
+    struct db_conn *c;
+    AUTO_BUF keys = {0};
+    const char *lines[] = {"{\"_step\":0,\"y\":1000000000000000000000000000000,\"s\":\"7\"}",
+                           "{\"_step\":1,\"y\":-100000000000000000000}"};
+    put_texts(f, 0, lines, 2);
+    assert_string_equal(envelope(f, 0, 10, 1), "{\"first\":[0],\"last\":[1],\"min\":[-1e+20],\"max\":[1e+30],"
+                                               "\"mean\":[4.9999999995e+29],\"end\":[-1e+20],\"count\":[2]}");
+    assert_int_equal(db_read_begin(f->db, &c, &f->e), 0);
+    assert_int_equal(history_keys(c, 1, HISTORY_METRICS, &keys, &f->e), 0);
+    db_read_end(c);
+    assert_non_null(strstr(buf_z(&keys), "\"y\":{\"typeCounts\":[{\"type\":\"number\",\"count\":2}],\"monotonic\":false,"
+                                         "\"previousValue\":-100000000000000000000}"));
+    assert_non_null(strstr(buf_z(&keys), "\"s\":{\"typeCounts\":[{\"type\":\"string\",\"count\":1}]"));
+}
+
 static void test_a_series_comes_whole(void **state)
 {
     struct fixture *f = *state;
@@ -548,6 +566,7 @@ int main(void)
         TEST(test_forking_copies_up_to_the_step),
         TEST(test_merging_changes_nothing_that_is_read),
         TEST(test_a_chart_never_hides_a_spike),
+        TEST(test_integers_beyond_64_bits_are_numbers),
         TEST(test_a_series_comes_whole),
         TEST(test_verify_finds_damage),
     };

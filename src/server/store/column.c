@@ -170,6 +170,13 @@ static int put_strict(struct buf *to, struct str json)
     return to->failed ? TARE_ENOMEM : 0;
 }
 
+bool text_number(struct str json, double *to)
+{
+    if (json.n == 0 || ((json.p[0] < '0' || json.p[0] > '9') && json.p[0] != '-'))
+        return false;
+    return number_parse_double(json.p, json.n, to) == json.n;
+}
+
 int column_put_json(struct buf *to, const struct column *c, uint32_t i, bool strict)
 {
     char *at;

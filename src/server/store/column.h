@@ -68,7 +68,10 @@ static inline double double_of_bits(uint64_t u)
     return d;
 }
 
-/* The value as a number; false if it is none (V_NULL, V_TEXT). Booleans are 0 and 1. */
+/* The number that a text is: an integer beyond 64 bits, to the precision of a double. */
+bool text_number(struct str json, double *to);
+
+/* The value as a number; false if it is none (V_NULL, other V_TEXT). Booleans are 0 and 1. */
 static inline bool column_number(const struct column *c, uint32_t i, double *to)
 {
     switch (column_kind(c, i)) {
@@ -82,6 +85,8 @@ static inline bool column_number(const struct column *c, uint32_t i, double *to)
     case V_TRUE:
         *to = column_kind(c, i) == V_TRUE;
         return true;
+    case V_TEXT:
+        return text_number(column_text(c, i), to);
     default:
         return false;
     }

@@ -449,7 +449,8 @@ static void put_type(struct buf *to, const struct key_stats *k)
 static void put_stats(struct buf *to, const struct key_stats *k)
 {
     AUTO_BUF plain = {0};
-    bool numbers = k->kinds & (1 << V_INT | 1 << V_DOUBLE);
+    double number;
+    bool numbers = k->kinds & (1 << V_INT | 1 << V_DOUBLE) || text_number(k->last_json, &number);
     path_put_plain(&plain, k->path);
     json_put_string(to, buf_str(&plain));
     buf_puts(to, ":{\"typeCounts\":[{\"type\":");
