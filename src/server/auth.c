@@ -97,21 +97,23 @@ static bool take_key(const struct http_request *r, char *space, struct str *key)
     return true;
 }
 
-static bool lookup(struct auth *a, const char *hash, struct http_user *user)
+static int lookup(struct auth *a, const char *hash, struct http_user *user)
 {
     struct db_conn *c;
     struct err e = {0};
-    if (db_read_begin(a->db, &c, &e)) {
+    int rc = db_read_begin(a->db, &c, &e);
+    if (rc) {
         diag_error("checking a key: %s", e.text);
-        return false;
+        return rc;
     }
     struct db_rows *rows = NULL;
-    int rc = db_first(c, &e, &rows,
+    rc = db_first(c, &e, &rows,
                       "SELECT k.hash, u.id, u.admin, u.username FROM api_keys k JOIN users u ON u.id = k.user_id"
                       " WHERE k.hash = $1 AND k.revoked_at IS NULL AND u.deleted_at IS NULL",
                       DB_ARGS(db_t(hash)));
-    bool found = rc == 1 && same_hash(db_text(rows, 0), hash);
-    if (found) {
+    if (rc == 1 && !same_hash(db_text(rows, 0), hash))
+        rc = 0;
+    if (rc == 1) {
         user->id = db_int(rows, 1);
         user->admin = db_int(rows, 2) != 0;
         snprintf(user->name, sizeof user->name, "%s", db_text(rows, 3));
@@ -120,15 +122,15 @@ static bool lookup(struct auth *a, const char *hash, struct http_user *user)
         diag_error("checking a key: %s", e.text);
     db_rows_end(rows);
     db_read_end(c);
-    return found;
+    return rc;
 }
 
-bool auth_request(struct auth *a, struct http_request *r)
+int auth_request(struct auth *a, struct http_request *r)
 {
     char space[MAX_KEY], hash[AUTH_HASH];
     struct str key;
     if (!take_key(r, space, &key))
-        return false;
+        return 0;
     auth_hash(key, hash);
     struct seen *slot = &a->slots[hash_bytes(hash, sizeof hash, a->seed) % SLOTS];
     int64_t now_ns = clock_mono_ns();
@@ -138,10 +140,9 @@ bool auth_request(struct auth *a, struct http_request *r)
     if (hit)
         r->user = slot->user;
     pthread_mutex_unlock(&a->lock);
-    if (hit)
-        return true;
-    if (!lookup(a, hash, &r->user))
-        return false;
+    int rc = hit ? 1 : lookup(a, hash, &r->user);
+    if (hit || rc != 1)
+        return rc;
     pthread_mutex_lock(&a->lock);
     if (a->epoch == epoch) { /* else it may have been revoked since it was read */
         memcpy(slot->hash, hash, sizeof hash);
@@ -149,7 +150,7 @@ bool auth_request(struct auth *a, struct http_request *r)
         slot->at_ns = now_ns;
     }
     pthread_mutex_unlock(&a->lock);
-    return true;
+    return 1;
 }
 
 void auth_forget(struct auth *a)

@@ -23,9 +23,9 @@ struct auth;
 struct auth *auth_new(struct db *db);
 void auth_free(struct auth *a);
 
-/* Does the request carry a valid key (Basic with any user name, or Bearer)? Fills r->user. A key
- * that was revoked by another process stops to work within AUTH_FRESH_MS. Any thread. */
-bool auth_request(struct auth *a, struct http_request *r);
+/* Does the request carry a valid key (Basic with any user name, or Bearer)? 1, with r->user filled; 0; negative:
+ * the database cannot tell. A key that was revoked by another process stops to work within AUTH_FRESH_MS. Any thread. */
+int auth_request(struct auth *a, struct http_request *r);
 
 /* After a change of users or keys by this process: all are looked up anew. Any thread. */
 void auth_forget(struct auth *a);

@@ -6,6 +6,7 @@
 #include "base/diag.h"
 #include "base/spare.h"
 #include "server/graphql/document.h"
+#include "server/lifecycle.h"
 #include "server/metrics.h"
 #include "server/partial.h"
 #include "server/quota.h"
@@ -16,7 +17,9 @@
 #include "server/webhook/webhook.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <time.h>
+#include <unistd.h>
 
 /* A run that was not heard of for so long has crashed (clients send a heartbeat every 30 s). */
 static const int64_t crashed_after_us = 5 * 60 * 1000000ll;
@@ -123,6 +126,17 @@ static int send_alerts(struct server *s, struct err *e)
     return webhook_sender_look(s->webhooks, e);
 }
 
+/* What is written from now on would be lost with the last descriptor. */
+static int watch_folder(struct server *s, struct err *e)
+{
+    if (server_has_its_folder(s) || s->is_lost)
+        return 0;
+    s->is_lost = true;
+    diag_error("%s was removed or replaced: ending", s->options.dir);
+    kill(getpid(), SIGTERM);
+    return 0;
+}
+
 /* In seconds; a task that fails is tried again at its next turn. */
 static const struct task {
     const char *name;
@@ -135,6 +149,7 @@ static const struct task {
     {"sending alerts", 1, send_alerts},
     {"giving memory back", 7, give_memory_back},
     {"dropping spare buffers", 5, drop_spares},
+    {"watching the folder", 1, watch_folder},
     {"watching the quota", 3, quota_watch},
     {"emptying deleted runs", 10, empty_runs},
     {"tidying uploads", 60, tidy_uploads},

@@ -31,7 +31,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MAX_WORKERS = 16, HTTP_THREADS = 4, MAX_CONNECTIONS = 4096, RESERVED_FILES = 300 };
+enum { MAX_WORKERS = 16, HTTP_THREADS = 4, MAX_CONNECTIONS = 4096, RESERVED_FILES = 300, MIN_FILES = 64 };
 
 /* ---- the directory --------------------------------------------------------------------- */
 
@@ -54,6 +54,16 @@ static int take_lock(struct server *s, struct err *e)
     if (ftruncate(s->lock_fd, 0) < 0 || write(s->lock_fd, pid, (size_t)n) != n)
         return err_set(e, -errno, "writing %s: %s", path, strerror(errno));
     return 0;
+}
+
+bool server_has_its_folder(struct server *s)
+{
+    AUTO_FREE char *path = path_join(s->options.dir, "lock");
+    struct stat here, ours;
+    int rc = stat(path, &here);
+    if (rc < 0 || fstat(s->lock_fd, &ours) < 0)
+        return rc == 0 || errno != ENOENT;
+    return here.st_dev == ours.st_dev && here.st_ino == ours.st_ino;
 }
 
 /* Several servers may share a PostgreSQL database: they share the secret too. */
@@ -107,6 +117,16 @@ static int open_dir(struct server *s, struct err *e)
 
 /* ---- database and blobs ---------------------------------------------------------------- */
 
+/* Files, but no database to say whose they are: a new one would have them removed as nobody's. */
+static int check_database_is_there(const struct server_options *o, struct err *e)
+{
+    AUTO_FREE char *secret = path_join(o->dir, "secret"), *path = path_join(o->dir, "tare.db");
+    struct stat st;
+    if (o->db_url || stat(secret, &st) < 0 || (stat(path, &st) == 0 && st.st_size > 0))
+        return 0;
+    return err_set(e, TARE_ENOTFOUND, "%s is gone or empty, but there was one: restore a backup, or begin anew in another folder", path);
+}
+
 int server_open_db(const struct server_options *options, struct db **out, struct err *e)
 {
     AUTO_FREE char *path = path_join(options->dir, "tare.db");
@@ -156,7 +176,7 @@ static int make_administrator(struct server *s, char **new_key, struct err *e)
 
 /* ---- HTTP ------------------------------------------------------------------------------ */
 
-static bool authorize(struct http_request *r)
+static int authorize(struct http_request *r)
 {
     struct server *s = r->app;
     return auth_request(s->auth, r);
@@ -178,17 +198,22 @@ static int read_pem(const char *path, struct buf *to, struct err *e)
 }
 
 /* As many files as the system lets us have; connections get what database and blobs do not need. */
-static int max_connections(void)
+static int count_connections(int *n, struct err *e)
 {
     struct rlimit r;
+    *n = MAX_CONNECTIONS;
     if (getrlimit(RLIMIT_NOFILE, &r) < 0)
         return 0;
     if (r.rlim_cur < r.rlim_max) {
         r.rlim_cur = r.rlim_max;
         setrlimit(RLIMIT_NOFILE, &r);
     }
+    if (r.rlim_cur < MIN_FILES)
+        return err_set(e, TARE_EINVAL, "the limit of open files is %d; at least %d are needed (ulimit -n)", (int)r.rlim_cur, MIN_FILES);
     rlim_t left = r.rlim_cur > 2 * RESERVED_FILES ? r.rlim_cur - RESERVED_FILES : r.rlim_cur / 2;
-    return left < MAX_CONNECTIONS ? left < HTTP_THREADS ? HTTP_THREADS : (int)left : MAX_CONNECTIONS;
+    if (left < MAX_CONNECTIONS)
+        *n = (int)left;
+    return 0;
 }
 
 /* Clients refuse a certificate out of its time, and their words rarely say why: ours do. */
@@ -207,8 +232,9 @@ static void warn_of_times(const char *path, struct buf *pem)
 static int open_http(struct server *s, struct err *e)
 {
     AUTO_BUF cert = {0}, key = {0};
-    int rc = read_pem(s->options.tls_cert, &cert, e);
-    if (rc || (rc = read_pem(s->options.tls_key, &key, e)))
+    int max_connections;
+    int rc = count_connections(&max_connections, e);
+    if (rc || (rc = read_pem(s->options.tls_cert, &cert, e)) || (rc = read_pem(s->options.tls_key, &key, e)))
         return rc;
     if (s->options.tls_cert && cert.len)
         warn_of_times(s->options.tls_cert, &cert);
@@ -217,7 +243,7 @@ static int open_http(struct server *s, struct err *e)
         .on_done = on_done, .max_workers = s->options.max_workers ? s->options.max_workers : MAX_WORKERS,
         .tls_cert = s->options.tls_cert ? buf_z(&cert) : NULL,
         .tls_key = s->options.tls_key ? buf_z(&key) : NULL, .base_url = s->options.base_url,
-        .max_connections = max_connections(),
+        .max_connections = max_connections,
     };
     return http_open(&o, &s->http, e);
 }
@@ -255,7 +281,7 @@ static int open_all(struct server *s, char **new_key, struct err *e)
         return err_set(e, TARE_EPERM,
                        "%s is reachable from other machines: give --tls-cert and --tls-key, or --insecure",
                        s->options.listen);
-    if ((rc = open_dir(s, e)) || (rc = server_open_db(&s->options, &s->db, e)) || (rc = load_secret(s, e)) ||
+    if ((rc = open_dir(s, e)) || (rc = check_database_is_there(&s->options, e)) || (rc = server_open_db(&s->options, &s->db, e)) || (rc = load_secret(s, e)) ||
         (rc = open_blobs(s, e)) || (rc = make_administrator(s, new_key, e)))
         return rc;
     s->partials = partials_new(s->blobs);

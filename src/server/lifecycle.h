@@ -14,6 +14,9 @@ int server_open(struct server_options *options, struct server **out, char **new_
 /* Finish what is under way (at most `grace_ms`), close, free. */
 void server_close(struct server *s, int grace_ms);
 
+/* Is the folder that it has locked still where it was? False: removed, or replaced by another. */
+bool server_has_its_folder(struct server *s);
+
 /* Open the database of `options` alone, for commands that run beside a server. */
 int server_open_db(const struct server_options *options, struct db **out, struct err *e);
 

@@ -77,8 +77,9 @@ static int serve(struct server_options *o)
     announce(s, new_key);
     mem_free(new_key);
     wait_for_end(&set);
+    bool is_lost = s->is_lost;
     server_close(s, GRACE_MS);
-    return DONE;
+    return is_lost ? FAILED : DONE;
 }
 
 /* Behind other words too: `tare server user add --help`. */

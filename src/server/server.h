@@ -7,6 +7,7 @@
 #include "server/options.h"
 
 #include <stdatomic.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -22,6 +23,7 @@ struct server {
     struct metrics *metrics;
     struct access_log *access_log;
     struct http_server *http;
+    atomic_bool is_lost; /* the folder is not ours any more */
     bool http_was_open; /* at the end: DIR/address is ours to remove */
     struct webhook_sender *webhooks;
     struct janitor *janitor;

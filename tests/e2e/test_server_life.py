@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pathlib
@@ -46,6 +47,56 @@ def test_first_start_makes_a_key_and_says_it_once(tmp_path):
 def test_a_second_server_on_the_directory_says_so(server):
     done = run("--dir", str(server.dir), "--listen", "127.0.0.1:0")
     assert done.returncode == 1 and "another server" in done.stderr and str(server.process.pid) in done.stderr
+
+
+def test_a_folder_that_is_removed_ends_the_server(tmp_path):
+    """Else it would go on to acknowledge what nobody will find."""
+    import shutil
+    for take_away in (shutil.rmtree, lambda d: d.rename(tmp_path / "elsewhere")):
+        s = Server(tmp_path).start()
+        assert s.graphql("{viewer{id}}")["status"] == 200
+        take_away(s.dir)
+        assert s.process.wait(timeout=20) == 1
+        s.process.stdout.close()
+
+
+def test_a_lost_database_is_not_begun_anew_over_its_files(tmp_path):
+    with Server(tmp_path) as s:
+        key = s.key
+    for damage in (lambda p: p.unlink(), lambda p: p.write_bytes(b"")):
+        damage(s.dir / "tare.db")
+        done = run("--dir", str(s.dir), "--listen", "127.0.0.1:0")
+        assert done.returncode == 1 and "restore a backup" in done.stderr
+        assert (s.dir / "admin.key").read_text().strip() == key
+
+
+def test_a_key_that_cannot_be_checked_is_not_a_wrong_key(tmp_path):
+    """Clients give up on a 401."""
+    with Server(tmp_path) as s:
+        assert s.graphql("{viewer{id}}")["status"] == 200
+        s.command("user", "add", "other")
+    data = bytearray((s.dir / "tare.db").read_bytes())
+    size = int.from_bytes(data[16:18], "big")
+    hit = hashlib.sha256(s.key.encode()).hexdigest().encode()
+    for page in range(size, len(data), size):
+        if hit in data[page:page + size]:
+            data[page:page + 200] = b"\xff" * 200
+    (s.dir / "tare.db").write_bytes(data)
+    s.start()
+    assert s.graphql("{viewer{id}}")["status"] == 503
+    assert s.stop() == 0
+
+
+def test_too_few_files(tmp_path):
+    done = subprocess.run(["prlimit", "--nofile=40:40", BINARY, "--dir", str(tmp_path / "d"), "--listen", "127.0.0.1:0"], text=True,
+                          capture_output=True, timeout=20)
+    assert done.returncode == 1 and "limit of open files" in done.stderr
+    with Server(tmp_path) as s:
+        subprocess.run(["prlimit", "--pid", str(s.process.pid), "--nofile=70:70"], check=True)
+        held = [socket.create_connection(("127.0.0.1", s.port)) for _ in range(100)]
+        for c in held:
+            c.close()
+        assert s.graphql("{viewer{id}}")["status"] == 200
 
 
 def test_an_open_address_wants_tls(tmp_path):

@@ -211,10 +211,12 @@ static const struct http_route routes[] = {
     {0},
 };
 
-static bool authorize(struct http_request *r)
+static int authorize(struct http_request *r)
 {
     const char *h = http_header(r, "Authorization");
     r->user.id = 7;
+    if (h && strcmp(h, "Bearer unsure") == 0)
+        return TARE_EIO;
     return h && strcmp(h, "Bearer good") == 0;
 }
 
@@ -311,6 +313,9 @@ static void test_refusals(void **state)
     const char *t = ask(state, "GET /late HTTP/1.1\r\nHost: h\r\nConnection: close\r\nAuthorization: Bearer bad\r\n\r\n", &b);
     assert_has(t, "HTTP/1.1 401 ");
     assert_has(t, "\"errors\":[{\"message\":\"user is not logged in");
+    t = ask(state, "GET /late HTTP/1.1\r\nHost: h\r\nConnection: close\r\nAuthorization: Bearer unsure\r\n\r\n", &b);
+    assert_has(t, "HTTP/1.1 503 "); /* a client takes a 401 for final */
+    assert_has(t, "Retry-After: ");
     assert_has(ask(state, "GET /late HTTP/1.1\r\n" GOOD "Content-Length: 5\r\n\r\nhello", &b), "HTTP/1.1 413 ");
     t = ask(state, "OPTIONS /file HTTP/1.1\r\nHost: h\r\nOrigin: x\r\nConnection: close\r\n\r\n", &b);
     assert_has(t, "HTTP/1.1 204 ");

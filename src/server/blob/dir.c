@@ -120,6 +120,8 @@ static int open_blob(struct blobs *b, const char *name, int64_t first, int64_t n
         return opened == -ENOENT ? err_set(e, TARE_ENOTFOUND, "there is no blob %s", name)
                                  : blob_fail(e, opened, "cannot open", path);
     int rc = os->fstat(opened, &st);
+    if (rc == 0 && !S_ISREG(st.st_mode))
+        rc = -EISDIR;
     if (rc < 0) {
         os->close(opened);
         return blob_fail(e, rc, "cannot look at", path);

@@ -168,9 +168,13 @@ static void begin_request(struct http_inner *q)
     if (!route)
         return;
     r->route = route;
+    int known = route->open ? 1 : s->o.authorize(r);
     if (!route->open && http_is_cross_site(r)) {
         http_reply_error(r, 403, "another site's page may not do this");
-    } else if (!route->open && !s->o.authorize(r)) {
+    } else if (known < 0) { /* to clients, a 401 would be final */
+        http_set_header(r, "Retry-After", "5");
+        http_reply_error(r, 503, "the key cannot be checked now");
+    } else if (!known) {
         http_set_header(r, "WWW-Authenticate", "Basic realm=\"tare\"");
         http_reply_error(r, 401, "user is not logged in: the API key is missing or not valid");
     } else if (route->body == HTTP_NO_BODY ? has_body(r)

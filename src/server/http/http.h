@@ -80,9 +80,9 @@ struct http_options {
     const char *tls_cert, *tls_key; /* PEM text, both or neither */
     const struct http_route *routes; /* last has method NULL */
     void *app;
-    /* HTTP thread: does the request carry a valid key? Fills r->user and returns true, or
-     * returns false (the reply is then 401). */
-    bool (*authorize)(struct http_request *r);
+    /* HTTP thread: does the request carry a valid key? 1, with r->user filled; 0 (the reply is then 401), or
+     * negative: nobody can tell now (503). */
+    int (*authorize)(struct http_request *r);
     /* Any thread, after the reply went out (status 0: the client was gone). NULL is fine. */
     void (*on_done)(struct http_request *r, int status, int64_t bytes_sent);
     int threads;          /* HTTP threads; 0: as many as cores, at most 4 */
