@@ -223,7 +223,7 @@ static int sync_all(struct wanted *w, int n, char **paths, unsigned parallel)
     if (w->runs.n == 0) {
         if (!w->json)
             puts("No runs to sync.");
-        return CLI_OK;
+        return w->runs.n_unreadable ? CLI_FAILED : CLI_OK;
     }
     if (w->dry_run) {
         printf("Would sync %zu run%s:\n", w->runs.n, w->runs.n == 1 ? "" : "s");
@@ -243,7 +243,8 @@ static int sync_all(struct wanted *w, int n, char **paths, unsigned parallel)
         list(w);
         fflush(stdout);
     }
-    return bring(w, &where, parallel);
+    int rc = bring(w, &where, parallel);
+    return w->runs.n_unreadable ? CLI_FAILED : rc;
 }
 
 static int verb_sync(int argc, char **argv)

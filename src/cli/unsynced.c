@@ -9,6 +9,7 @@
 #include "service/stream/start_state.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,11 +63,21 @@ static void add(struct unsynced *u, const char *given, bool by_name)
     }
 }
 
+static void note_unreadable(struct unsynced *u, const char *folder)
+{
+    if (errno == ENOENT)
+        return;
+    fprintf(stderr, "tare sync: %s cannot be read: %s\n", folder, strerror(errno));
+    u->n_unreadable++;
+}
+
 /* The journals in `folder`: how many there were. */
 static size_t add_folder(struct unsynced *u, const char *folder, bool by_name)
 {
     size_t n = 0;
     DIR *d = opendir(folder);
+    if (!d)
+        note_unreadable(u, folder);
     for (struct dirent *entry; d && (entry = readdir(d));) {
         AUTO_FREE char *path = path_join(folder, entry->d_name);
         if (path && is_journal(path) && entry->d_name[0] != '.') {
@@ -83,6 +94,8 @@ static size_t add_folders_of(struct unsynced *u, const char *root)
 {
     size_t n = 0;
     DIR *d = opendir(root);
+    if (!d)
+        note_unreadable(u, root);
     for (struct dirent *entry; d && (entry = readdir(d));) {
         struct stat st;
         AUTO_FREE char *path = path_join(root, entry->d_name);

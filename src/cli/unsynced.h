@@ -19,6 +19,7 @@ struct unsynced {
     char **paths; /* owned, absolute, sorted: the oldest first where names tell */
     size_t n;
     size_t n_synced, n_online, n_running; /* how many were left out, and why */
+    size_t n_unreadable;                  /* folders; each was told on stderr */
 };
 
 /* Add what `path` names: a journal; a run's folder; a folder of runs, or one with `wandb` in it.

@@ -94,6 +94,28 @@ def test_again_is_the_same(tmp_path, backend):
     assert backend.runs[run.id].lines == before
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="runs as another user")
+def test_another_persons_runs_arrive_once(tmp_path, backend):
+    """Their folder takes no mark and no state: ours is kept at home. What cannot be read is said."""
+    other = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    run, secret = make_run(tmp_path, "theirs"), make_run(tmp_path, "secret")
+    home = tmp_path / "home"
+    home.mkdir()
+    os.chown(home, 65534, 65534)
+    secret.dir.chmod(0o700)
+    for folder in (run.dir, *tmp_path.parents, tmp_path):
+        folder.chmod(folder.stat().st_mode | 0o055)
+    for _ in range(2):
+        done = subprocess.run([*other, TARE, "sync", "wandb"], cwd=tmp_path, text=True, timeout=60,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              env={**environment(tmp_path, backend), "HOME": str(home)})
+        assert "could not be written" in done.stdout and "Finished syncing" in done.stdout
+        assert secret.dir.name + " cannot be read" in done.stdout and done.returncode == 1
+        assert rows(backend, run.id) == list(range(10))
+    assert "config.yaml" in backend.runs[run.id].uploads
+    assert list(home.glob(".local/state/tare/sync/*.json"))
+
+
 def test_dry_run_sends_nothing(tmp_path, backend):
     run = make_run(tmp_path, "dry000")
     assert str(run.file.relative_to(tmp_path)) in sync(tmp_path, backend, "--dry-run")

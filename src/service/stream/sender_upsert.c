@@ -193,6 +193,9 @@ static void on_state(struct work *w)
     struct filestream_offsets *lines = &u->params.offsets;
     if (u->state_rc)
         diag_warn("%s: %s", u->state_path, err_text(u->state_rc));
+    if (u->state_rc && u->state_place && s->o.is_sync)
+        sender_tell(s, false, "Which lines of the backend are this journal's could not be kept (%s): if it is synced "
+                    "again, its rows are sent a second time.", err_text(u->state_rc));
     u->params.starting_step = u->state_kept.step;
     u->params.runtime_ms = u->state_kept.runtime_ms;
     if (u->state_place) {

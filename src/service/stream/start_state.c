@@ -1,25 +1,64 @@
 /* SPDX-License-Identifier: MIT */
 #include "service/stream/start_state.h"
 
+#include "base/alloc.h"
 #include "base/err.h"
 #include "base/json.h"
 #include "base/number.h"
 #include "base/os.h"
+#include "base/path.h"
+#include "base/xxh3.h"
 #include "service/upload/json_path.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 enum { MAX_STATE_BYTES = 256 * 1024 };
 
 /* Two senders of one journal (to two backends) may write at once. */
 static pthread_mutex_t writing = PTHREAD_MUTEX_INITIALIZER;
 
+/* Below the person's own folder, for a journal whose folder takes nothing: named after its path. NULL: no HOME. */
+static char *elsewhere(const char *path)
+{
+    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+    struct xxh3 x;
+    uint8_t digest[XXH128_BYTES];
+    char name[sizeof "sync/.json" + sizeof digest * 2] = "sync/";
+    xxh3_init(&x);
+    xxh3_add(&x, path, strlen(path));
+    xxh3_end(&x, digest);
+    for (size_t i = 0; i < sizeof digest; i++)
+        snprintf(name + 5 + 2 * i, 3, "%02x", digest[i]);
+    strcat(name, ".json");
+    if (!(state && *state == '/') && !(home && *home == '/'))
+        return NULL;
+    AUTO_FREE char *base = state && *state == '/' ? path_join(state, "tare") : path_join(home, ".local/state/tare");
+    return base ? path_join(base, name) : NULL;
+}
+
 static int read_file(const char *path, struct buf *text)
 {
     int rc = os_read_file(path, MAX_STATE_BYTES, text);
+    AUTO_FREE char *other = rc < 0 ? elsewhere(path) : NULL;
+    if (other && os_read_file(other, MAX_STATE_BYTES, text) == 0)
+        return 0;
     return rc == -ENOENT ? 0 : rc;
+}
+
+static int write_file(const char *path, const struct buf *text)
+{
+    int rc = text->failed ? TARE_ENOMEM : os_write_file(path, text->data, text->len, 0666);
+    AUTO_FREE char *other = rc == -EACCES || rc == -EPERM || rc == -EROFS ? elsewhere(path) : NULL;
+    struct str dir = other ? path_dir(str_of(other)) : (struct str){0};
+    AUTO_FREE char *folder = other ? mem_strndup(dir.p, dir.n) : NULL;
+    if (!folder || os_mkdirs(folder, 0700))
+        return rc;
+    return os_write_file(other, text->data, text->len, 0600);
 }
 
 static bool read_number(struct str json, const char *name, int64_t *to)
@@ -77,7 +116,7 @@ static int settle(const char *path, const char *place, struct start_state *s)
     buf_put_str(&out, buf_str(&others));
     buf_put_str(&out, buf_str(&key));
     buf_printf(&out, ":[%" PRIu64 ",%" PRIu64 ",%" PRIu64 "]}}", s->lines[0], s->lines[1], s->lines[2]);
-    return out.failed ? TARE_ENOMEM : os_write_file(path, out.data, out.len, 0666);
+    return write_file(path, &out);
 }
 
 int start_state_settle(const char *path, const char *place, struct start_state *s)
@@ -96,7 +135,7 @@ int start_state_set_done(const char *path)
     if (rc == 0 && json_at(buf_str(&text), "lines").n && !json_at(buf_str(&text), "done").n) {
         text.len--; /* the closing brace, which settle wrote */
         buf_puts(&text, ",\"done\":true}");
-        rc = text.failed ? TARE_ENOMEM : os_write_file(path, text.data, text.len, 0666);
+        rc = write_file(path, &text);
     }
     pthread_mutex_unlock(&writing);
     return rc;

@@ -190,7 +190,7 @@ static void put_done(struct work *w)
     f->n_writing--;
     file->is_writing = false;
     if (p->error) /* it goes up from memory then */
-        diag_warn("could not write %s: %s", p->full_path, err_text(p->error));
+        diag_info("could not write %s: %s", p->full_path, err_text(p->error));
     else
         buf_fini(&file->bytes);
     if (file->next_bytes.len > 0 && !f->is_freed)
