@@ -367,6 +367,7 @@ static void bring(struct item *it)
         .key = s->key,
         .changes = s->o.changes,
         .is_sync = true,
+        .tells_retries = true,
     };
     it->sender = sender_new(&o, &owner, &e);
     if (!it->sender) {

@@ -2,9 +2,12 @@
 """TARE_MIRROR: one run, several backends."""
 
 import json
+import re
+import subprocess
+import threading
 
 import pytest
-from online_support import run_script
+from online_support import TARE, clean_env, run_script
 from recording_backend import RecordingBackend
 from server_support import Server
 
@@ -81,3 +84,33 @@ def test_a_mirror_that_cannot_be_is_said(tmp_path, mirror, word):
                           TARE_SERVER_DIR=str(tmp_path / "none"), **FAST)
         assert done.returncode == 0 and word in done.stdout, done.stdout
         check_recording(first)
+
+
+def test_a_mirror_that_is_away_is_said_and_brought_later(tmp_path):
+    """The program ends in time, and is told how; what it is told does it, whatever init_timeout was."""
+    with RecordingBackend() as first, RecordingBackend() as second:
+        second.down()
+        done = run_script(tmp_path, first.url, PROGRAM, TARE_MIRROR=f"{second.url} {'m' * 40}", WANDB_INIT_TIMEOUT="1",
+                          WANDB_FINISH_TIMEOUT="3", **FAST)
+        assert done.returncode == 0, done.stdout
+        check_recording(first)
+        assert f"[{second.url}] The backend cannot be reached and is being tried again" in done.stdout
+        command = re.search(r"Not everything arrived there\. To upload the rest later, run: (tare sync .*)", done.stdout)
+        second.up()
+        arguments = command[1].split()[1:]
+        done = subprocess.run([TARE, *arguments], env=clean_env(tmp_path, first.url, WANDB_API_KEY="m" * 40), timeout=60)
+        assert done.returncode == 0
+        check_recording(second)
+
+
+def test_a_mirror_that_is_away_at_the_start_gets_all_when_it_comes(tmp_path):
+    with RecordingBackend() as first, RecordingBackend() as second:
+        second.down()
+        come = threading.Timer(4, second.up)
+        come.start()
+        done = run_script(tmp_path, first.url, PROGRAM, TARE_MIRROR=f"{second.url} {'m' * 40}", WANDB_INIT_TIMEOUT="1",
+                          **FAST)
+        come.join()
+        assert done.returncode == 0 and "To upload" not in done.stdout, done.stdout
+        check_recording(first)
+        check_recording(second)

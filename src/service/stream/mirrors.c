@@ -6,12 +6,14 @@
 #include "base/diag.h"
 #include "base/os.h"
 #include "base/path.h"
+#include "record/wire.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { MIRRORS_MOST = 8, ADDRESS_BYTES = 4096 };
+enum { SET_INIT_TIMEOUT = 79, SET_FINISH_TIMEOUT = 206 };
 
 struct mirror {
     struct mirrors *all;
@@ -25,6 +27,8 @@ struct mirrors {
     struct mirror at[MIRRORS_MOST];
     size_t n;
     bool told_over;
+    struct buf settings; /* the run's, without how long the program waits for its own backend */
+    char *folder;        /* of the run; NULL if it leaves none */
 };
 
 /* -- what the senders say ---------------------------------------------------------------------- */
@@ -53,6 +57,16 @@ static void on_run_ready(void *ctx, struct str run)
     diag_info("the run is known to %s", m->url);
 }
 
+static void tell_of_sync(struct mirror *m)
+{
+    char text[900];
+    if (!m->all->folder)
+        return;
+    snprintf(text, sizeof text, "Not everything arrived there. To upload the rest later, run: "
+             "tare sync --include-synced --to %.200s %.500s", m->url, m->all->folder);
+    tell(m, text);
+}
+
 static void on_run_failed(void *ctx, int code, const char *message)
 {
     struct mirror *m = ctx;
@@ -60,6 +74,7 @@ static void on_run_failed(void *ctx, int code, const char *message)
     if (m->over)
         return;
     tell(m, message);
+    tell_of_sync(m);
     be_over(m);
 }
 
@@ -77,14 +92,10 @@ static void on_tell(void *ctx, bool error, const char *text)
 static void on_finished(void *ctx, int error)
 {
     struct mirror *m = ctx;
-    char text[400];
     if (m->over)
         return;
-    if (error) {
-        snprintf(text, sizeof text, "Not everything arrived there. To upload the rest later, run: "
-                 "tare sync --include-synced --include-online --to %.200s", m->url);
-        tell(m, text);
-    }
+    if (error)
+        tell_of_sync(m);
     be_over(m);
 }
 
@@ -123,8 +134,10 @@ static void open_one(struct mirrors *m, const struct sender_options *base, const
         .finished = on_finished,
         .writer_fd = on_writer_fd,
     };
+    o.settings = buf_str(&m->settings);
     o.url = url;
     o.key = key;
+    o.tells_retries = true;
     *mirror = (struct mirror){.all = m, .url = xmem_strdup(url)};
     mirror->sender = sender_new(&o, &owner, &e);
     m->n++;
@@ -158,6 +171,16 @@ static void open_named(struct mirrors *m, const struct sender_options *base, con
         open_one(m, base, path, url, key);
 }
 
+/* A mirror that is away when the run begins may come while it goes on. */
+static void copy_settings(struct mirrors *m, struct str from)
+{
+    struct wire_field f;
+    const char *at = from.p;
+    for (struct wire_reader r = wire_open(from); wire_next(&r, &f) > 0; at = r.p)
+        if (f.number != SET_INIT_TIMEOUT && f.number != SET_FINISH_TIMEOUT)
+            buf_append(&m->settings, at, (size_t)(r.p - at));
+}
+
 struct mirrors *mirrors_open(const struct sender_options *base, const char *path,
                              const struct mirrors_owner *owner)
 {
@@ -167,6 +190,11 @@ struct mirrors *mirrors_open(const struct sender_options *base, const char *path
     struct mirrors *m = xmem_calloc(1, sizeof *m);
     m->owner = *owner;
     m->told_over = true; /* not from in here */
+    copy_settings(m, base->settings);
+    if (path) {
+        struct str folder = path_dir(str_of(path));
+        m->folder = xmem_strndup(folder.p, folder.n);
+    }
     AUTO_FREE char *words = xmem_strdup(named);
     char *rest = NULL;
     for (char *one = strtok_r(words, ",", &rest); one && m->n < MIRRORS_MOST;
@@ -184,6 +212,8 @@ void mirrors_free(struct mirrors *m)
         sender_free(m->at[i].sender);
         mem_free(m->at[i].url);
     }
+    buf_fini(&m->settings); /* no sender asks for them once it is freed */
+    mem_free(m->folder);
     mem_free(m);
 }
 
@@ -217,6 +247,15 @@ void mirrors_abort(struct mirrors *m)
     for (size_t i = 0; m && i < m->n; i++)
         if (!m->at[i].over)
             sender_abort(m->at[i].sender);
+}
+
+void mirrors_operations(const struct mirrors *m, struct buf *to)
+{
+    for (size_t i = 0; m && i < m->n; i++)
+        if (!m->at[i].over) {
+            sender_operations(m->at[i].sender, to);
+            return;
+        }
 }
 
 bool mirrors_are_over(const struct mirrors *m)

@@ -32,6 +32,7 @@ void mirrors_more(struct mirrors *m, uint64_t end, bool final); /* as sender_mor
 uint64_t mirrors_offset(const struct mirrors *m); /* the lowest; UINT64_MAX if there are none */
 void mirrors_bound(struct mirrors *m, int64_t give_up_ns); /* as sender_bound_finish */
 void mirrors_abort(struct mirrors *m);
+void mirrors_operations(const struct mirrors *m, struct buf *to); /* of one that is not over, as sender_operations */
 bool mirrors_are_over(const struct mirrors *m);
 
 #endif

@@ -63,6 +63,7 @@ struct sender_options {
     const char *writer_id;  /* which of several writers of the run this is; NULL to make one up */
     struct sender_changes changes;
     bool is_sync;           /* a journal of the past: no heartbeats before it is being sent */
+    bool tells_retries;     /* nobody asks for its operations: say when the backend does not answer */
 };
 
 /* How the backend is reached: for links and words. */

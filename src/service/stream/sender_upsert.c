@@ -110,7 +110,7 @@ static void on_retry(struct graphql_call *call, const char *why)
     struct upsert *u = &s->upsert;
     bool is_first = !*u->retry_why;
     snprintf(u->retry_why, sizeof u->retry_why, "%s", why);
-    if (s->o.is_sync && is_first) /* nobody asks for its operations while it seems to stand still */
+    if (s->o.tells_retries && is_first)
         sender_tell(s, false, "The backend cannot be reached and is being tried again (%s)", why);
 }
 

@@ -30,6 +30,7 @@ struct online {
     int64_t bound_ns;      /* when the end was bounded to; 0 */
     char *url; /* the run's page, once it has one */
     bool over, complete, timed_out, failed, given_up;
+    bool settled; /* the mirrors, too: the handler knows */
 };
 
 /* -- what the sender says ---------------------------------------------------------------------------- */
@@ -88,6 +89,10 @@ static void tell_of_sync(struct online *o)
 /* Whoever waits for the end waits for the mirrors, too. */
 static void settle(struct online *o)
 {
+    if (online_is_over(o) && !o->settled) { /* what is still to be told has been */
+        o->settled = true;
+        handler_sent(o->stream->handler);
+    }
     if (o->exit_serial && online_is_over(o))
         answer_exit(o);
     turn_add(&o->stream->service->turn, &o->stream->task);
@@ -102,7 +107,6 @@ static void be_over(struct online *o, int error)
     o->timed_out = error == TARE_ETIMEOUT;
     if (error && !o->failed)
         tell_of_sync(o);
-    handler_sent(o->stream->handler);
     mirrors_bound(o->mirrors, clock_mono_ns() + MIRROR_END_MS * INT64_C(1000000));
     settle(o);
 }
@@ -289,6 +293,14 @@ bool online_is_full(const struct online *o)
 
 /* -- what clients ask ----------------------------------------------------------------------------------- */
 
+static void put_operations(const struct online *o, struct buf *to)
+{
+    if (o->over)
+        mirrors_operations(o->mirrors, to);
+    else
+        sender_operations(o->sender, to);
+}
+
 static void put_progress(const struct online *o, struct buf *to)
 {
     enum { PUSHER_STATS = 3, FILE_COUNTS = 4, OPERATIONS = 5 };
@@ -307,7 +319,7 @@ static void put_progress(const struct online *o, struct buf *to)
             wire_buf_varint(to, i + 1, counts[i]);
     wire_buf_end(to, mark);
     mark = wire_buf_begin(to, OPERATIONS);
-    sender_operations(o->sender, to);
+    put_operations(o, to);
     wire_buf_end(to, mark);
 }
 
@@ -322,7 +334,7 @@ void online_ask(struct online *o, enum handler_ask what, struct buf *to)
             wire_buf_varint(to, RUN_SHOULD_STOP, 1);
         break;
     case ASK_NETWORK: sender_network(o->sender, to); break;
-    case ASK_OPERATIONS: sender_operations(o->sender, to); break;
+    case ASK_OPERATIONS: put_operations(o, to); break;
     case ASK_PROGRESS: put_progress(o, to); break;
     }
 }
