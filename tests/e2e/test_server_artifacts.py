@@ -319,3 +319,19 @@ print(json.dumps(run.id))
     while 1234567 in sizes():
         assert time.monotonic() < deadline + 30
         time.sleep(0.2)
+
+
+def test_a_link_is_undone_after_its_source_has_another_type(server):
+    got = server.script(HEAD + """
+with wandb.init(project="retype") as run:
+    a = wandb.Artifact("src", type="dataset"); a.add_file(put("in/x", b"x")); a = run.log_artifact(a).wait()
+    run.link_artifact(a, "port", aliases=["prod"])
+api = wandb.Api()
+api.artifact_collection("dataset", "retype/src").change_type("model")
+linked = api.artifact("retype/port:prod")
+linked.unlink()
+try: left = api.artifact("retype/port:prod").name
+except wandb.errors.CommError: left = None
+print(json.dumps([linked.type, left, api.artifact("retype/src:v0").aliases]))
+""")
+    assert got == ["model", None, ["latest"]]

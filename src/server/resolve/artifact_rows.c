@@ -42,7 +42,9 @@ int load_collection_named(const struct accessor *a, const struct project_row *p,
     AUTO_ROWS struct db_rows *rows = NULL;
     int rc = db_first(a->db, a->e, &rows,
                       COLLECTION_SQL "s.project_id = $1 AND s.name = $2 AND s.state <> 'DELETED' "
-                                     "AND (CAST($3 AS TEXT) IS NULL OR t.name = $3)",
+                                     "AND (CAST($3 AS TEXT) IS NULL OR t.name = $3 OR EXISTS (SELECT 1 FROM artifact_memberships m "
+                                     "JOIN artifacts v ON v.id = m.artifact_id JOIN artifact_types vt ON vt.id = v.type_id "
+                                     "WHERE m.collection_id = s.id AND vt.name = $3))",
                       DB_ARGS(db_i(p->id), db_s(name), db_s(type)));
     if (rc <= 0)
         return rc < 0 ? rc : err_set(a->e, TARE_ENOTFOUND, "there is no artifact collection '%.*s'", STR_ARG(name));

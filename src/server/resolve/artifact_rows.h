@@ -27,7 +27,7 @@ struct version_row {
     struct collection_row *sequence; /* loaded by version_sequence */
 };
 
-/* A collection by number, or by name in a project (`type` {NULL}: of any type).
+/* A collection by number, or by name in a project (`type`: its own, or that of a version in it; {NULL}: any).
  * Expected: TARE_ENOTFOUND, TARE_EPERM, those of access_project. */
 int load_collection(const struct accessor *a, int64_t id, enum access need, struct collection_row *out);
 int load_collection_named(const struct accessor *a, const struct project_row *p, struct str name,
