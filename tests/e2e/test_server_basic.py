@@ -253,3 +253,28 @@ print(json.dumps([sorted(x.id for x in api.runs("from")), sorted(x.id for x in a
     assert got == [["mv-alive", "mv-three"], ["mv-one", "mv-other", "mv-three", "mv-two"], 20, 0.05, {"lr": 0.5}, "of one", ["made-by-one:v0"],
                    ["local", "to", "mv-one"]]
     server.script('import wandb; run = wandb.init(project="to", id="mv-one", resume="must"); assert run.starting_step == 20, run.starting_step; run.finish()')
+
+
+def test_pages_in_any_order_survive_changes(server):
+    for i in range(12):
+        server.graphql('mutation { upsertBucket(input: {name: "pg%02d", modelName: "pages", config: "{\\"i\\": {\\"value\\": %d}}"})'
+                       ' { inserted } }' % (i, i % 4))
+    query = """query($o: String, $a: String) { project(name: "pages") { runs(order: $o, first: 3, after: $a) {
+        edges { node { id name } } pageInfo { endCursor hasNextPage } } } }"""
+    names = lambda page: [e["node"]["name"] for e in page["edges"]]
+    ask = lambda order, after=None: server.graphql(query, {"o": order, "a": after})["data"]["project"]["runs"]
+    first = ask("+config.i,+name")
+    assert names(first) == ["pg00", "pg04", "pg08"]
+    after = first["pageInfo"]["endCursor"]
+    server.graphql('mutation { upsertBucket(input: {name: "pg001", modelName: "pages", config: "{\\"i\\": {\\"value\\": 0}}"}) { inserted } }')
+    assert names(ask("+config.i,+name", after)) == ["pg01", "pg05", "pg09"]  # none twice
+    for edge in first["edges"][:2]:
+        server.graphql('mutation { deleteRun(input: {id: "%s"}) { success } }' % edge["node"]["id"])
+    assert names(ask("+config.i,+name", after)) == ["pg01", "pg05", "pg09"]  # none left out
+    rest, page = [], {"pageInfo": {"hasNextPage": True, "endCursor": None}}
+    while page["pageInfo"]["hasNextPage"]:
+        page = ask("-config.i,-name", page["pageInfo"]["endCursor"])
+        rest += names(page)
+    assert rest == ["pg11", "pg07", "pg03", "pg10", "pg06", "pg02", "pg09", "pg05", "pg01", "pg08", "pg001"]
+    for bad in ("@x:1", "@1", "@1:", "1:2", "@-5:1"):
+        assert server.graphql(query, {"o": "+name", "a": bad})["errors"], bad

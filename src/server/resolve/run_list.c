@@ -4,7 +4,8 @@
  * way. Other orders read all rows, keep what the order needs, sort, and fetch the rows of the page.
  *
  * Pages by age are found by key, so runs that come in between neither repeat nor hide others: a cursor is
- * "created_at:id". Other orders use offsets: "@n". */
+ * "created_at:id". In other orders a cursor is "@n:id": the page goes on behind that run wherever it stands now, or
+ * at its old place if it is gone. */
 #include "server/resolve/run_list.h"
 #include "base/number.h"
 #include "server/filter/filter.h"
@@ -23,7 +24,7 @@ struct run_list {
     struct order order;
     bool by_age, descending;
     int64_t offset;             /* of the page, in other orders */
-    int64_t after_us, after_id; /* by age: the last row of the page before */
+    int64_t after_us, after_id; /* the last row of the page before; the time only by age */
     bool after;
     /* known once the rows were read */
     bool done, has_next;
@@ -53,9 +54,11 @@ static bool take_cursor(struct run_list *l, struct str cursor)
     if (!cursor.n)
         return true;
     if (cursor.p[0] == '@') {
-        bool ok = number_parse_i64(cursor.p + 1, cursor.n - 1, &l->offset) == cursor.n - 1;
+        size_t n = 1 + number_parse_i64(cursor.p + 1, cursor.n - 1, &l->offset);
         l->offset++;
-        return ok && !l->by_age && l->offset > 0;
+        return n > 1 && n + 1 < cursor.n && cursor.p[n] == ':' &&
+               number_parse_i64(cursor.p + n + 1, cursor.n - n - 1, &l->after_id) == cursor.n - n - 1 && !l->by_age &&
+               l->offset > 0;
     }
     size_t n = number_parse_i64(cursor.p, cursor.n, &l->after_us);
     l->after = n && n + 1 < cursor.n && cursor.p[n] == ':' &&
@@ -150,9 +153,9 @@ static void put_cursor(const struct run_list *l, const struct run_row *r, int64_
         to += number_format_i64(to, l->offset + i);
     } else {
         to += number_format_i64(to, r->created_us);
-        *to++ = ':';
-        to += number_format_i64(to, r->id);
     }
+    *to++ = ':';
+    to += number_format_i64(to, r->id);
     *to = 0;
 }
 
@@ -238,10 +241,13 @@ static int page_by_order(struct gql_call *c, struct run_list *l, struct accessor
     arena_init(&values, 256 << 20);
     int rc = sort_all(l, a, &values, &all, &n);
     const struct sortable *sorted = (const void *)all.data;
+    for (size_t i = 0; l->after_id && i < n; i++)
+        if (sorted[i].id == l->after_id)
+            l->offset = (int64_t)i + 1;
     int64_t end = l->offset + l->first < (int64_t)n ? l->offset + l->first : (int64_t)n;
     l->has_next = end < (int64_t)n;
     for (int64_t i = l->offset; i < end && rc >= 0 && !gql_failed(c); i++) {
-        struct run_row r = {0};
+        struct run_row r = {.id = sorted[i].id};
         if (emit)
             rc = access_run_row(a, sorted[i].id, l->columns, &r);
         r.project = l->scope.project;
