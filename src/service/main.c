@@ -5,6 +5,7 @@
 #include "base/diag.h"
 #include "service/limits.h"
 #include "service/service.h"
+#include "service/watch/gpu.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -71,6 +72,8 @@ int service_main(int argc, char **argv)
         return 1;
     }
     open_diag(&service);
+    if (o.enable_dcgm_profiling)
+        gpu_enable_dcgm();
     diag_info("tare %s serves at %s for process %lld", TARE_VERSION, service.sock.path,
               (long long)o.pid);
     int code = service_run(&service);

@@ -20,7 +20,8 @@ static struct metric {
     {"hbm_capacity_usage", "", {"50", "300"}, 2},
     {"grpc_tcp_min_rtt", "mean, p50, p90, p95, p999", {"10.0, 20.0, 30.0, 40.0, 50.0"}, 1},
     {"tcp_delivery_rate", "p50, p90, p95, p999", {"100", "200", "300", "400"}, 4},
-    {"hlo_exec_timing", "Mean, P50, P90, P99, P999", {"[\"main+1\", 100.0, 50.0, 90.0, '95.0', 999.0]", "short", "x, 1, 2"}, 3},
+    {"hlo_exec_timing", "Mean, P50, P90, P99, P999",
+     {"[\"main+1\", 100.0, 50.0, 90.0, '95.0', 999.0]", "short", "x, 1, 2"}, 3},
     {"hlo_queue_size", "", {"tensor_core-0: 5", "  GPU+Memory 100% :7", "42", "x: y"}, 4},
     {"throttled", "", {NULL}, 0},
 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* GPUs by a stand-in for NVML (support/fake_nvml.c). What is known of it is kept for the life of a
- * process, so each test is one of its own. */
+/* GPUs by stand-ins for NVML and DCGM (support/fake_nvml.c, fake_dcgm.c) and recorded trees of /sys. What is
+ * known of them is kept for the life of a process, so each test is one of its own. */
 #include "unit.h"
 
 #include "base/buf.h"
@@ -10,6 +10,7 @@
 #include "service/watch/sysmon.h"
 #include "tests/support/watch_test.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -293,6 +294,162 @@ static void test_files_of_amds_that_go_or_cannot_be_read(void **state)
     in_process("missing", check_vanishing);
 }
 
+/* ---- DCGM ---- */
+
+static const char *dcgm_mode;
+
+static void set_dcgm(void)
+{
+    CHECK(getenv("TARE_TEST_DCGM"));
+    setenv("FAKE_DCGM", dcgm_mode, 1);
+    setenv("TARE_DCGM", strcmp(dcgm_mode, "missing") == 0 ? "/nowhere/dcgm.so" : getenv("TARE_TEST_DCGM"), 1);
+    gpu_enable_dcgm();
+}
+
+static void check_dcgm(void)
+{
+    AUTO_BUF settings = {0}, record = {0};
+    set_dcgm();
+    struct sysmon *s = watch_self(&settings);
+    sample_until(s, "gpu.1.dramActive", &record);
+    CHECK(has(&record, "gpu.0.smActive", "24.462890625") && has(&record, "gpu.1.smActive", ""));
+    CHECK(has(&record, "gpu.0.dramActive", "24.5361328125") && has(&record, "gpu.1.dramActive", "24.5361328125"));
+    CHECK(has(&record, "gpu.0.pcieTxBytes", "1009.0") && has(&record, "gpu.0.pcieRxBytes", "1010.0"));
+    CHECK(has(&record, "gpu.0.smOccupancy", "") && has(&record, "gpu.0.nvlinkTxBytes", "")); /* both blank */
+    CHECK(has(&record, "gpu.0.pipeFp64Active", "")); /* this GPU has none */
+    sysmon_free(s);
+}
+
+static void test_dcgm_tells_profiling_figures(void **state)
+{
+    dcgm_mode = "";
+    in_process("missing", check_dcgm);
+}
+
+static void check_dcgm_and_nvml(void)
+{
+    AUTO_BUF settings = {0}, record = {0};
+    set_dcgm();
+    struct sysmon *s = watch_self(&settings);
+    sample_until(s, "gpu.1.dramActive", &record);
+    CHECK(has(&record, "gpu.0.gpu", "75.0") && has(&record, "gpu.0.dramActive", "24.5361328125"));
+    CHECK(has(&record, "gpu.1.pcieTxBytes", "10240.0")); /* NVML's own stands, and once */
+    sysmon_free(s);
+}
+
+static void test_dcgm_adds_what_nvml_does_not_tell(void **state)
+{
+    dcgm_mode = "";
+    in_process("", check_dcgm_and_nvml);
+}
+
+static void check_no_dcgm(void)
+{
+    AUTO_BUF settings = {0}, record = {0};
+    set_dcgm();
+    struct sysmon *s = watch_self(&settings);
+    sample_until(s, "gpu.0.gpu", &record);
+    for (int i = 0; i < 3; i++) {
+        buf_clear(&record);
+        sysmon_sample(s, 1, STR(""), &record);
+        CHECK(has(&record, "gpu.0.gpu", "75.0") && has(&record, "gpu.0.dramActive", ""));
+        CHECK(*value_of(&record, "proc.memory.rssMB"));
+    }
+    sysmon_free(s);
+}
+
+static void test_a_broken_dcgm_costs_only_its_figures(void **state)
+{
+    static const char *const modes[] = {"missing", "error", "hang", "empty", "old"};
+    for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
+        dcgm_mode = modes[i];
+        in_process("", check_no_dcgm);
+    }
+}
+
+/* ---- Intel's, from a recorded tree of files ---- */
+
+#define I915 "/sys/class/drm/card0/"
+#define XE "/sys/class/drm/card1/"
+
+static void make_intel(void)
+{
+    tree_make();
+    tree_file("/sys/module/i915/initstate", "live\n");
+    tree_file(I915 "device/vendor", "0x8086\n");
+    tree_file(I915 "device/device", "0x56a0\n");
+    tree_file(I915 "device/hwmon/hwmon2/name", "i915\n");
+    tree_file(I915 "device/hwmon/hwmon2/energy1_input", "5000000\n");
+    tree_file(I915 "device/hwmon/hwmon2/power1_max", "190000000\n");
+    tree_file(I915 "device/hwmon/hwmon2/temp1_input", "43500\n");
+    tree_file(I915 "gt/gt0/rps_act_freq_mhz", "2400\n");
+    tree_file(I915 "gt/gt0/rc6_residency_ms", "1000\n");
+    tree_file(XE "device/vendor", "0x8086\n");
+    tree_file(XE "device/hwmon/hwmon5/name", "xe\n");
+    tree_file(XE "device/hwmon/hwmon5/energy2_input", "7000000\n"); /* its package alone */
+    tree_file(XE "device/hwmon/hwmon5/temp2_input", "51000\n");
+    tree_file(XE "device/tile0/gt0/freq0/act_freq", "0\n");
+    tree_file(XE "device/tile0/gt1/freq0/act_freq", "1200\n");
+    tree_file(XE "device/tile0/gt0/gtidle/idle_residency_ms", "nonsense\n");
+    tree_file(XE "device/tile0/gt1/gtidle/idle_residency_ms", "50\n");
+    tree_file("/sys/class/drm/card2/device/vendor", "0x8086\n"); /* part of a processor */
+    tree_file("/sys/class/drm/card3/device/vendor", "0x1002\n");
+}
+
+static void check_intel(void)
+{
+    AUTO_BUF settings = {0}, first = {0}, second = {0}, facts = {0};
+    make_intel();
+    struct sysmon *s = watch_self(&settings);
+    sample_until(s, "gpu.1.temp", &first);
+    CHECK(has(&first, "gpu.0.temp", "43.5") && has(&first, "gpu.1.temp", "51.0") && has(&first, "gpu.2.temp", ""));
+    CHECK(has(&first, "gpu.0.energyJoules", "5.0") && has(&first, "gpu.1.energyJoules", "7.0"));
+    CHECK(has(&first, "gpu.0.enforcedPowerLimitWatts", "190.0") && has(&first, "gpu.1.enforcedPowerLimitWatts", ""));
+    CHECK(has(&first, "gpu.0.smClock", "2400") && has(&first, "gpu.1.smClock", "1200"));
+    CHECK(has(&first, "gpu.0.powerWatts", "") && has(&first, "gpu.0.gpu", "")); /* there was nothing before */
+    tree_file(I915 "device/hwmon/hwmon2/energy1_input", "105000000\n");
+    tree_file(I915 "gt/gt0/rc6_residency_ms", "1001\n");
+    usleep(600000); /* past what is shared */
+    sample_until(s, "gpu.0.powerWatts", &second);
+    double watts = atof(value_of(&second, "gpu.0.powerWatts"));
+    CHECK(watts > 1 && watts < 100 / 0.6); /* 100 J in 0.6 s or more, by how busy the machine is */
+    CHECK(fabs(atof(value_of(&second, "gpu.0.powerPercent")) - watts / 190 * 100) < 0.01);
+    CHECK(atof(value_of(&second, "gpu.0.gpu")) > 99 && has(&second, "gpu.1.powerWatts", "0.0"));
+    CHECK(has(&second, "gpu.1.gpu", "100.0")); /* of the GT that tells it */
+    machine_put_host(&facts, STR(""), STR(""), "w");
+    CHECK(text_is(buf_str(&facts), 18, "Intel GPU 0x56a0") && wire_find_varint(buf_str(&facts), 19) == 2);
+    tree_remove(); /* all at once: the rest of a sample comes */
+    usleep(600000);
+    buf_clear(&second);
+    sysmon_sample(s, 1, STR(""), &second);
+    CHECK(has(&second, "gpu.0.temp", "") && *value_of(&second, "disk./.usageGB"));
+    sysmon_free(s);
+}
+
+static void test_intels_cards_in_sysfs(void **state)
+{
+    in_process("missing", check_intel);
+}
+
+static void check_intel_behind(void)
+{
+    AUTO_BUF settings = {0}, record = {0}, facts = {0};
+    make_intel();
+    tree_file("/sys/module/amdgpu/initstate", "live\n");
+    tree_file("/sys/class/drm/card3/device/gpu_busy_percent", "5\n");
+    struct sysmon *s = watch_self(&settings);
+    sample_until(s, "gpu.3.temp", &record);
+    CHECK(has(&record, "gpu.0.temp", "61.0") && has(&record, "gpu.2.gpu", "5.0") && has(&record, "gpu.3.temp", "43.5"));
+    CHECK(has(&record, "gpu.4.temp", "51.0"));
+    tree_remove();
+    sysmon_free(s);
+}
+
+static void test_intels_numbers_are_behind_the_others(void **state)
+{
+    in_process("", check_intel_behind);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -305,6 +462,11 @@ int main(void)
         cmocka_unit_test(test_nvml_that_hangs_costs_amd_nothing),
         cmocka_unit_test(test_amds_numbers_are_behind_nvidias),
         cmocka_unit_test(test_files_of_amds_that_go_or_cannot_be_read),
+        cmocka_unit_test(test_dcgm_tells_profiling_figures),
+        cmocka_unit_test(test_dcgm_adds_what_nvml_does_not_tell),
+        cmocka_unit_test(test_a_broken_dcgm_costs_only_its_figures),
+        cmocka_unit_test(test_intels_cards_in_sysfs),
+        cmocka_unit_test(test_intels_numbers_are_behind_the_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,61 +6,97 @@
 
 #include <string.h>
 
-static void read_nvidia(void *to)
-{
-    memset(to, 0, sizeof(struct gpu_reading));
-    gpu_nvidia_read(to);
-}
+#define READER(source)                                                                                \
+    static void read_##source(void *to)                                                               \
+    {                                                                                                 \
+        memset(to, 0, sizeof(struct gpu_reading));                                                    \
+        gpu_##source##_read(to);                                                                      \
+    }
+READER(nvidia)
+READER(dcgm)
+READER(amd)
+READER(intel)
 
-static void read_amd(void *to)
-{
-    memset(to, 0, sizeof(struct gpu_reading));
-    gpu_amd_read(to);
-}
+enum { NVIDIA, DCGM, AMD, INTEL, N_SOURCES };
 
-enum { NVIDIA, AMD, N_SOURCES };
+#define READING sizeof(struct gpu_reading)
 
 static struct source sources[N_SOURCES] = {
-    [NVIDIA] = SOURCE(.open = gpu_nvidia_open, .read = read_nvidia, .size = sizeof(struct gpu_reading)),
-    [AMD] = SOURCE(.may_be = gpu_amd_may_be, .open = gpu_amd_open, .read = read_amd,
-                   .size = sizeof(struct gpu_reading)),
+    [NVIDIA] = SOURCE(.open = gpu_nvidia_open, .read = read_nvidia, .size = READING),
+    [DCGM] = SOURCE(.may_be = gpu_dcgm_may_be, .open = gpu_dcgm_open, .read = read_dcgm, .size = READING),
+    [AMD] = SOURCE(.may_be = gpu_amd_may_be, .open = gpu_amd_open, .read = read_amd, .size = READING),
+    [INTEL] = SOURCE(.may_be = gpu_intel_may_be, .open = gpu_intel_open, .read = read_intel, .size = READING),
 };
 
-/* AMD's behind the `n_others` that NVML told last: their numbers stay where they are when it hangs. */
-static void append_amd(struct gpu_reading *to, const struct gpu_reading *amd, int n_others)
+/* ---- one reading of them all: with the lock ---- */
+
+static bool has_metric(const struct gpu_reading *r, const struct gpu_metric *m, int n)
 {
-    int room = GPU_MAX - n_others, n = amd->n_amd < room ? amd->n_amd : room;
-    for (int i = 0; i < amd->n_metrics; i++) {
-        struct gpu_metric m = amd->metric[i];
+    for (int i = 0; i < n; i++)
+        if (r->metric[i].device == m->device && strcmp(r->metric[i].name, m->name) == 0)
+            return true;
+    return false;
+}
+
+/* What NVML has told already by the GPU's own counters stands. */
+static void add_dcgm(struct gpu_reading *to, const struct gpu_reading *dcgm)
+{
+    int n_told = to->n_metrics;
+    for (int i = 0; i < dcgm->n_metrics; i++)
+        if (!has_metric(to, &dcgm->metric[i], n_told))
+            gpu_add(to, &dcgm->metric[i]);
+}
+
+/* Behind the `first` GPUs of others, as they told last: numbers stay where they are when one hangs. */
+static void append(struct gpu_reading *to, const struct gpu_reading *more, int first)
+{
+    int room = GPU_MAX - first, n = more->n_others < room ? more->n_others : room;
+    for (int i = 0; i < more->n_metrics; i++) {
+        struct gpu_metric m = more->metric[i];
         if (m.device >= n)
             continue;
-        m.device += n_others;
+        m.device += first;
         gpu_add(to, &m);
     }
-    to->first_amd = n_others;
-    to->n_amd = n;
-    memcpy(to->amd_name, amd->amd_name, sizeof to->amd_name);
-    memcpy(to->amd_facts, amd->amd_facts, amd->amd_bytes);
-    to->amd_bytes = amd->amd_bytes;
+    to->n_others += n;
+    if (!*to->other_name)
+        memcpy(to->other_name, more->other_name, sizeof to->other_name);
+    if (to->other_bytes == 0) {
+        memcpy(to->other_facts, more->other_facts, more->other_bytes);
+        to->other_bytes = more->other_bytes;
+    }
+}
+
+static int count_of(const struct gpu_reading *r)
+{
+    return r ? r->n_gpus + r->n_others : 0;
 }
 
 bool gpu_read(struct gpu_reading *to, int64_t wait_ns)
 {
+    const struct gpu_reading *last[N_SOURCES];
+    bool fresh[N_SOURCES], any = false;
     sources_lock();
     for (int i = 0; i < N_SOURCES; i++)
         source_ask(&sources[i]);
     for (int i = 0; i < N_SOURCES; i++)
         source_wait(&sources[i], wait_ns);
-    const struct gpu_reading *nvidia = source_last(&sources[NVIDIA]), *amd = source_last(&sources[AMD]);
-    bool has_nvidia = source_is_fresh(&sources[NVIDIA], wait_ns), has_amd = source_is_fresh(&sources[AMD], wait_ns);
-    if (has_nvidia)
-        memcpy(to, nvidia, sizeof *to);
-    else if (has_amd)
+    for (int i = 0; i < N_SOURCES; i++) {
+        last[i] = source_last(&sources[i]);
+        any |= fresh[i] = source_is_fresh(&sources[i], wait_ns);
+    }
+    if (fresh[NVIDIA])
+        memcpy(to, last[NVIDIA], sizeof *to);
+    else if (any)
         memset(to, 0, sizeof *to);
-    if (has_amd)
-        append_amd(to, amd, nvidia ? nvidia->n_gpus : 0);
+    if (fresh[DCGM])
+        add_dcgm(to, last[DCGM]);
+    if (fresh[AMD])
+        append(to, last[AMD], count_of(last[NVIDIA]));
+    if (fresh[INTEL])
+        append(to, last[INTEL], count_of(last[NVIDIA]) + count_of(last[AMD]));
     sources_unlock();
-    return (has_nvidia && to->n_gpus > 0) || (has_amd && to->n_amd > 0);
+    return any && (to->n_gpus + to->n_others > 0 || to->n_metrics > 0);
 }
 
 void gpu_add(struct gpu_reading *r, const struct gpu_metric *m)
@@ -102,10 +138,11 @@ static void put_gpu(struct buf *to, const struct gpu_facts *f)
 
 void gpu_put_facts(struct buf *to, const struct gpu_reading *r)
 {
-    put_text(to, ENV_GPU, r->n_amd > 0 ? r->amd_name : r->facts[0].name);
-    put_number(to, ENV_GPU_COUNT, (uint64_t)(r->n_gpus + r->n_amd));
+    /* the peer's last word is AMD's; of Intel's it knows nothing */
+    put_text(to, ENV_GPU, r->other_bytes > 0 || r->n_gpus == 0 ? r->other_name : r->facts[0].name);
+    put_number(to, ENV_GPU_COUNT, (uint64_t)(r->n_gpus + r->n_others));
     for (int i = 0; i < r->n_gpus; i++)
         put_gpu(to, &r->facts[i]);
-    buf_put_str(to, str_make(r->amd_facts, r->amd_bytes));
+    buf_put_str(to, str_make(r->other_facts, r->other_bytes));
     put_text(to, ENV_CUDA_VERSION, r->cuda_version);
 }

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* GPUs, by NVIDIA's library, which is opened when the first run asks, and by AMD's files in /sys.
+/* GPUs: NVIDIA's by its libraries, NVML and, where asked for, DCGM, which are opened when the first run asks;
+ * AMD's and Intel's by the files of their drivers in /sys.
  *
- * Either may hang, so each is a source of its own (watch/source.h). AMD's are numbered behind NVIDIA's, as
- * soon as these are known.
+ * Each may hang, so each is a source of its own (watch/source.h). AMD's are numbered behind NVIDIA's and
+ * Intel's behind these, as soon as they are known.
  *
- * TARE_NVML names another library than libnvidia-ml.so.1. Names of metrics are the peer's
- * (symon/src/gpu_nvidia.rs, gpu_amd.rs). */
+ * TARE_NVML and TARE_DCGM name other libraries than libnvidia-ml.so.1 and libdcgm.so.4. Names of metrics are
+ * the peer's (symon/src/gpu_nvidia.rs, gpu_nvidia_dcgm.rs, gpu_amd.rs). */
 #ifndef TARE_SERVICE_WATCH_GPU_H
 #define TARE_SERVICE_WATCH_GPU_H
 
@@ -36,10 +37,10 @@ struct gpu_reading {
     int n_metrics;
     char cuda_version[GPU_TEXT];
     struct gpu_facts facts[GPU_MAX]; /* of NVIDIA's */
-    int first_amd, n_amd;            /* AMD's: `n_amd` from the number `first_amd` on */
-    char amd_name[256];              /* of the first of them */
-    size_t amd_bytes;
-    char amd_facts[16384]; /* GpuAmdInfos, as fields of an EnvironmentRecord */
+    int n_others;          /* AMD's and Intel's, behind them; of one source: from 0 */
+    char other_name[256];  /* of the first of them */
+    size_t other_bytes;
+    char other_facts[16384]; /* GpuAmdInfos, as fields of an EnvironmentRecord */
     int32_t pids[GPU_MAX][GPU_MAX_PIDS]; /* who uses it */
     int n_pids[GPU_MAX];
     struct gpu_metric metric[GPU_MAX_METRICS];
@@ -48,6 +49,9 @@ struct gpu_reading {
 /* Copy readings that are fresh (watch/source.h); one that has not come `wait_ns` after it was asked for is
  * left out. False if there is none. Any thread. */
 bool gpu_read(struct gpu_reading *to, int64_t wait_ns);
+
+/* From now on ask DCGM, too: for the service's start. */
+void gpu_enable_dcgm(void);
 
 /* Append the GPU fields of an EnvironmentRecord. Any thread. */
 void gpu_put_facts(struct buf *to, const struct gpu_reading *r);
@@ -65,5 +69,13 @@ void gpu_nvidia_read(struct gpu_reading *to);
 bool gpu_amd_may_be(void);
 bool gpu_amd_open(void);
 void gpu_amd_read(struct gpu_reading *to);
+
+/* Likewise Intel's, and DCGM's figures of NVIDIA's. */
+bool gpu_intel_may_be(void);
+bool gpu_intel_open(void);
+void gpu_intel_read(struct gpu_reading *to);
+bool gpu_dcgm_may_be(void);
+bool gpu_dcgm_open(void);
+void gpu_dcgm_read(struct gpu_reading *to);
 
 #endif

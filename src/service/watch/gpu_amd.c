@@ -290,11 +290,11 @@ void gpu_amd_read(struct gpu_reading *to)
         read_card(to, i, &cards[i]);
         put_card(&facts, &cards[i], i);
     }
-    to->n_amd = n_cards;
-    if (n_cards > 0 && !read_file(&cards[0], "product_name", to->amd_name))
-        to->amd_name[0] = 0;
-    if (!facts.failed && facts.len <= sizeof to->amd_facts) {
-        to->amd_bytes = facts.len;
-        memcpy(to->amd_facts, facts.data, facts.len);
+    to->n_others = n_cards;
+    if (n_cards > 0 && !read_file(&cards[0], "product_name", to->other_name))
+        to->other_name[0] = 0;
+    if (!facts.failed && facts.len <= sizeof to->other_facts) {
+        to->other_bytes = facts.len;
+        memcpy(to->other_facts, facts.data, facts.len);
     }
 }

@@ -55,6 +55,10 @@ bool gpu_read(struct gpu_reading *to, int64_t wait_ns)
     return false;
 }
 
+void gpu_enable_dcgm(void)
+{
+}
+
 void gpu_put_facts(struct buf *to, const struct gpu_reading *r)
 {
 }

@@ -86,7 +86,9 @@ static bool put(struct tpu_figures *f, double v)
 
 static bool put_of_device(struct tpu_figures *f, const char *name, int64_t device, double v)
 {
-    double *kept = strcmp(name, "hbmCapacityTotal") == 0 ? f->total : strcmp(name, "hbmCapacityUsage") == 0 ? f->used : NULL;
+    double *kept = strcmp(name, "hbmCapacityTotal") == 0   ? f->total
+                   : strcmp(name, "hbmCapacityUsage") == 0 ? f->used
+                                                           : NULL;
     if (kept && device >= 0 && device < TPU_MAX_DEVICES)
         kept[device] = v;
     buf_clear(&f->key);
