@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* The order makes it consistent: first a copy of the database, then the files that the copy names. Files are
  * named by their content and never change; one that was deleted after the copy was made is noticed, and
- * the whole is made again from a newer copy. */
+ * the whole is made again from a newer copy.
+ *
+ * A file's name says whether its bytes are whole. Of database and secret the entry `sums` says it, a line
+ * "SHA-256  NAME" each as `sha256sum` writes them; archives of before have none. */
 #include "server/backup.h"
 
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/digest.h"
 #include "base/os.h"
 #include "base/path.h"
 #include "server/blob/blob.h"
@@ -14,8 +18,10 @@
 #include "server/store/history.h"
 #include "server/tar.h"
 
+#define OPENSSL_SUPPRESS_DEPRECATED
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/sha.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -25,7 +31,10 @@ enum { ATTEMPTS = 5 };
 #define ABOUT "tare-backup/about.json"
 #define DATABASE "tare-backup/tare.db"
 #define SECRET "tare-backup/secret"
+#define SUMS "tare-backup/sums"
 #define BLOBS "tare-backup/blobs/"
+
+enum { SUM = 2 * SHA256_DIGEST_LENGTH + 1 };
 
 /* Every blob that a row refers to. */
 static const char blob_names[] =
@@ -60,6 +69,35 @@ static int put_named(struct writing *w, const char *path, const char *name, stru
         rc = tar_put_file(w->fd, name, from, st.st_size, e);
     os->close(from);
     return rc;
+}
+
+static int sum_of(const char *path, char to[SUM], struct err *e)
+{
+    unsigned char digest[SHA256_DIGEST_LENGTH];
+    AUTO_FREE char *block = xmem_alloc(1 << 16);
+    SHA256_CTX sha;
+    ssize_t n;
+    int from = os->open(path, O_RDONLY, 0);
+    if (from < 0)
+        return err_set(e, from, "opening %s: %s", path, err_text(from));
+    SHA256_Init(&sha);
+    while ((n = os->read(from, block, 1 << 16)) > 0)
+        SHA256_Update(&sha, block, (size_t)n);
+    os->close(from);
+    SHA256_Final(digest, &sha);
+    digest_hex(to, digest, sizeof digest);
+    return n < 0 ? err_set(e, (int)n, "reading %s: %s", path, err_text((int)n)) : 0;
+}
+
+static int put_sums(struct writing *w, const char *secret, struct err *e)
+{
+    char database_sum[SUM], secret_sum[SUM];
+    AUTO_BUF text = {0};
+    int rc = sum_of(w->copy, database_sum, e);
+    if (!rc)
+        rc = sum_of(secret, secret_sum, e);
+    buf_printf(&text, "%s  " DATABASE "\n%s  " SECRET "\n", database_sum, secret_sum);
+    return rc ? rc : tar_put_bytes(w->fd, SUMS, text.data, text.len, e);
 }
 
 static int put_blob(struct writing *w, const char *name, struct err *e)
@@ -106,6 +144,8 @@ static int put_all(struct writing *w, struct err *e)
         rc = put_named(w, w->copy, DATABASE, e);
     if (!rc)
         rc = put_named(w, secret, SECRET, e);
+    if (!rc)
+        rc = put_sums(w, secret, e);
     if (!rc)
         rc = db_open(&o, &copy, e);
     if (rc)
@@ -196,12 +236,26 @@ struct restoring {
     struct blobs *blobs;
     int fd, out;
     bool has_database;
+    char database_sum[SUM], secret_sum[SUM]; /* of what came */
+    struct buf sums;                         /* the entry */
+};
+
+struct taking {
+    int fd;
+    SHA256_CTX sha;
 };
 
 static int take_to_file(void *arg, const void *p, size_t n, struct err *e)
 {
-    int rc = os_write_all(*(int *)arg, p, n, NULL);
+    struct taking *t = arg;
+    int rc = os_write_all(t->fd, p, n, NULL);
+    SHA256_Update(&t->sha, p, n);
     return rc ? err_set(e, rc, "writing: %s", err_text(rc)) : 0;
+}
+
+static int take_to_buf(void *arg, const void *p, size_t n, struct err *e)
+{
+    return buf_append(arg, p, n) < 0 ? err_set(e, TARE_ENOMEM, "out of memory") : 0;
 }
 
 static int take_to_blob(void *arg, const void *p, size_t n, struct err *e)
@@ -218,17 +272,32 @@ static int take_nowhere(void *arg, const void *p, size_t n, struct err *e)
     return 0;
 }
 
-static int restore_file(struct restoring *r, const char *name, int64_t size, struct err *e)
+static int restore_file(struct restoring *r, const char *name, int64_t size, char sum[SUM], struct err *e)
 {
+    unsigned char digest[SHA256_DIGEST_LENGTH];
     AUTO_FREE char *path = path_join(r->options->dir, name);
-    int fd = os->open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    if (fd < 0)
-        return err_set(e, fd, "making %s: %s", path, err_text(fd));
-    int rc = tar_get_bytes(r->fd, size, take_to_file, &fd, e);
-    if (!rc && (rc = os->fsync(fd)) != 0)
+    struct taking t = {.fd = os->open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600)};
+    if (t.fd < 0)
+        return err_set(e, t.fd, "making %s: %s", path, err_text(t.fd));
+    SHA256_Init(&t.sha);
+    int rc = tar_get_bytes(r->fd, size, take_to_file, &t, e);
+    if (!rc && (rc = os->fsync(t.fd)) != 0)
         err_set(e, rc, "writing %s: %s", path, err_text(rc));
-    os->close(fd);
+    os->close(t.fd);
+    SHA256_Final(digest, &t.sha);
+    digest_hex(sum, digest, sizeof digest);
     return rc;
+}
+
+static int check_sums(struct restoring *r, struct err *e)
+{
+    AUTO_BUF want = {0};
+    if (!r->sums.len)
+        return 0;
+    buf_printf(&want, "%s  " DATABASE "\n%s  " SECRET "\n", r->database_sum, r->secret_sum);
+    return str_eq(buf_str(&want), buf_str(&r->sums))
+               ? 0
+               : err_set(e, TARE_EFORMAT, "the database or the secret is damaged in the backup");
 }
 
 static int restore_blob(struct restoring *r, const char *name, int64_t size, struct err *e)
@@ -254,10 +323,13 @@ static int restore_entry(struct restoring *r, const char *name, int64_t size, st
 {
     if (strcmp(name, DATABASE) == 0) {
         r->has_database = true;
-        return restore_file(r, "tare.db", size, e);
+        return restore_file(r, "tare.db", size, r->database_sum, e);
     }
     if (strcmp(name, SECRET) == 0)
-        return restore_file(r, "secret", size, e);
+        return restore_file(r, "secret", size, r->secret_sum, e);
+    if (strcmp(name, SUMS) == 0)
+        return size > 4096 ? err_set(e, TARE_EFORMAT, "its sums are damaged")
+                           : tar_get_bytes(r->fd, size, take_to_buf, &r->sums, e);
     size_t prefix = sizeof BLOBS - 1;
     if (strncmp(name, BLOBS, prefix) == 0 && strlen(name) > prefix + 3 && blob_is_name(name + prefix + 3))
         return restore_blob(r, name + prefix + 3, size, e);
@@ -276,7 +348,7 @@ static int restore_all(struct restoring *r, struct err *e)
     }
     if (!rc && !r->has_database)
         rc = err_set(e, TARE_EFORMAT, "there is no database in it");
-    return rc;
+    return rc ? rc : check_sums(r, e);
 }
 
 /* No server may run on the directory while it is made. */
@@ -340,6 +412,7 @@ int backup_restore(const struct server_options *options, const char *file, struc
         counts->n_bytes = st.st_size;
     rc = restore_into(&r, e);
     os->close(r.fd);
+    buf_fini(&r.sums);
     if (rc)
         os->unlink(db_path); /* so that nothing takes half of it for a server */
     return rc;

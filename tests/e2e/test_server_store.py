@@ -214,7 +214,9 @@ def test_damage_is_found_and_not_restored(tmp_path):
         done = subprocess.run([BINARY, "verify", "--dir", str(server.dir)], text=True, stdout=subprocess.PIPE)
         assert done.returncode == 1 and blob.name in done.stdout
     data = archive.read_bytes()
-    for at in (data.index(b"a note"), data.index(b"tare-backup/secret"), len(data) // 2):
+    secret = data.index(b"tare-backup/secret")
+    for at in (data.index(b"a note"), secret, secret + 512, data.index(b"cli_version"), data.index(b"tare-backup/sums") + 512,
+               len(data) // 2):
         broken = tmp_path / f"broken{at}.tar"
         broken.write_bytes(data[:at] + b"XYZ" + data[at + 3:] if at != len(data) // 2 else data[:at])
         done = subprocess.run([BINARY, "restore", str(broken), "--dir", str(tmp_path / f"to{at}")])

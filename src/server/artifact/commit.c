@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "base/buf.h"
+#include "base/digest.h"
 #include "base/json.h"
 #include "base/number.h"
 #include "base/os.h"
@@ -162,28 +163,16 @@ static bool is_written(struct db_rows *rows, const struct manifest_entry *m, int
            db_int(rows, 2) == birth;
 }
 
-static int hex_digit(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* The version behind "wandb-artifact://HEX/PATH", HEX being its id's text in hexadecimal. */
 static bool parse_target(struct str ref, int64_t *id)
 {
     static const char scheme[] = "wandb-artifact://", kind[] = "Artifact:";
     char text[ID_TEXT];
-    size_t at = sizeof scheme - 1, n = 0;
-    if (!str_starts(ref, str_of(scheme)))
-        return false;
-    for (; at + 1 < ref.n && n < sizeof text && ref.p[at] != '/'; at += 2, n++) {
-        int high = hex_digit(ref.p[at]), low = hex_digit(ref.p[at + 1]);
-        if (high < 0 || low < 0)
-            return false;
-        text[n] = (char)(high << 4 | low);
-    }
-    size_t k = sizeof kind - 1;
-    return n > k && at < ref.n && ref.p[at] == '/' && memcmp(text, kind, k) == 0 &&
-           number_parse_i64(text + k, n - k, id) == n - k;
+    size_t at = sizeof scheme - 1, k = sizeof kind - 1;
+    const char *slash = ref.n > at && str_starts(ref, str_of(scheme)) ? memchr(ref.p + at, '/', ref.n - at) : NULL;
+    size_t n = slash ? (size_t)(slash - ref.p - at) / 2 : 0;
+    return n > k && n < sizeof text && digest_from_hex((uint8_t *)text, n, str_make(ref.p + at, (size_t)(slash - ref.p - at))) &&
+           memcmp(text, kind, k) == 0 && number_parse_i64(text + k, n - k, id) == n - k;
 }
 
 /* Inside one entity: nobody holds other people's files. */
