@@ -139,6 +139,23 @@ static int insert_user_twice(struct db_conn *c, void *arg, struct err *e)
     return db_exec(c, e, sql, DB_ARGS(db_t(arg)));
 }
 
+static int overlook_a_failure(struct db_conn *c, void *arg, struct err *e)
+{
+    assert_int_equal(set_setting(c, arg, e), 1);
+    assert_true(db_exec(c, NULL, "SELECT nothing FROM nowhere", DB_NONE) < 0);
+    return 0;
+}
+
+/* PostgreSQL ends a transaction in which a statement has failed with a rollback, also when it is told to commit. */
+static void test_nothing_is_called_written_that_is_not(void **state)
+{
+    struct fixture *f = *state;
+    const char *pair[] = {"colour", "green"};
+    int rc = db_write(f->db, overlook_a_failure, pair, &f->e);
+    assert_setting(f, "colour", rc < 0 ? NULL : "green");
+    assert_true(rc == 0 || f->e.text[0]);
+}
+
 static int insert_orphan(struct db_conn *c, void *arg, struct err *e)
 {
     (void)arg;
@@ -618,6 +635,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_what_is_written_is_read_also_after_reopening),
         TEST(test_a_failed_job_leaves_no_trace),
+        TEST(test_nothing_is_called_written_that_is_not),
         TEST(test_errors_have_their_codes),
         TEST(test_values_come_back_exactly),
         TEST(test_parts_of_a_large_value_are_read_alone),

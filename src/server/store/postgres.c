@@ -392,9 +392,13 @@ static int pg_begin(struct db_conn *base, bool write, struct err *e)
     return simple(c, write ? "BEGIN ISOLATION LEVEL READ COMMITTED" : "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", e);
 }
 
+/* After a statement that failed, COMMIT succeeds as well, and is a rollback. */
 static int pg_commit(struct db_conn *base, struct err *e)
 {
-    return simple((struct conn *)base, "COMMIT", e);
+    struct conn *c = (struct conn *)base;
+    if (pq.PQtransactionStatus(c->h) == PQTRANS_INERROR)
+        return err_set(e, TARE_EIO, "database: a statement of the transaction has failed");
+    return simple(c, "COMMIT", e);
 }
 
 static void pg_rollback(struct db_conn *base)
