@@ -7,7 +7,6 @@
 #include "server/options.h"
 
 #include <stdatomic.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 

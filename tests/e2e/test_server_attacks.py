@@ -171,3 +171,18 @@ def test_keys_in_every_form(server):
         assert status(b"Authorization: " + bad) == 401, bad
     for other in (b"Cookie: api_key=" + key, b"X-Api-Key: " + key, b"Proxy-Authorization: Bearer " + key):
         assert status(other) == 401, other
+
+
+@pytest.mark.parametrize("at", [2**63 - 1, 2**63 - 2, 2**62, 2**63, -1, -2**63])
+def test_pages_from_anywhere(server, at):
+    """A cursor is the client's text: one far behind the end, or before the beginning, is refused or an empty page."""
+    for name in "ab":
+        server.graphql("mutation($n: String) { upsertBucket(input: {name: $n, modelName: \"pages\"}) { bucket { id } } }",
+                       {"n": "page" + name})
+    for after in (f"@{at}:0", f"@{at}:{at}", f"{at}:{at}", f"{at}", f"@{at}"):
+        for order in ("+display_name", "-created_at"):
+            got = server.graphql("""query($o: String, $a: String) { project(name: "pages") {
+                     runs(order: $o, after: $a, first: 100000) { edges { node { name } } pageInfo { hasNextPage } }
+                     allViews(after: $a) { edges { node { id } } pageInfo { hasNextPage } } } }""", {"o": order, "a": after})
+            runs = (got["data"]["project"] or {}).get("runs")
+            assert got.get("errors") or not runs["pageInfo"]["hasNextPage"], (after, order, got)

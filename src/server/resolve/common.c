@@ -111,7 +111,7 @@ int64_t page_offset(struct gql_call *c, const char *arg)
     int64_t at = -1;
     if (s.n && (number_parse_i64(s.p, s.n, &at) != s.n || at < 0))
         at = -1;
-    return at + 1;
+    return at < PAGE_OFFSET_MAX ? at + 1 : PAGE_OFFSET_MAX;
 }
 
 int64_t page_size(struct gql_call *c, const char *arg, int64_t fallback, int64_t most)

@@ -58,7 +58,9 @@ struct success {
     bool ok;
 };
 
-/* `after` (a cursor of struct connection) as the offset where the page begins. */
+/* `after` (a cursor of struct connection) as the offset where the page begins: 0 to PAGE_OFFSET_MAX, to which a page
+ * may be added. */
+#define PAGE_OFFSET_MAX (INT64_C(1) << 62)
 int64_t page_offset(struct gql_call *c, const char *arg);
 /* `first`, between 1 and `most`. */
 int64_t page_size(struct gql_call *c, const char *arg, int64_t fallback, int64_t most);
