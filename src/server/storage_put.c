@@ -24,6 +24,7 @@
 #include "base/number.h"
 #include "server/artifact/artifact.h"
 #include "server/blob/blob.h"
+#include "server/http/range.h"
 #include "server/partial.h"
 #include "server/resolve/access.h"
 #include "server/server.h"
@@ -77,38 +78,6 @@ static bool read_claims(struct upload *u, struct str claims)
     return true;
 }
 
-/* A decimal number at *p, which moves behind it; negative if there is none. */
-static int64_t take_number(const char **p)
-{
-    int64_t n = -1;
-    size_t used = **p >= '0' && **p <= '9' ? number_parse_i64(*p, strlen(*p), &n) : 0;
-    *p += used;
-    return used ? n : -1;
-}
-
-/* "bytes 5-9/10", or "bytes " with an asterisk for the two; false for anything else. */
-static bool parse_range(const char *text, int64_t *first, int64_t *last, int64_t *total)
-{
-    const char *p = text + 6;
-    if (strncmp(text, "bytes ", 6) != 0)
-        return false;
-    *first = *last = -1;
-    if (*p == '*') {
-        p++;
-    } else {
-        *first = take_number(&p);
-        if (*first < 0 || *p++ != '-')
-            return false;
-        *last = take_number(&p);
-        if (*last < *first)
-            return false;
-    }
-    if (*p++ != '/')
-        return false;
-    *total = take_number(&p);
-    return *total >= 0 && *p == 0 && *last < *total && *total <= max_upload;
-}
-
 static int read_range(const struct http_request *r, struct upload_range *range, struct err *e)
 {
     const char *text = http_header(r, "Content-Range");
@@ -116,7 +85,7 @@ static int read_range(const struct http_request *r, struct upload_range *range, 
     *range = (struct upload_range){RANGE_WHOLE, 0, n};
     if (!text)
         return 0;
-    if (!parse_range(text, &first, &last, &total))
+    if (!http_content_range_parse(text, &first, &last, &total) || total > max_upload)
         return err_set(e, TARE_EINVAL, "this Content-Range is not understood");
     *range = (struct upload_range){first < 0 ? RANGE_ASK : RANGE_PART, first, total};
     if (first < 0 ? n > 0 : n != last - first + 1)

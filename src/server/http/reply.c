@@ -5,9 +5,9 @@
 #include "base/clock.h"
 #include "base/diag.h"
 #include "base/json.h"
-#include "base/number.h"
 #include "base/spare.h"
 #include "server/http/inner.h"
+#include "server/http/range.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -118,39 +118,6 @@ void http_reply_error(struct http_request *r, int status, const char *fmt, ...)
     http_reply(r, status, "application/json", &body);
 }
 
-/* One range of a file. */
-struct range {
-    int64_t first, n;
-    enum { RANGE_ALL, RANGE_PART, RANGE_BAD } kind;
-};
-
-/* RFC 9110: a Range that is not one of bytes, or has several parts, is ignored. */
-static struct range parse_range(const char *text, int64_t size)
-{
-    struct range all = {0, size, RANGE_ALL}, bad = {0, 0, RANGE_BAD};
-    int64_t a = -1, b = -1;
-    if (!text || strncmp(text, "bytes=", 6) != 0 || strchr(text, ','))
-        return all;
-    const char *p = text + 6, *end = p + strlen(p);
-    p += number_parse_i64(p, *p == '-' ? 0 : (size_t)(end - p), &a);
-    if (*p++ != '-')
-        return all;
-    size_t used = p < end ? number_parse_i64(p, (size_t)(end - p), &b) : 0;
-    if (p + used != end || (a < 0 && b < 0) || (used && b < 0))
-        return all;
-    if (a < 0) { /* the last b bytes */
-        if (b == 0 || size == 0)
-            return bad;
-        a = b < size ? size - b : 0;
-        b = size - 1;
-    }
-    if (a >= size)
-        return bad;
-    if (b < 0 || b >= size)
-        b = size - 1;
-    return b < a ? all : (struct range){a, b - a + 1, RANGE_PART};
-}
-
 static bool etag_matches(const char *header, const char *etag)
 {
     if (!header || !etag)
@@ -161,16 +128,16 @@ static bool etag_matches(const char *header, const char *etag)
 }
 
 /* A range is for who has the rest of this very state (RFC 9110, 13.1.5; dates are not understood). */
-static struct range wanted_range(const struct http_request *r, int64_t size, const char *etag)
+static struct http_range wanted_range(const struct http_request *r, int64_t size, const char *etag)
 {
     const char *condition = http_header(r, "If-Range");
     bool is_other = condition && (!etag || *condition != '"' || !etag_matches(condition, etag));
-    return parse_range(is_other ? NULL : http_header(r, "Range"), size);
+    return http_range_parse(is_other ? NULL : http_header(r, "Range"), size);
 }
 
 void http_wanted_bytes(const struct http_request *r, int64_t size, const char *etag, int64_t *first, int64_t *n)
 {
-    struct range g = wanted_range(r, size, etag);
+    struct http_range g = wanted_range(r, size, etag);
     bool none = str_eq(r->method, STR("HEAD")) || etag_matches(http_header(r, "If-None-Match"), etag);
     *first = g.first;
     *n = none ? 0 : g.n;
@@ -180,7 +147,7 @@ void http_reply_fd(struct http_request *r, int fd, int64_t size, const char *con
                    const char *etag)
 {
     char text[160];
-    struct range g = wanted_range(r, size, etag);
+    struct http_range g = wanted_range(r, size, etag);
     http_set_header(r, "Accept-Ranges", "bytes");
     if (etag) {
         snprintf(text, sizeof text, "\"%s\"", etag);
@@ -191,14 +158,14 @@ void http_reply_fd(struct http_request *r, int fd, int64_t size, const char *con
         http_reply_str(r, 304, NULL, STR(""));
         return;
     }
-    if (g.kind == RANGE_BAD) {
+    if (g.kind == HTTP_RANGE_BAD) {
         close(fd);
         snprintf(text, sizeof text, "bytes */%" PRId64, size);
         http_set_header(r, "Content-Range", text);
         http_reply_error(r, 416, "the range is outside the file");
         return;
     }
-    if (g.kind == RANGE_PART) {
+    if (g.kind == HTTP_RANGE_PART) {
         snprintf(text, sizeof text, "bytes %" PRId64 "-%" PRId64 "/%" PRId64, g.first, g.first + g.n - 1,
                  size);
         http_set_header(r, "Content-Range", text);
@@ -207,7 +174,7 @@ void http_reply_fd(struct http_request *r, int fd, int64_t size, const char *con
         MHD_create_response_from_fd_at_offset64((uint64_t)g.n, fd, (uint64_t)g.first);
     if (!response)
         close(fd);
-    finish(r, g.kind == RANGE_PART ? 206 : 200, content_type, response, g.n);
+    finish(r, g.kind == HTTP_RANGE_PART ? 206 : 200, content_type, response, g.n);
 }
 
 int http_url_encode(struct buf *to, struct str s, bool keep_slashes)
