@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "unit.h"
+#include "tests/support/store_fixture.h"
 
 #include "base/alloc.h"
 #include "base/buf.h"
@@ -14,57 +14,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* On SQLite in a fresh directory; the same tests run on PostgreSQL when TARE_TEST_POSTGRES is the URL
- * of a database that may be emptied. */
-struct fixture {
-    char dir[64], path[96];
-    const char *url;
-    struct db *db;
-    struct err e;
-};
-
-static void open_db(struct fixture *f)
-{
-    struct db_options options = {.url = f->url};
-    if (db_open(&options, &f->db, &f->e) != 0)
-        fail_msg("%s", f->e.text);
-}
-
-static void empty_postgres(const char *url)
-{
-    struct db_conn *c;
-    struct err e = {0};
-    if (db_postgres_ops.open(url, true, &c, &e) != 0)
-        fail_msg("%s", e.text);
-    assert_int_equal(db_script(c, &e, "DROP SCHEMA public CASCADE; CREATE SCHEMA public"), 0);
-    db_postgres_ops.close(c);
-}
-
 static int setup(void **state)
 {
-    struct fixture *f = calloc(1, sizeof *f);
-    strcpy(f->dir, "/tmp/test_db.XXXXXX");
-    assert_non_null(mkdtemp(f->dir));
-    snprintf(f->path, sizeof f->path, "%s/tare.db", f->dir);
-    f->url = getenv("TARE_TEST_POSTGRES");
-    if (f->url)
-        empty_postgres(f->url);
-    else
-        f->url = f->path;
-    open_db(f);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *f = *state;
-    db_close(f->db);
-    char command[128];
-    snprintf(command, sizeof command, "rm -r %s", f->dir);
-    int rc = system(command);
-    free(f);
-    return rc;
+    return store_fixture_setup(state, "test_db");
 }
 
 static int set_setting(struct db_conn *c, void *arg, struct err *e)
@@ -112,7 +64,7 @@ static void test_what_is_written_is_read_also_after_reopening(void **state)
     assert_setting(f, "colour", "green");
     assert_int_equal(put(f, "colour", "blue"), 1);
     db_close(f->db);
-    open_db(f);
+    store_fixture_open(f);
     assert_setting(f, "colour", "blue");
     assert_setting(f, "size", NULL);
 }
@@ -467,7 +419,7 @@ static void test_migrating_keeps_a_copy(void **state)
     f->db = NULL;
     struct db_options options = {.url = f->url, .no_migrate = true};
     assert_int_equal(db_open(&options, &f->db, &f->e), TARE_EUNSUPPORTED);
-    open_db(f);
+    store_fixture_open(f);
     assert_setting(f, "colour", "green");
     char copy[128];
     snprintf(copy, sizeof copy, "%s.before-5", f->path);
@@ -488,7 +440,7 @@ static void test_a_copy_is_complete_and_sound(void **state)
     assert_true(db_size_bytes(f->db) > 8192);
     db_close(f->db);
     f->url = copy;
-    open_db(f);
+    store_fixture_open(f);
     assert_setting(f, "colour", "green");
     assert_int_equal(db_verify(f->db, &f->e), 0);
 }
@@ -600,7 +552,7 @@ static void test_what_was_acknowledged_survives_a_kill(void **state)
                 kill(child, SIGKILL);
         close(pipe_fds[0]);
         waitpid(child, NULL, 0);
-        open_db(f);
+        store_fixture_open(f);
         assert_int_equal(db_verify(f->db, &f->e), 0);
         for (i = 0; i <= last; i++) {
             char name[16];
@@ -628,7 +580,7 @@ static void test_running_out_of_memory_is_an_error_not_a_crash(void **state)
     assert_setting(f, "colour", "green");
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, store_fixture_teardown)
 
 int main(void)
 {

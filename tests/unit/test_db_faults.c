@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* The nth write to the disk fails, for every n: what was acknowledged is there afterwards, once; nothing is half
  * there; and the database works on when the disk does. */
-#include "unit.h"
+#include "tests/support/fault_vfs.h"
+#include "tests/support/store_fixture.h"
 
-#include "../support/fault_vfs.h"
 #include "server/ingest/filestream.h"
 
 #include <pthread.h>
@@ -15,51 +15,11 @@
 
 enum { POSTS = 6, LINES = 40 };
 
-struct fixture {
-    char dir[64], path[96];
-    struct db *db;
-    struct err e;
-};
-
-static void open_db(struct fixture *f)
-{
-    struct db_options options = {.url = f->path};
-    if (db_open(&options, &f->db, &f->e) != 0)
-        fail_msg("%s", f->e.text);
-}
-
-static int make_run(struct db_conn *c, void *arg, struct err *e)
-{
-    (void)arg;
-    return db_script(c, e,
-                     "INSERT INTO users (id, username, created_at) VALUES (1, 'ann', 1);"
-                     "INSERT INTO entities (id, name, created_at) VALUES (1, 'ann', 1);"
-                     "INSERT INTO projects (id, entity_id, name, created_at, updated_at) VALUES (1, 1, 'p', 1, 1);"
-                     "INSERT INTO runs (id, project_id, name, created_at, updated_at, heartbeat_at) VALUES "
-                     "(1, 1, 'one', 1, 1, 1)");
-}
-
 static int setup(void **state)
 {
-    struct fixture *f = calloc(1, sizeof *f);
     bool in_memory = access("/dev/shm", W_OK) == 0; /* where syncing costs nothing */
-    strcpy(f->dir, in_memory ? "/dev/shm/test_db_faults.XXXXXX" : "/tmp/test_db_faults.XXXXXX");
-    assert_non_null(mkdtemp(f->dir));
-    snprintf(f->path, sizeof f->path, "%s/tare.db", f->dir);
-    *state = f;
+    *state = store_fixture_new(in_memory ? "/dev/shm" : "/tmp", "test_db_faults");
     return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *f = *state;
-    char command[128];
-    db_close(f->db);
-    codec_pool_clear();
-    snprintf(command, sizeof command, "rm -r %s", f->dir);
-    int rc = system(command);
-    free(f);
-    return rc;
 }
 
 static void empty_dir(struct fixture *f)
@@ -74,8 +34,8 @@ static void start_again(struct fixture *f)
     db_close(f->db);
     f->db = NULL;
     empty_dir(f);
-    open_db(f);
-    assert_int_equal(db_write(f->db, make_run, NULL, &f->e), 0);
+    store_fixture_open(f);
+    store_fixture_make_runs(f);
 }
 
 struct post_args {
@@ -153,7 +113,7 @@ static void every_fault(struct fixture *f, int code, int repeat)
         check(f, all_well, nth);
         db_close(f->db);
         f->db = NULL;
-        open_db(f);
+        store_fixture_open(f);
         check(f, all_well, nth);
         if (!fired) {
             assert_true(nth > 20);
@@ -190,7 +150,7 @@ static void test_what_was_acknowledged_before_a_fault_is_on_the_disk(void **stat
         db_close(f->db); /* its checkpoint fails too */
         f->db = NULL;
         fault_vfs = (struct fault_vfs){0};
-        open_db(f);
+        store_fixture_open(f);
         check(f, rc, nth);
     }
 }
@@ -212,9 +172,9 @@ static void first_start_fails(struct fixture *f, int code)
             fail_msg("fault %d: the first start did not notice", nth);
         if (rc) {
             f->db = NULL;
-            open_db(f);
+            store_fixture_open(f);
         }
-        assert_int_equal(db_write(f->db, make_run, NULL, &f->e), 0);
+        store_fixture_make_runs(f);
         assert_int_equal(db_verify(f->db, &f->e), 0);
         db_close(f->db);
         f->db = NULL;
@@ -229,7 +189,7 @@ static void test_a_first_start_that_fails_is_done_again(void **state)
     first_start_fails(*state, SQLITE_FULL);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, store_fixture_teardown)
 
 int main(void)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "tests/unit/postgres.h"
+#include "tests/support/store_fixture.h"
 
 #include "base/alloc.h"
 #include "server/ingest/filestream.h"
@@ -13,56 +13,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-struct fixture {
-    char dir[64], path[96];
-    const char *url;
-    struct db *db;
-    struct err e;
-    struct buf text;
-    struct filestream_answer answer;
-};
-
-static int make_runs(struct db_conn *c, void *arg, struct err *e)
-{
-    (void)arg;
-    return db_script(c, e,
-                     "INSERT INTO users (id, username, created_at) VALUES (1, 'ann', 1);"
-                     "INSERT INTO entities (id, name, created_at) VALUES (1, 'ann', 1);"
-                     "INSERT INTO projects (id, entity_id, name, created_at, updated_at) VALUES (1, 1, 'p', 1, 1);"
-                     "INSERT INTO runs (id, project_id, name, created_at, updated_at, heartbeat_at) VALUES "
-                     "(1, 1, 'one', 1, 1, 1), (2, 1, 'two', 1, 1, 1)");
-}
+static struct filestream_answer last_answer;
 
 static int setup(void **state)
 {
-    struct fixture *f = calloc(1, sizeof *f);
-    strcpy(f->dir, "/tmp/test_filestream.XXXXXX");
-    assert_non_null(mkdtemp(f->dir));
-    snprintf(f->path, sizeof f->path, "%s/tare.db", f->dir);
-    f->url = getenv("TARE_TEST_POSTGRES");
-    if (f->url)
-        empty_postgres(f->url);
-    else
-        f->url = f->path;
-    struct db_options options = {.url = f->url};
-    if (db_open(&options, &f->db, &f->e) != 0)
-        fail_msg("%s", f->e.text);
-    if (db_write(f->db, make_runs, NULL, &f->e) != 0)
-        fail_msg("%s", f->e.text);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *f = *state;
-    db_close(f->db);
-    buf_fini(&f->text);
-    codec_pool_clear();
-    char command[128];
-    snprintf(command, sizeof command, "rm -r %s", f->dir);
-    int rc = system(command);
-    free(f);
+    int rc = store_fixture_setup(state, "test_filestream");
+    store_fixture_make_runs(*state);
     return rc;
 }
 
@@ -102,7 +58,7 @@ static int post_str(struct fixture *f, int64_t run, struct str body)
     while (!w.finished)
         pthread_cond_wait(&w.done, &w.lock);
     pthread_mutex_unlock(&w.lock);
-    f->answer = w.answer;
+    last_answer = w.answer;
     f->e = w.e;
     return w.rc;
 }
@@ -183,7 +139,7 @@ static void test_a_run_from_start_to_end(void **state)
                              "\"{\\\"_step\\\":0,\\\"loss\\\":0.5}\",\"{\\\"_step\\\":1,\\\"loss\\\":NaN}\"]},"
                              "\"wandb-summary.json\":{\"offset\":0,\"content\":[\"{\\\"loss\\\":NaN}\"]}},"
                              "\"uploaded\":[\"config.yaml\"],\"complete\":true,\"exitcode\":0}"), 0);
-    assert_false(f->answer.stopped);
+    assert_false(last_answer.stopped);
     assert_string_equal(history(f, HISTORY_METRICS), "{\"_step\":0,\"loss\":0.5}\n{\"_step\":1,\"loss\":NaN}\n");
     assert_string_equal(history(f, HISTORY_EVENTS), "{\"_wandb\":true,\"system.cpu\":1.5}\n");
     assert_string_equal(console(f, 0, 10), "0:a\n1:b\n\n");
@@ -245,9 +201,9 @@ static void test_states(void **state)
     assert_run(f, "state", "preempted");
     db_write(f->db, set_run, "state = 'running', stop_requested = 1", &f->e);
     assert_int_equal(post(f, "{\"complete\":false,\"exitcode\":null}"), 0);
-    assert_true(f->answer.stopped);
+    assert_true(last_answer.stopped);
     AUTO_BUF json = {0};
-    filestream_put_answer(&json, &f->answer);
+    filestream_put_answer(&json, &last_answer);
     assert_string_equal(buf_z(&json), "{\"exitcode\":null,\"limits\":{},\"stopped\":true}");
     assert_int_equal(post(f, "{\"complete\":true,\"exitcode\":255}"), 0);
     assert_run(f, "state", "killed");
@@ -522,7 +478,7 @@ static void test_acknowledged_lines_survive_kills(void **state)
     }
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, store_fixture_teardown)
 
 int main(void)
 {

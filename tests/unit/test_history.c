@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "tests/unit/postgres.h"
+#include "tests/support/store_fixture.h"
 
 #include "base/alloc.h"
 #include "server/store/history.h"
@@ -10,50 +10,10 @@
 #include <string.h>
 #include <time.h>
 
-struct fixture {
-    char dir[64], path[96];
-    struct db *db;
-    struct err e;
-    struct buf rows; /* what the last scan gave, a line each */
-};
-
-static int make_runs(struct db_conn *c, void *arg, struct err *e)
-{
-    (void)arg;
-    return db_script(c, e,
-                     "INSERT INTO users (id, username, created_at) VALUES (1, 'ann', 1);"
-                     "INSERT INTO entities (id, name, created_at) VALUES (1, 'ann', 1);"
-                     "INSERT INTO projects (id, entity_id, name, created_at, updated_at) VALUES (1, 1, 'p', 1, 1);"
-                     "INSERT INTO runs (id, project_id, name, created_at, updated_at, heartbeat_at) VALUES "
-                     "(1, 1, 'one', 1, 1, 1), (2, 1, 'two', 1, 1, 1)");
-}
-
 static int setup(void **state)
 {
-    struct fixture *f = calloc(1, sizeof *f);
-    strcpy(f->dir, "/tmp/test_history.XXXXXX");
-    assert_non_null(mkdtemp(f->dir));
-    snprintf(f->path, sizeof f->path, "%s/tare.db", f->dir);
-    const char *postgres = getenv("TARE_TEST_POSTGRES"); /* a database that may be emptied */
-    struct db_options options = {.url = postgres ? postgres : f->path};
-    if (postgres)
-        empty_postgres(postgres);
-    assert_int_equal(db_open(&options, &f->db, &f->e), 0);
-    assert_int_equal(db_write(f->db, make_runs, NULL, &f->e), 0);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *f = *state;
-    db_close(f->db);
-    buf_fini(&f->rows);
-    codec_pool_clear();
-    char command[128];
-    snprintf(command, sizeof command, "rm -r %s", f->dir);
-    int rc = system(command);
-    free(f);
+    int rc = store_fixture_setup(state, "test_history");
+    store_fixture_make_runs(*state);
     return rc;
 }
 
@@ -109,22 +69,22 @@ static void put_texts(struct fixture *f, int64_t at, const char *const *lines, i
 static int keep_row(void *arg, struct str row)
 {
     struct fixture *f = arg;
-    buf_put_str(&f->rows, row);
-    buf_putc(&f->rows, '\n');
+    buf_put_str(&f->text, row);
+    buf_putc(&f->text, '\n');
     return 0;
 }
 
 static const char *scan(struct fixture *f, struct history_query q)
 {
     struct db_conn *c;
-    buf_clear(&f->rows);
+    buf_clear(&f->text);
     assert_int_equal(db_read_begin(f->db, &c, &f->e), 0);
     if (!q.max_step)
         q.max_step = INT64_MAX;
     if (history_scan(c, &q, keep_row, f, &f->e) != 0)
         fail_msg("%s", f->e.text);
     db_read_end(c);
-    return buf_z(&f->rows);
+    return buf_z(&f->text);
 }
 
 static int64_t run_int(struct fixture *f, int64_t run, const char *column)
@@ -464,11 +424,11 @@ static void put_wave(struct fixture *f, int n, int spike)
 static const char *envelope(struct fixture *f, int64_t from, int64_t to, uint32_t pixels)
 {
     struct db_conn *c;
-    buf_clear(&f->rows);
+    buf_clear(&f->text);
     assert_int_equal(db_read_begin(f->db, &c, &f->e), 0);
-    assert_int_equal(history_envelope(c, 1, HISTORY_METRICS, STR("y"), from, to, pixels, &f->rows, &f->e), 0);
+    assert_int_equal(history_envelope(c, 1, HISTORY_METRICS, STR("y"), from, to, pixels, &f->text, &f->e), 0);
     db_read_end(c);
-    return buf_z(&f->rows);
+    return buf_z(&f->text);
 }
 
 static void test_a_chart_never_hides_a_spike(void **state)
@@ -517,11 +477,11 @@ static void test_a_series_comes_whole(void **state)
     const char *lines[] = {"{\"_step\":0,\"y\":1}", "{\"_step\":2,\"z\":0}", "{\"_step\":5,\"y\":-Infinity}"};
     put_texts(f, 0, lines, 3);
     struct db_conn *c;
-    buf_clear(&f->rows);
+    buf_clear(&f->text);
     assert_int_equal(db_read_begin(f->db, &c, &f->e), 0);
-    assert_int_equal(history_series(c, 1, HISTORY_METRICS, STR("y"), 0, INT64_MAX, &f->rows, &f->e), 0);
+    assert_int_equal(history_series(c, 1, HISTORY_METRICS, STR("y"), 0, INT64_MAX, &f->text, &f->e), 0);
     db_read_end(c);
-    assert_string_equal(buf_z(&f->rows), "{\"steps\":[0,5],\"values\":[1,\"-Infinity\"]}");
+    assert_string_equal(buf_z(&f->text), "{\"steps\":[0,5],\"values\":[1,\"-Infinity\"]}");
 }
 
 /* ---- damage ---- */
@@ -546,7 +506,7 @@ static void test_verify_finds_damage(void **state)
     db_read_end(c);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, store_fixture_teardown)
 
 int main(void)
 {
