@@ -11,9 +11,9 @@ import hmac
 import json
 import re
 import subprocess
-import threading
 import urllib.parse
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from local_http import Handler, LocalHttp
 
 ACCOUNT, KEY = "acct", base64.b64encode(b"key of the account, 64 bytes at the providers").decode()
 TOKEN = "ya29.token"
@@ -27,7 +27,7 @@ def unbase64(text: str) -> bytes:
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
-class CloudServer:
+class CloudServer(LocalHttp):
     def __init__(self, folder) -> None:
         self.folder = folder
         self.objects: dict[str, bytes] = {}   # "bucket/key"
@@ -86,41 +86,19 @@ class CloudServer:
     def state(self, name: str, version: str | None) -> bytes | None:
         return dict(self.versions.get(name, [])).get(version) if version else self.objects.get(name)
 
-    def __enter__(self) -> "CloudServer":
+    def handler(self):
         store = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, *_):
-                pass
-
-            def reply(self, status, body=b"", **headers):
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name.replace("_", "-"), value)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                if self.command != "HEAD":
-                    self.wfile.write(body)
-
+        class Http(Handler):
             def content(self, body, tag):
                 wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
                 status, headers = (206, {"Content_Range": f"bytes {wanted[1]}-{len(body) - 1}/{len(body)}"}) if wanted else (200, {})
                 body = body[int(wanted[1]) if wanted else 0:]
-                if self.command == "GET" and store.cut:
-                    n = store.cut.pop(0)
-                    self.send_response(status)
-                    for name, value in {**headers, "ETag": tag, "Content-Length": str(len(body))}.items():
-                        self.send_header(name.replace("_", "-"), value)
-                    self.end_headers()
-                    self.wfile.write(body[:n])
-                    self.close_connection = True
-                else:
-                    self.reply(status, body, ETag=tag, **headers)
+                cut = store.cut.pop(0) if self.command == "GET" and store.cut else None
+                self.reply(status, body, cut, ETag=tag, **headers)
 
             def do_POST(self):
-                form = dict(urllib.parse.parse_qsl(self.rfile.read(int(self.headers["Content-Length"])).decode()))
+                form = dict(urllib.parse.parse_qsl(self.body().decode()))
                 good = store.token(self.path, form)
                 self.reply(200 if good else 401, json.dumps({"access_token": TOKEN} if good else {"error": "no"}).encode())
 
@@ -172,15 +150,4 @@ class CloudServer:
                     return self.reply(404, b"no such blob")
                 self.content(have, f'"{etag(have)}"')
 
-        class Http(ThreadingHTTPServer):
-            daemon_threads = True
-            request_queue_size = 256
-
-        self.http = Http(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_port}"
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.http.shutdown()
-        self.http.server_close()
+        return Http

@@ -11,17 +11,17 @@ import base64
 import hashlib
 import json
 import re
-import socket
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import quote, unquote
+
+from local_http import Handler, LocalHttp
 
 
 def md5(data: bytes) -> str:
     return base64.b64encode(hashlib.md5(data).digest()).decode()
 
 
-class ObjectStore:
+class ObjectStore(LocalHttp):
     def __init__(self, files: dict[str, bytes] | None = None) -> None:
         self.files = dict(files or {})
         self.entries: dict[str, dict] = {}     # of the manifest, beside those of `files`
@@ -61,31 +61,12 @@ class ObjectStore:
                 {"node": {"name": n, "directUrl": f"{self.url}/f/{quote(n)}{self.sums.get(n, '')}"}} for n in reversed(names)]}}}
         return {}
 
-    def __enter__(self) -> "ObjectStore":
+    def handler(self):
         store = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, *_):
-                pass
-
-            def reply(self, status, body=b"", cut=None, **headers):
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name.replace("_", "-"), value)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                if cut is not None:
-                    self.wfile.write(body[:cut])
-                    self.wfile.flush()
-                    self.connection.shutdown(socket.SHUT_RDWR)
-                    self.close_connection = True
-                else:
-                    self.wfile.write(body)
-
+        class Http(Handler):
             def do_POST(self):
-                ask = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                ask = json.loads(self.body())
                 operation = ask.get("operationName") or re.search(r"(?:query|mutation) (\w+)", ask["query"])[1]
                 with store.lock:
                     data = store.graphql(operation, ask["variables"])
@@ -121,15 +102,4 @@ class ObjectStore:
                     headers["Content_Range"] = "bytes 7-9/10"
                 self.reply(status, content, fault[1] if fault and fault[0] == "cut" else None, **headers)
 
-        class Http(ThreadingHTTPServer):
-            daemon_threads = True
-            request_queue_size = 256  # clients open many connections at once
-
-        self.http = Http(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_port}"
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.http.shutdown()
-        self.http.server_close()
+        return Http

@@ -8,7 +8,8 @@ import hashlib
 import hmac
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from local_http import Handler, LocalHttp
 
 
 def verify(secret: str, headers, body: bytes) -> None:
@@ -20,45 +21,32 @@ def verify(secret: str, headers, body: bytes) -> None:
     assert abs(time.time() - int(headers["webhook-timestamp"])) < 300
 
 
-class Receiver:
+class Receiver(LocalHttp):
     """`with Receiver() as r:`; r.answers: statuses to give, in order; 200 when it is empty."""
 
-    def __enter__(self) -> "Receiver":
+    def __init__(self) -> None:
         self.got: list[tuple[dict, bytes]] = []
         self.answers: list[int] = []
         self.arrived = threading.Condition()
+
+    def handler(self):
         receiver = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def log_message(self, *_):
-                pass
-
+        class Http(Handler):
             def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"]))
+                body = self.body()
                 with receiver.arrived:
                     receiver.got.append((self.headers, body))
                     status = receiver.answers.pop(0) if receiver.answers else 200
                     receiver.arrived.notify_all()
-                self.send_response(status)
-                if status == 302:
-                    self.send_header("Location", receiver.url + "/elsewhere")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
+                self.reply(status, **({"Location": receiver.url + "/elsewhere"} if status == 302 else {}))
 
             def do_GET(self):
                 with receiver.arrived:
                     receiver.got.append(({"followed": "a redirect"}, b""))
-                self.send_response(200)
-                self.end_headers()
+                self.reply(200)
 
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_port}"
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.http.shutdown()
-        self.http.server_close()
+        return Http
 
     def wait(self, n: int, timeout: float = 60) -> list[tuple[dict, bytes]]:
         """Until n requests have come."""
