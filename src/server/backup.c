@@ -96,8 +96,12 @@ static int put_sums(struct writing *w, const char *secret, struct err *e)
     int rc = sum_of(w->copy, database_sum, e);
     if (!rc)
         rc = sum_of(secret, secret_sum, e);
+    if (rc)
+        return rc;
     buf_printf(&text, "%s  " DATABASE "\n%s  " SECRET "\n", database_sum, secret_sum);
-    return rc ? rc : tar_put_bytes(w->fd, SUMS, text.data, text.len, e);
+    if (text.failed)
+        return err_set(e, TARE_ENOMEM, "out of memory");
+    return tar_put_bytes(w->fd, SUMS, text.data, text.len, e);
 }
 
 static int put_blob(struct writing *w, const char *name, struct err *e)

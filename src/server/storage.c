@@ -51,11 +51,15 @@ int storage_get_url(struct request *q, struct buf *to, struct str blob, struct s
     return put_url(q, to, buf_str(&claims), STORAGE_DOWNLOAD_S, name);
 }
 
-/* By its address, and by the name that it calls us; not by way of a proxy. */
-static bool is_near(const struct http_request *r)
+/* By its address, and by the name that it calls us; not by way of a proxy (which may tell of neither, but then
+ * --base-url does). */
+static bool is_near(const struct request *q)
 {
+    const struct http_request *r = q->http;
     static const char *const forwarded[] = {"Forwarded", "X-Forwarded-For", "X-Forwarded-Proto", "X-Real-IP", "Via"};
     const char *peer = http_peer(r), *host = http_header(r, "Host");
+    if (q->server->options.base_url)
+        return false;
     for (size_t i = 0; i < sizeof forwarded / sizeof *forwarded; i++)
         if (http_header(r, forwarded[i]))
             return false;
@@ -66,7 +70,7 @@ static bool is_near(const struct http_request *r)
 void storage_put_file_hint(struct request *q, struct buf *to, const char *blob)
 {
     AUTO_BUF path = {0};
-    if (!is_near(q->http) || !blob_put_path(q->server->blobs, blob, &path))
+    if (!is_near(q) || !blob_put_path(q->server->blobs, blob, &path))
         return;
     buf_puts(to, "&file=");
     buf_put_percent(to, buf_str(&path), "/");

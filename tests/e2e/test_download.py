@@ -201,7 +201,12 @@ def test_a_file_on_the_same_machine_is_copied_if_it_is_the_right_one(getter):
         assert get("link", skip_cache=True) == 1
         here.unlink()
         os.mkfifo(here)
+        writer = threading.Thread(target=lambda: os.close(os.open(here, os.O_WRONLY)))
+        writer.start()
         assert get("pipe", skip_cache=True) == 1
+        assert writer.is_alive(), "the pipe was opened"
+        os.close(os.open(here, os.O_RDONLY))
+        writer.join(timeout=10)
         here.unlink()
         here.mkdir()
         assert get("folder", skip_cache=True) == 1
@@ -355,7 +360,6 @@ class OurService(Server):
 def test_the_service_with_the_sdk(tmp_path):
     with OurService(tmp_path) as server:
         got = server.script(HEAD + """
-import threading
 def ask(interface, id, to, prefix=None):
     answer = interface.deliver_download_artifact(id, os.path.abspath(to), False, True, prefix).wait_or(timeout=60)
     return answer.response.download_artifact_response.error_message

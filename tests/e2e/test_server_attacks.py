@@ -186,3 +186,17 @@ def test_pages_from_anywhere(server, at):
                      allViews(after: $a) { edges { node { id } } pageInfo { hasNextPage } } } }""", {"o": order, "a": after})
             runs = (got["data"]["project"] or {}).get("runs")
             assert got.get("errors") or not runs["pageInfo"]["hasNextPage"], (after, order, got)
+
+
+def test_behind_a_proxy_nobody_is_told_where_files_lie(tmp_path):
+    """A proxy on the same machine may say nothing of those who ask it; --base-url says that there is one."""
+    content = os.urandom(2 << 20)
+    for options, told in (((), True), (("--base-url", "http://runs.example"), False)):
+        with Server(tmp_path / str(told), *options) as server:
+            artifact = new_artifact(server)
+            url = place(server, artifact, md5=md5_of(content))["uploadUrl"]
+            assert put(server, url.replace("http://runs.example", server.url), content)[0] == 200
+            found = server.graphql("""query($a: ID!) { artifact(id: $a) { files(names: ["f"]) { edges { node { directUrl } } } } }""",
+                                   {"a": artifact})
+            url = found["data"]["artifact"]["files"]["edges"][0]["node"]["directUrl"]
+            assert "&xxh128=" in url and ("&file=/" in url) == told

@@ -12,12 +12,13 @@
 #define HERE "http://127.0.0.1:8080/storage/t/n"
 
 static char text[400];
+static const char *backend = "http://localhost:8080";
 
 static struct url_hints take(const char *url)
 {
     assert_true(strlen(url) < sizeof text);
     strcpy(text, url);
-    struct url_hints h = url_hints_take(text, STR(MD5));
+    struct url_hints h = url_hints_take(text, STR(MD5), backend);
     assert_null(strchr(text, '#'));
     return h;
 }
@@ -54,7 +55,7 @@ static void test_what_is_said_of_another_digest_or_in_another_form_is_not(void *
     assert_none(HERE BOTH "0");
     assert_none(HERE BOTH "&more=1");
     strcpy(text, HERE "#md5=&xxh128=" XXH);
-    assert_int_equal(url_hints_take(text, STR("")).xxh128.n, 0);
+    assert_int_equal(url_hints_take(text, STR(""), backend).xxh128.n, 0);
 }
 
 static void test_a_file_is_for_this_machine_only(void **state)
@@ -72,6 +73,12 @@ static void test_a_file_is_for_this_machine_only(void **state)
         snprintf(url, sizeof url, "%s%s&file=/a", far[i], BOTH);
         assert_null(take(url).file);
     }
+    backend = "https://api.example.com";
+    struct url_hints h = take(HERE BOTH "&file=/a");
+    backend = "http://localhost:8080";
+    assert_null(h.file);
+    assert_true(str_eqz(h.xxh128, XXH));
+    assert_string_equal(take(HERE BOTH "&file=/a").file, "/a");
 }
 
 static void test_a_path_that_is_none_is_not_taken(void **state)

@@ -45,6 +45,8 @@ static int read_file(const char *path, struct buf *text)
 {
     int rc = os_read_file(path, MAX_STATE_BYTES, text);
     AUTO_FREE char *other = rc < 0 ? elsewhere(path) : NULL;
+    if (rc < 0)
+        buf_clear(text); /* of what came before it failed */
     if (other && os_read_file(other, MAX_STATE_BYTES, text) == 0)
         return 0;
     return rc == -ENOENT ? 0 : rc;

@@ -319,7 +319,9 @@ static void end_group(struct fetch_group *g)
 static void take_hints(struct fetch_file *x)
 {
     const struct manifest_entry *e = entry_of(x->fetch, x->entry);
-    struct url_hints hints = x->url && !e->is_xxh128 ? url_hints_take(x->url, e->digest) : (struct url_hints){0};
+    struct url_hints hints = {0};
+    if (x->url && !e->is_xxh128)
+        hints = url_hints_take(x->url, e->digest, backend_url(x->fetch->owner->backend));
     x->here = hints.file;
     if (!x->fetch->cache)
         x->quick = hints.xxh128;

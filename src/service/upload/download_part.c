@@ -188,9 +188,14 @@ void download_part_add(struct download *d, uint64_t at, const char *p, size_t n)
 
 /* ---- from a file of this machine ---- */
 
+/* What is no file is not even opened: that alone does something to a pipe or a device. */
 static int open_here(struct download *d)
 {
     struct stat st;
+    if (lstat(d->here, &st) != 0)
+        return -errno;
+    if (!S_ISREG(st.st_mode))
+        return TARE_EINVAL;
     d->from_fd = os->open(d->here, O_RDONLY | O_NONBLOCK | O_NOFOLLOW, 0);
     int rc = d->from_fd < 0 ? d->from_fd : os->fstat(d->from_fd, &st);
     if (!rc && (!S_ISREG(st.st_mode) || (uint64_t)st.st_size != d->size))

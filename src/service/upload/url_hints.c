@@ -49,7 +49,7 @@ static bool is_of_this_machine(const char *url)
     return url_split(url, &parts) && proxy_is_skipped(&parts, "");
 }
 
-struct url_hints url_hints_take(char *url, struct str digest)
+struct url_hints url_hints_take(char *url, struct str digest, const char *backend_url)
 {
     struct url_hints none = {0}, hints = {0};
     char *hash = strchr(url, '#');
@@ -65,7 +65,7 @@ struct url_hints url_hints_take(char *url, struct str digest)
     if (!is_hex(hints.xxh128) || (rest.n > 0 && !take(&rest, STR("&file="))))
         return none;
     char *file = hash + 1 + (rest.p - (hash + 1));
-    if (rest.n > 0 && *file == '/' && is_of_this_machine(url) && decode(file))
+    if (rest.n > 0 && *file == '/' && is_of_this_machine(url) && is_of_this_machine(backend_url) && decode(file))
         hints.file = file;
     return hints;
 }

@@ -19,7 +19,8 @@ struct url_hints {
 };
 
 /* Cut them off `url`, where they go on to live. Empty if there are none, if they are not about `digest` (base64 of
- * an MD5), or in another form. Any thread. */
-struct url_hints url_hints_take(char *url, struct str digest);
+ * an MD5), or in another form; no file if the backend that gave them, or what `url` names, is another machine: which
+ * files there are here is not for others to find out. Any thread. */
+struct url_hints url_hints_take(char *url, struct str digest, const char *backend_url);
 
 #endif
