@@ -6,12 +6,15 @@
  *   3 console and history lines, one a line: every body made of them is JSON
  *   4 the JSON of a manifest: what is written of it is read back the same
  *   5 a reference, a newline, and a store's list of objects
- *   6 a digest, a newline, and a URL with hints */
+ *   6 a digest, a newline, and a URL with hints
+ *   7 a cloud's metadata: what is kept of it is a whole message of texts in UTF-8 */
 #include "base/alloc.h"
 #include "base/json.h"
+#include "base/utf8.h"
 #include "record/wire.h"
 #include "service/upload/artifact_manifest.h"
 #include "service/upload/cloud.h"
+#include "service/upload/coreweave.h"
 #include "service/upload/filestream_body.h"
 #include "service/upload/json_path.h"
 #include "service/upload/transfer.h"
@@ -157,11 +160,23 @@ static void fuzz_hints(struct str text)
     assert(!hints.file || (hints.file > url && *hints.file == '/' && hints.file + strlen(hints.file) <= url + n));
 }
 
+static void fuzz_metadata(struct str text)
+{
+    AUTO_BUF info = {0};
+    coreweave_read(text, &info);
+    struct wire_reader r = wire_open(buf_str(&info));
+    struct wire_field f;
+    int rc;
+    while ((rc = wire_next(&r, &f)) > 0)
+        assert(f.number <= 3 && f.bytes.n > 0 && utf8_valid(f.bytes.p, f.bytes.n));
+    assert(rc == 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static void (*const kinds[])(struct str text) = {fuzz_manifest, fuzz_path, fuzz_headers, fuzz_lines,
-                                                       fuzz_stored, fuzz_cloud, fuzz_hints};
+                                                       fuzz_stored, fuzz_cloud, fuzz_hints, fuzz_metadata};
     if (size > 0)
-        kinds[data[0] % 7](str_make(data + 1, size - 1));
+        kinds[data[0] % 8](str_make(data + 1, size - 1));
     return 0;
 }

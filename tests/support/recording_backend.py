@@ -24,6 +24,7 @@ import time
 from fake_backend import OPERATION, FILE_STREAM, FakeBackend, Handler, Server
 
 HTML = b"<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"
+CLOUD = b"join_token: a secret\ncluster_name: c-1\n\norg_id: o:2\nregion: US-EAST-04\nfde_raid: true\n"
 SLOW_S = 1.0  # a slow answer takes so long
 REASONS = {"401": "user is not logged in", "403": "permission denied", "404": "not found",
            "409": "conflict", "429": "rate limit exceeded"}
@@ -145,7 +146,8 @@ class RecordingBackend(FakeBackend):
                                             for name in self.features]}}
 
     def on_OrganizationCoreWeaveOrganizationID(self, variables):
-        return {"entity": {"organization": None}}
+        organization = {"coreWeaveOrganizationId": "cw-7"} if variables["entityName"] == "cloud" else None
+        return {"entity": {"organization": organization}}
 
     def bucket(self, name):
         """A run as RunResumeStatus and UpsertBucket show it."""
@@ -334,6 +336,8 @@ class RecordingHandler(Handler):
             status, answer = self.served(kind, name, body) if applied else (0, None)
         if fault:
             self.misbehave(fault, answer)
+        elif kind == "GET /cloud/meta-data":
+            self.send(200, "text/plain", CLOUD)
         else:
             self.reply(answer, status)
 

@@ -64,6 +64,9 @@ struct handler_out {
      * in Request. */
     void (*artifact)(void *ctx, uint32_t kind, struct str request, const struct reply_to *to);
     void (*job_input)(void *ctx, struct str request); /* a JobInputRequest; no answer */
+    /* Of an online run; NULL for offline ones: its machine was looked at, so whoever knows more of it may tell
+     * (handler_environment). */
+    void (*probed)(void *ctx);
     /* NULL unless the settings name endpoints of metrics: append the StatsItems that came since the last
      * time, or, where `to` is NULL, ask for new ones; ask what GPUs there are (handler_gpus answers, perhaps
      * from inside). */
@@ -92,6 +95,8 @@ void handler_run_known(struct handler *h, struct str run, int64_t runtime_ms, in
 void handler_run_refused(struct handler *h, int code, const char *message);
 /* What GPUs there are: fields of an EnvironmentRecord. */
 void handler_gpus(struct handler *h, struct str fields);
+/* More of the machine: fields of an EnvironmentRecord. Nothing once the run has ended. */
+void handler_environment(struct handler *h, struct str fields);
 /* Everything is with the backend, or it was given up: no messages will come any more. */
 void handler_sent(struct handler *h);
 

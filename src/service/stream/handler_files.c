@@ -3,6 +3,7 @@
 #include "service/stream/handler_impl.h"
 
 #include "base/clock.h"
+#include "record/wire.h"
 
 static void on_keep(void *ctx, uint32_t kind, struct str body)
 {
@@ -68,13 +69,23 @@ void rule_python_packages(struct handler *h, const struct incoming *in)
 
 void rule_probe_system_info(struct handler *h, const struct incoming *in)
 {
-    runfiles_probe(h->files, in->now_ns);
+    if (runfiles_probe(h->files, in->now_ns) && h->out.probed)
+        h->out.probed(h->out.ctx);
     handler_fail(h, in->to, "No response.");
 }
 
 void handler_gpus(struct handler *h, struct str fields)
 {
     runfiles_gpus(h->files, fields);
+}
+
+void handler_environment(struct handler *h, struct str fields)
+{
+    enum { RECORD_ENVIRONMENT = 26, WRITER_ID = 199 };
+    AUTO_BUF record = {0};
+    buf_put_str(&record, fields);
+    wire_buf_bytes(&record, WRITER_ID, str_of(handler_writer_id(h)));
+    on_keep(h, RECORD_ENVIRONMENT, buf_str(&record));
 }
 
 void rule_get_system_metrics(struct handler *h, const struct incoming *in)

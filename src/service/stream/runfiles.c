@@ -313,22 +313,24 @@ void runfiles_gpus(struct runfiles *r, struct str fields)
     one_less(r);
 }
 
-void runfiles_probe(struct runfiles *r, int64_t now_ns)
+bool runfiles_probe(struct runfiles *r, int64_t now_ns)
 {
     (void)now_ns;
     if (!may_write(r) || flag(r, SET_DISABLE_META) || flag(r, SET_DISABLE_MACHINE_INFO))
-        return;
+        return false;
     AUTO_BUF program = {0};
+    bool has_stats = !flag(r, SET_DISABLE_STATS);
     machine_put_program(&program, r->settings->raw, git_of(r), r->writer_id);
     r->owner.keep(r->owner.ctx, RECORD_ENVIRONMENT, buf_str(&program));
-    bool asks = r->owner.scrape_gpus && !flag(r, SET_DISABLE_STATS) && r->waiting_program.len == 0;
+    bool asks = r->owner.scrape_gpus && has_stats && r->waiting_program.len == 0;
     if (!asks) {
         start_host_record(r, buf_str(&program), STR(""));
-        return;
+        return has_stats;
     }
     buf_put_str(&r->waiting_program, buf_str(&program));
     r->n_busy++;
     r->owner.scrape_gpus(r->owner.ctx);
+    return has_stats;
 }
 
 /* ---- code ---- */

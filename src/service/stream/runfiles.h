@@ -57,7 +57,8 @@ void runfiles_pause(struct runfiles *r, bool paused);
 /* The requests python_packages and probe_system_info, the records output_raw and output_logger;
  * each takes the bytes of its message. */
 void runfiles_packages(struct runfiles *r, struct str request);
-void runfiles_probe(struct runfiles *r, int64_t now_ns);
+/* True: the machine is looked at, too, not only the settings. */
+bool runfiles_probe(struct runfiles *r, int64_t now_ns);
 /* What scrape_gpus was asked for: GPU fields of an EnvironmentRecord. */
 void runfiles_gpus(struct runfiles *r, struct str fields);
 /* A tbrecord: follow that TensorBoard folder (watch/tensorboard.h). */

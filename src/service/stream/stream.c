@@ -118,6 +118,12 @@ static void on_job_input(void *ctx, struct str request)
     online_job_input(s->online, request);
 }
 
+static void on_probed(void *ctx)
+{
+    struct stream *s = ctx;
+    online_probed(s->online);
+}
+
 static struct scrape *scrape_of(struct stream *s)
 {
     if (!s->scrape)
@@ -421,6 +427,7 @@ struct stream *stream_new(struct service *service, struct str id, struct str set
     s->out = (struct handler_out){s, on_append, on_reply, on_fail, on_work,
                                   s->settings.offline ? NULL : on_ask,
                                   s->settings.offline ? NULL : on_artifact, on_job_input,
+                                  s->settings.offline ? NULL : on_probed,
                                   scrape_is_wanted(s->settings.raw) ? on_scrape : NULL,
                                   scrape_has_exporter(s->settings.raw) ? on_scrape_gpus : NULL};
     s->handler = handler_new(&s->settings, &s->out, clock_steady_ns());

@@ -14,6 +14,7 @@
 #include "service/stream/mirrors.h"
 #include "service/stream/sender.h"
 #include "service/stream/stream_private.h"
+#include "service/upload/coreweave.h"
 
 #include <stdio.h>
 
@@ -29,7 +30,10 @@ struct online {
     uint64_t exit_serial;  /* the same, once nothing but the backend is waited for */
     int64_t bound_ns;      /* when the end was bounded to; 0 */
     char *url; /* the run's page, once it has one */
-    bool over, complete, timed_out, failed, given_up;
+    char *entity; /* likewise */
+    struct coreweave *coreweave; /* once both are known: where it is, and that its machine is wanted */
+    bool probed;
+    bool over, complete, timed_out, failed, given_up, exit_seen;
     bool settled; /* the mirrors, too: the handler knows */
 };
 
@@ -51,10 +55,46 @@ static void note_where(struct online *o, struct str run)
     o->url = xmem_strdup(buf_z(&url));
 }
 
+static void on_coreweave(void *ctx, struct str info)
+{
+    enum { ENVIRONMENT_COREWEAVE = 30 };
+    struct online *o = ctx;
+    AUTO_BUF fields = {0};
+    wire_buf_bytes(&fields, ENVIRONMENT_COREWEAVE, info);
+    handler_environment(o->stream->handler, buf_str(&fields));
+    turn_add(&o->stream->service->turn, &o->stream->task);
+}
+
+static void ask_coreweave(struct online *o)
+{
+    bool ends = o->exit_seen || o->over;
+    if (o->probed && o->entity && !o->coreweave && !ends)
+        o->coreweave = coreweave_ask(sender_backend(o->sender), o->stream->settings.raw, str_of(o->entity),
+                                     on_coreweave, o);
+}
+
+/* The run's end does not wait for it. */
+static void forget_coreweave(struct online *o)
+{
+    coreweave_free(o->coreweave);
+    o->coreweave = NULL;
+}
+
+void online_probed(struct online *o)
+{
+    if (!o)
+        return;
+    o->probed = true;
+    ask_coreweave(o);
+}
+
 static void on_run_ready(void *ctx, struct str run)
 {
     struct online *o = ctx;
+    struct str entity = wire_find_bytes(run, RUN_ENTITY);
     note_where(o, run);
+    o->entity = xmem_strndup(entity.p, entity.n);
+    ask_coreweave(o);
     handler_run_known(o->stream->handler, run, sender_runtime_ms(o->sender), clock_steady_ns());
     turn_add(&o->stream->service->turn, &o->stream->task);
 }
@@ -103,6 +143,7 @@ static void be_over(struct online *o, int error)
     if (o->over)
         return;
     o->over = true;
+    forget_coreweave(o);
     o->complete = error == 0;
     o->timed_out = error == TARE_ETIMEOUT;
     if (error && !o->failed)
@@ -169,9 +210,11 @@ void online_free(struct online *o)
 {
     if (!o)
         return;
+    forget_coreweave(o);
     sender_free(o->sender);
     mirrors_free(o->mirrors);
     mem_free(o->url);
+    mem_free(o->entity);
     mem_free(o);
 }
 
@@ -244,6 +287,8 @@ void online_exit(struct online *o, uint64_t serial)
 {
     double timeout_s = setting_wire_double(o->stream->settings.raw, SET_FINISH_TIMEOUT);
     o->exit_asked = serial;
+    o->exit_seen = true;
+    forget_coreweave(o);
     if (timeout_s > 0)
         online_bound(o, timeout_s < MAX_FINISH_TIMEOUT_S ? (int64_t)(timeout_s * 1e9) : INT64_MAX / 2);
 }

@@ -48,6 +48,7 @@ void online_ask(struct online *o, enum handler_ask what, struct buf *to);
 /* handler_out.artifact; `serial` is who waits for the answer, 0 for nobody. */
 void online_artifact(struct online *o, uint32_t kind, struct str request, uint64_t serial);
 void online_job_input(struct online *o, struct str request); /* handler_out.job_input */
+void online_probed(struct online *o); /* handler_out.probed */
 struct footer;
 void online_put_footer(const struct online *o, struct footer *f); /* borrowed from `o` */
 
