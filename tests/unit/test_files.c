@@ -141,6 +141,15 @@ static void finish(struct fixture *x)
     fake_net_settle();
 }
 
+/* A run that ends with one file of one byte, which is to be uploaded. */
+static void upload_one(struct fixture *x)
+{
+    put_text(x, "a", "1");
+    start(x);
+    add(x, "a", FILE_NOW);
+    finish(x);
+}
+
 static void assert_uploaded(struct fixture *x, const char *names)
 {
     assert_string_equal(x->uploaded.len ? buf_z(&x->uploaded) : "", names);
@@ -380,10 +389,7 @@ static void test_put_goes_from_memory_where_it_cannot_be_written(void **state)
 static void test_failed_uploads_are_tried_again(void **state)
 {
     struct fixture *x = *state;
-    put_text(x, "a", "1");
-    start(x);
-    add(x, "a", FILE_NOW);
-    finish(x);
+    upload_one(x);
     give_urls("[]");
     fake_net_answer(500, "oops");
     assert_quiet();
@@ -407,10 +413,7 @@ static void test_failed_uploads_are_tried_again(void **state)
 static void test_tries_are_bounded(void **state)
 {
     struct fixture *x = *state;
-    put_text(x, "a", "1");
-    start(x);
-    add(x, "a", FILE_NOW);
-    finish(x);
+    upload_one(x);
     give_urls("[]");
     for (int i = 0; i < 21; i++) {
         assert_int_equal(x->n_finished, 0);
@@ -425,10 +428,7 @@ static void test_tries_are_bounded(void **state)
 static void test_a_refused_url_is_replaced(void **state)
 {
     struct fixture *x = *state;
-    put_text(x, "a", "1");
-    start(x);
-    add(x, "a", FILE_NOW);
-    finish(x);
+    upload_one(x);
     give_urls("[]");
     fake_net_answer(403, "expired");
     give_urls("[]");
@@ -440,10 +440,7 @@ static void test_a_refused_url_is_replaced(void **state)
 static void test_urls_are_replaced_twice_only(void **state)
 {
     struct fixture *x = *state;
-    put_text(x, "a", "1");
-    start(x);
-    add(x, "a", FILE_NOW);
-    finish(x);
+    upload_one(x);
     for (int i = 0; i < 1 + FILE_URLS; i++) {
         give_urls("[]");
         fake_net_answer(403, "expired");
@@ -481,10 +478,7 @@ static void test_answers_that_make_no_sense(void **state)
 static void test_a_url_given_twice_is_used_once(void **state)
 {
     struct fixture *x = *state;
-    put_text(x, "a", "1");
-    start(x);
-    add(x, "a", FILE_NOW);
-    finish(x);
+    upload_one(x);
     fake_net_call();
     fake_net_data("{\"createRunFiles\":{\"files\":[{\"name\":\"a\",\"uploadUrl\":\"http://1\"},"
                   "{\"name\":\"a\",\"uploadUrl\":\"http://2\"}]}}");
@@ -556,10 +550,7 @@ static void test_a_file_that_vanishes_after_the_look(void **state)
 {
     struct fixture *x = *state;
     char path[128];
-    put_text(x, "a", "1");
-    start(x);
-    add(x, "a", FILE_NOW);
-    finish(x);
+    upload_one(x);
     fake_net_call();
     snprintf(path, sizeof path, "%s/a", x->dir);
     unlink(path);

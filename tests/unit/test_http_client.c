@@ -86,6 +86,19 @@ static void ask(struct ask *a)
     wait_for(a);
 }
 
+/* Under bounds; 0: as ask_init has them. */
+static void ask_within(struct ask *a, const char *path, size_t keep_bytes, int stall_ms, int timeout_ms)
+{
+    ask_init(a, path);
+    if (keep_bytes)
+        a->r.keep_bytes = keep_bytes;
+    if (stall_ms)
+        a->r.stall_ms = stall_ms;
+    if (timeout_ms)
+        a->r.timeout_ms = timeout_ms;
+    ask(a);
+}
+
 static void assert_answer(struct ask *a, int status, const char *body)
 {
     if (a->r.error)
@@ -458,9 +471,7 @@ static void too_long_an_answer_is_refused(void **state)
 {
     struct ask a;
     (void)state;
-    ask_init(&a, "/big?100000");
-    a.r.keep_bytes = 99999;
-    ask(&a);
+    ask_within(&a, "/big?100000", 99999, 0, 0);
     assert_int_equal(a.r.error, TARE_ELIMIT);
     assert_true(a.r.answer.len <= 99999);
     http_request_fini(&a.r);
@@ -471,10 +482,7 @@ static void silence_ends_by_stall_or_timeout(void **state)
     (void)state;
     for (int i = 0; i < 2; i++) {
         struct ask a;
-        ask_init(&a, "/hole");
-        a.r.stall_ms = i ? 0 : 100;
-        a.r.timeout_ms = i ? 100 : 0;
-        ask(&a);
+        ask_within(&a, "/hole", 0, i ? 0 : 100, i ? 100 : 0);
         assert_int_equal(a.r.error, TARE_ETIMEOUT);
         http_request_fini(&a.r);
     }
@@ -484,9 +492,7 @@ static void slow_is_not_stalled(void **state)
 {
     struct ask a;
     (void)state;
-    ask_init(&a, "/drip?30");
-    a.r.stall_ms = 400;
-    ask(&a);
+    ask_within(&a, "/drip?30", 0, 400, 0);
     assert_answer(&a, 200, "..............................");
     http_request_fini(&a.r);
 }
