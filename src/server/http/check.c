@@ -7,30 +7,44 @@
 #include <stdlib.h>
 
 struct seen {
-    int host, length, encoding;
+    int n_hosts, n_lengths, n_encodings;
+    const char *length, *encoding;
     bool bad_name;
 };
 
 static bool is_token(const char *z)
 {
-    static const char chars[] = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
-    return *z && !z[strspn(z, chars)];
+    static const bool allowed[256] = {['!'] = true, ['#' ... '\''] = true, ['*'] = true, ['+'] = true, ['-'] = true, ['.'] = true,
+                                      ['0' ... '9'] = true, ['A' ... 'Z'] = true, ['^' ... 'z'] = true, ['|'] = true, ['~'] = true};
+    const char *p = z;
+    while (allowed[(unsigned char)*p])
+        p++;
+    return p > z && !*p;
 }
 
 static enum MHD_Result see(void *cls, enum MHD_ValueKind kind, const char *name, const char *value)
 {
     struct seen *s = cls;
-    (void)kind, (void)value;
-    s->host += strcasecmp(name, "Host") == 0;
-    s->length += strcasecmp(name, "Content-Length") == 0;
-    s->encoding += strcasecmp(name, "Transfer-Encoding") == 0;
+    (void)kind;
+    switch (*name | 0x20) {
+    case 'h':
+        s->n_hosts += strcasecmp(name, "Host") == 0;
+        break;
+    case 'c':
+        if (strcasecmp(name, "Content-Length") == 0 && s->n_lengths++ == 0)
+            s->length = value ? value : "";
+        break;
+    case 't':
+        if (strcasecmp(name, "Transfer-Encoding") == 0 && s->n_encodings++ == 0)
+            s->encoding = value ? value : "";
+        break;
+    }
     s->bad_name |= !is_token(name);
     return MHD_YES;
 }
 
-static bool take_length(struct http_request *r)
+static bool take_length(struct http_request *r, const char *text)
 {
-    const char *text = http_header(r, "Content-Length");
     char *end = NULL;
     if (!text)
         return true;
@@ -42,19 +56,18 @@ static bool take_length(struct http_request *r)
 int http_check_headers(struct http_request *r, const char **why)
 {
     struct seen s = {0};
-    const char *encoding = http_header(r, "Transfer-Encoding");
     MHD_get_connection_values(r->inner->conn, MHD_HEADER_KIND, see, &s);
     *why = "bad Content-Length";
-    if (!take_length(r) || s.length > 1)
+    if (!take_length(r, s.length) || s.n_lengths > 1)
         return 400;
     *why = "Content-Length and Transfer-Encoding exclude each other";
-    if (s.encoding > 1 || (s.encoding && s.length))
+    if (s.n_encodings > 1 || (s.n_encodings && s.n_lengths))
         return 400;
     *why = "this Transfer-Encoding is not supported";
-    if (encoding && strcasecmp(encoding, "chunked") != 0)
+    if (s.encoding && strcasecmp(s.encoding, "chunked") != 0)
         return 501;
     *why = "more than one Host";
-    if (s.host > 1)
+    if (s.n_hosts > 1)
         return 400;
     *why = "a header has a bad name";
     return s.bad_name ? 400 : 0;
