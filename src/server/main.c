@@ -28,6 +28,7 @@ static const char options_help[] =
     "  --quota SIZE           disk for database and files together, like 20G (default: no limit)\n"
     "  --port-file FILE       written when the server is ready\n"
     "  --no-access-log        do not write DIR/access.log\n"
+    "  --no-local-files       do not tell clients on this machine where files lie: all goes over HTTP\n"
     "  --workers N            threads for requests that wait (default 16)\n"
     "  --log-level N          -4 debug, 0 info, 4 warnings (default), 8 errors\n";
 

@@ -29,6 +29,7 @@ static const struct option table[] = {
     {"--base-url", TEXT, AT(base_url)},
     {"--insecure", FLAG, AT(insecure)},
     {"--no-access-log", FLAG, AT(no_access_log)},
+    {"--no-local-files", FLAG, AT(no_local_files)},
     {"--workers", NUMBER, AT(max_workers)},
     {"--log-level", NUMBER, AT(log_level)},
 };

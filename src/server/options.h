@@ -19,6 +19,7 @@ struct server_options {
     const char *base_url;     /* --base-url: how clients reach us when that is not what they ask for */
     bool insecure;            /* --insecure: plain HTTP beyond loopback */
     bool no_access_log;       /* --no-access-log */
+    bool no_local_files;      /* --no-local-files: nobody is told where files lie or may be put */
     int max_workers;          /* --workers; 0: the default */
     int log_level;            /* --log-level; diag.h's numbers */
 };

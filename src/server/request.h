@@ -16,6 +16,7 @@ struct request {
     struct arena *arena;
     struct db_conn *reader; /* request_reader */
     char *base_url;         /* request_base_url */
+    int nearness;           /* storage.c: > 0 the client is on this machine, < 0 not, 0 not yet looked */
 };
 
 void request_init(struct request *q, struct server *s, struct http_request *http, struct arena *arena);

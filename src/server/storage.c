@@ -18,6 +18,35 @@
 #include <stdio.h>
 #include <string.h>
 
+/* ---- clients on the same machine ---- */
+
+/* By its address, and by the name that it calls us; not by way of a proxy (which may tell of neither, but then
+ * --base-url does). */
+static bool is_near(struct request *q)
+{
+    static const char *const forwarded[] = {"Forwarded", "X-Forwarded-For", "X-Forwarded-Proto", "X-Real-IP", "Via"};
+    const struct http_request *r = q->http;
+    if (q->nearness)
+        return q->nearness > 0;
+    const char *peer = http_peer(r), *host = http_header(r, "Host");
+    bool is_host = host && (strncmp(host, "127.", 4) == 0 || strncmp(host, "localhost", 9) == 0 || strncmp(host, "[::1]", 5) == 0);
+    const struct server_options *o = &q->server->options;
+    bool is = is_host && !o->no_local_files && !o->base_url && (strncmp(peer, "127.", 4) == 0 || strcmp(peer, "::1") == 0);
+    for (size_t i = 0; i < sizeof forwarded / sizeof *forwarded; i++)
+        is = is && !http_header(r, forwarded[i]);
+    q->nearness = is ? 1 : -1;
+    return is;
+}
+
+static void put_place(struct request *q, struct buf *to)
+{
+    struct str folder = blobs_staging(q->server->blobs);
+    if (folder.n == 0 || !is_near(q))
+        return;
+    buf_puts(to, "#place=");
+    buf_put_percent(to, folder, "/");
+}
+
 /* ---- URLs ---- */
 
 static int put_url(struct request *q, struct buf *to, struct str claims, int64_t seconds, struct str name)
@@ -39,7 +68,10 @@ int storage_put_url(struct request *q, struct buf *to, enum storage_kind kind, i
     buf_printf(&claims, "put\n%d\n%lld\n%.*s\n", (int)kind, (long long)id, STR_ARG(md5));
     if (buf_put_str(&claims, name) < 0)
         return TARE_ENOMEM;
-    return put_url(q, to, buf_str(&claims), STORAGE_UPLOAD_S, name);
+    int rc = put_url(q, to, buf_str(&claims), STORAGE_UPLOAD_S, name);
+    if (rc == 0)
+        put_place(q, to);
+    return rc;
 }
 
 int storage_get_url(struct request *q, struct buf *to, struct str blob, struct str name,
@@ -49,22 +81,6 @@ int storage_get_url(struct request *q, struct buf *to, struct str blob, struct s
     if (buf_printf(&claims, "get\n%.*s\n%.*s", STR_ARG(blob), STR_ARG(mimetype)) < 0)
         return TARE_ENOMEM;
     return put_url(q, to, buf_str(&claims), STORAGE_DOWNLOAD_S, name);
-}
-
-/* By its address, and by the name that it calls us; not by way of a proxy (which may tell of neither, but then
- * --base-url does). */
-static bool is_near(const struct request *q)
-{
-    const struct http_request *r = q->http;
-    static const char *const forwarded[] = {"Forwarded", "X-Forwarded-For", "X-Forwarded-Proto", "X-Real-IP", "Via"};
-    const char *peer = http_peer(r), *host = http_header(r, "Host");
-    if (q->server->options.base_url)
-        return false;
-    for (size_t i = 0; i < sizeof forwarded / sizeof *forwarded; i++)
-        if (http_header(r, forwarded[i]))
-            return false;
-    bool is_host = host && (strncmp(host, "127.", 4) == 0 || strncmp(host, "localhost", 9) == 0 || strncmp(host, "[::1]", 5) == 0);
-    return is_host && (strncmp(peer, "127.", 4) == 0 || strcmp(peer, "::1") == 0);
 }
 
 void storage_put_file_hint(struct request *q, struct buf *to, const char *blob)

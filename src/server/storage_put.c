@@ -14,6 +14,12 @@
  *                                     503                     byte A is not the next: ask
  *                                     200, or why not         as after a PUT of everything
  *
+ * A client that runs on the same machine as the same user, where the URL ends in "#place=FOLDER" (percent-encoded), may
+ * write the bytes into a file there, "local-" and 32 random hex digits, and then send a PUT without a body:
+ *
+ *   X-Tare-Local: NAME SIZE         200 or why not, as after a PUT of everything; the file is the server's now. 4xx: it
+ *                                   may be sent as ever
+ *
  * (in the manner of the resumable uploads of Google Cloud Storage). Digests are those of the whole. What has
  * come is private: to have written it and to find it again wants a URL with the right to write this very place.
  * It is kept for a day, counts for the quota, and gives way to new uploads where room is scarce (partial.h). */
@@ -32,10 +38,11 @@
 
 #include <errno.h>
 #include <openssl/evp.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_UPLOAD_GIB = 1024, MAX_KEY = 64 };
+enum { MAX_UPLOAD_GIB = 1024, MAX_KEY = 64, ADOPTIONS = 6 /* at once: a worker each reads a file */ };
 static const int64_t max_upload = (int64_t)MAX_UPLOAD_GIB << 30;
 
 /* Which bytes a request brings. */
@@ -50,6 +57,7 @@ struct upload {
     struct blob_put *put;      /* one that cannot go on; NULL once it is finished */
     struct partial_turn turn;  /* one that can */
     bool can_go_on;
+    char local[BLOB_LOCAL];    /* the client has written it by itself */
     char key[BLOB_KEY];
     struct upload_range range;
     enum storage_kind kind;
@@ -90,6 +98,21 @@ static int read_range(const struct http_request *r, struct upload_range *range, 
     *range = (struct upload_range){first < 0 ? RANGE_ASK : RANGE_PART, first, total};
     if (first < 0 ? n > 0 : n != last - first + 1)
         return err_set(e, TARE_EINVAL, "the body is not as long as its Content-Range says");
+    return 0;
+}
+
+/* "NAME SIZE" */
+static int read_local(const struct http_request *r, struct upload *u, const char *text, struct err *e)
+{
+    const char *space = strchr(text, ' ');
+    size_t n = space ? (size_t)(space - text) : 0;
+    struct str number = str_of(space ? space + 1 : "");
+    int64_t size = -1;
+    if (n != sizeof u->local - 1 || number.n == 0 || number_parse_i64(number.p, number.n, &size) != number.n || size < 0 ||
+        size > max_upload || r->content_length > 0)
+        return err_set(e, TARE_EINVAL, "this X-Tare-Local is not understood");
+    memcpy(u->local, text, n);
+    u->range = (struct upload_range){RANGE_WHOLE, 0, size};
     return 0;
 }
 
@@ -190,15 +213,17 @@ void storage_put_begin(struct http_request *r)
         http_reply_error(r, 403, "this upload URL is not valid, or has expired");
         return;
     }
-    const char *key = http_header(r, "X-Tare-Upload");
+    const char *key = http_header(r, "X-Tare-Upload"), *local = http_header(r, "X-Tare-Local");
     int rc = r->content_length > max_upload ? err_set(&e, TARE_ELIMIT, "a file may have at most %d GiB", MAX_UPLOAD_GIB)
                                             : read_range(r, &u->range, &e);
-    if (!rc && key && u->range.total >= 0)
+    if (!rc && local)
+        rc = read_local(r, u, local, &e);
+    else if (!rc && key && u->range.total >= 0)
         rc = make_key(u, key, &e);
     struct err full = {0};
     if (!rc && r->content_length > 0 && blobs_check_room(s->blobs, r->content_length, &full))
         partials_make_room(s->partials); /* if that is not enough, it is said when the room ends */
-    if (!rc)
+    if (!rc && !local)
         rc = begin_once(r, u, &e);
     if (rc < 0)
         refuse(r, rc, &e);
@@ -344,13 +369,28 @@ static void answer_look(struct http_request *r, struct upload *u)
 
 /* ---- the end ---- */
 
+/* NULL: it cannot be taken. Replies then. */
+static struct blob_put *adopt(struct http_request *r, struct upload *u)
+{
+    static atomic_int n_at_it;
+    struct server *s = r->app;
+    struct blob_put *put = NULL;
+    struct err e = {0};
+    int rc = atomic_fetch_add(&n_at_it, 1) < ADOPTIONS ? blob_put_adopt(s->blobs, u->local, u->range.total, &put, &e)
+                                                       : err_set(&e, TARE_EINVAL, "too many at once");
+    atomic_fetch_sub(&n_at_it, 1);
+    if (rc < 0)
+        refuse(r, rc, &e);
+    return rc < 0 ? NULL : put;
+}
+
 /* The file goes from its turn to the blobs; NULL: not yet, or not any more. Replies then. */
 static struct blob_put *take_put(struct http_request *r, struct upload *u)
 {
     struct server *s = r->app;
-    struct blob_put *put = u->put;
+    struct blob_put *put = *u->local ? adopt(r, u) : u->put;
     u->put = NULL;
-    if (put)
+    if (put || *u->local)
         return put;
     int64_t bytes = partial_size(&u->turn);
     if (bytes == u->range.total && (put = partial_finish(&u->turn)))

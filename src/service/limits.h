@@ -110,6 +110,10 @@
 #define TRANSFER_STEP_BYTES (1024 * 1024)            /* forward, and the tries are counted anew */
 #define TRANSFER_ANSWER_BYTES 1024                   /* of it is told */
 #define TRANSFER_STALL_MS 120000                     /* without a byte moving */
+#define PLACE_MIN_BYTES (1024 * 1024)                /* of what is copied into a server's folder, not sent, */
+#define PLACE_MAX_BYTES (INT64_C(4) << 30)           /* where it reads it before it answers: TRANSFER_STALL_MS */
+#define PLACE_STEP_BYTES (64 * 1024 * 1024)          /* of a copy at a time on a worker */
+#define PLACES 5                                     /* copies at once; the server takes few more */
 #define DOWNLOAD_KEEP_BYTES (1024 * 1024)           /* of a part: then it waits for another try */
 #define FILES_BATCH 256                              /* URLs asked for at once */
 #define FILES_AHEAD 256                              /* transfers begun, then no more are asked for */

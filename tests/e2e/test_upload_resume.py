@@ -100,7 +100,7 @@ class Wire:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    with Server(tmp_path_factory.mktemp("server")) as s:
+    with Server(tmp_path_factory.mktemp("server"), "--no-local-files") as s:
         s.script("""
 import json, wandb
 with wandb.init(project="up", id="maker"): pass

@@ -154,6 +154,8 @@ static void fuzz_hints(struct str text)
     size_t n = url ? strlen(url) : 0;
     if (!url)
         return;
+    AUTO_FREE char *place = url_place(url, "http://localhost:8080");
+    assert(!place || *place == '/');
     struct url_hints hints = url_hints_take(url, digest, "http://localhost:8080");
     assert(!strchr(url, '#') && (hints.xxh128.n == 0 || hints.xxh128.n == 32));
     assert(hints.xxh128.n == 0 || (hints.xxh128.p > url && hints.xxh128.p + 32 <= url + n));

@@ -284,6 +284,61 @@ static void test_kept_bytes_count_for_the_quota_until_they_go(void **state)
     blob_put_abort(p);
 }
 
+/* A client's file in the staging folder. */
+static void stage(struct fixture *f, const char *name, const char *text)
+{
+    char path[200];
+    snprintf(path, sizeof path, "%.*s/%s", STR_ARG(blobs_staging(f->store)), name);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+#define LOCAL "local-0123456789abcdef0123456789abcdef"
+
+static void test_a_file_that_a_client_staged_is_taken(void **state)
+{
+    struct fixture *f = *state;
+    struct blob_put *put;
+    struct blob_info info, same;
+    struct err e = {0};
+    stage(f, LOCAL, "hello\n");
+    assert_int_equal(blob_put_adopt(f->store, LOCAL, 6, &put, &e), 0);
+    assert_int_equal(blob_put_end(put, hello_md5, &info, &e), 0);
+    assert_string_equal(info.name, hello_name);
+    assert_string_equal(info.md5, hello_md5);
+    assert_int_equal(info.size_bytes, 6);
+    assert_true(info.fresh);
+    assert_int_equal(blob_put_bytes(f->store, "hello\n", 6, &same, &e), 0);
+    assert_false(same.fresh);
+    assert_string_equal(same.xxh128, info.xxh128);
+    assert_int_equal(blobs_used(f->store), 6);
+    assert_int_equal(count_tmp(f), 0);
+}
+
+static void test_a_staged_file_that_is_not_right_is_dropped(void **state)
+{
+    struct fixture *f = *state;
+    struct blob_put *put;
+    struct blob_info info;
+    struct err e = {0};
+    assert_int_equal(blob_put_adopt(f->store, LOCAL, 6, &put, &e), TARE_ENOTFOUND);
+    assert_int_equal(blob_put_adopt(f->store, "local-0123", 6, &put, &e), TARE_EINVAL);
+    assert_int_equal(blob_put_adopt(f->store, "kept-00123456789abcdef0123456789abcdef", 6, &put, &e), TARE_EINVAL);
+    stage(f, LOCAL, "hello\n");
+    assert_int_equal(blob_put_adopt(f->store, LOCAL, 7, &put, &e), TARE_EINVAL);
+    assert_int_equal(count_tmp(f), 0);
+    stage(f, LOCAL, "hellO\n");
+    assert_int_equal(blob_put_adopt(f->store, LOCAL, 6, &put, &e), 0);
+    assert_int_equal(blob_put_end(put, hello_md5, &info, &e), TARE_ECONFLICT);
+    stage(f, LOCAL, "hello\n");
+    blobs_limit(f->store, 0, 5, 0);
+    assert_int_equal(blob_put_adopt(f->store, LOCAL, 6, &put, &e), TARE_ENOSPACE);
+    assert_int_equal(count_tmp(f), 0);
+    assert_int_equal(count_blobs(f), 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_store, close_store)
@@ -297,6 +352,8 @@ int main(void)
         TEST(test_a_kept_upload_goes_on_with_its_digests),
         TEST(test_kept_bytes_count_for_the_quota_until_they_go),
         TEST(test_a_failing_disk_leaves_nothing_half_done),
+        TEST(test_a_file_that_a_client_staged_is_taken),
+        TEST(test_a_staged_file_that_is_not_right_is_dropped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

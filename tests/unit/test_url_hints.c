@@ -4,6 +4,7 @@
 #include "service/upload/url_hints.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define MD5 "Xrn/+w3dx7t8Qw3ZmXJ5Cw=="
@@ -93,6 +94,30 @@ static void test_a_path_that_is_none_is_not_taken(void **state)
     }
 }
 
+static void assert_place(const char *url, const char *want)
+{
+    char *place = url_place(url, backend);
+    if (want)
+        assert_string_equal(place, want);
+    else
+        assert_null(place);
+    free(place);
+}
+
+static void test_the_folder_of_an_upload(void **state)
+{
+    assert_place(HERE "#place=/var/a%20b", "/var/a b");
+    assert_place(HERE, NULL);
+    assert_place(HERE "#place=", NULL);
+    assert_place(HERE "#place=tmp", NULL);
+    assert_place(HERE "#place=/a%0", NULL);
+    assert_place(HERE "#place=/a%00", NULL);
+    assert_place("https://far.example/x#place=/tmp", NULL);
+    backend = "https://api.example.com";
+    assert_place(HERE "#place=/tmp", NULL);
+    backend = "http://localhost:8080";
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -101,6 +126,7 @@ int main(void)
         cmocka_unit_test(test_what_is_said_of_another_digest_or_in_another_form_is_not),
         cmocka_unit_test(test_a_file_is_for_this_machine_only),
         cmocka_unit_test(test_a_path_that_is_none_is_not_taken),
+        cmocka_unit_test(test_the_folder_of_an_upload),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

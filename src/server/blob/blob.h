@@ -6,7 +6,8 @@
  *
  *   ab/abcdef…   a complete blob (first two digits of its name, then the whole name), mode 0600
  *   tmp/…        uploads on the way; emptied when the store is opened (directory only), but for
- *   tmp/kept-…   what has come of uploads that may go on: blob_put_resume
+ *   tmp/kept-…   what has come of uploads that may go on: blob_put_resume; and
+ *   tmp/local-…  what clients on this machine put there: blob_put_adopt
  *
  * An upload is hashed while it is written to a file, then kept: synced and renamed into place, or PUT. A
  * name that exists is complete and durable. Nothing here knows who refers to a blob; the caller deletes those that
@@ -19,6 +20,7 @@
 #include "base/err.h"
 
 #include "base/buf.h"
+#include "base/str.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -93,6 +95,20 @@ int blob_put_resume(struct blobs *b, const char *key, struct blob_put **out, int
 /* Leave the bytes for blob_put_resume, also of a later process (not where servers share the directory), and free
  * `p`. A store that stages files without a name (s3.c) drops them. Must come from blob_put_begin_kept or blob_put_resume. */
 void blob_put_keep(struct blob_put *p);
+
+/* ---- uploads of clients on this machine ---- */
+
+/* A client that runs as the same user may write a file into the staging folder by itself, under a name that nobody
+ * guesses: "local-" and 32 lower-case hex digits. */
+enum { BLOB_LOCAL = 39 };
+
+/* The absolute path of that folder; empty if there is none. Lives as long as the store. */
+struct str blobs_staging(const struct blobs *b);
+
+/* Take such a file of `size` bytes over, reading it for the digests: it may take seconds, fewer each if threads do so at
+ * the same time. It has its name no longer afterwards, whatever happens, unless it was not there.
+ * Expected: TARE_ENOTFOUND; TARE_EINVAL not a name, not a file of our user, another size; TARE_ENOSPACE (quota); errno values. */
+int blob_put_adopt(struct blobs *b, const char *name, int64_t size, struct blob_put **out, struct err *e);
 
 int64_t blob_put_size(const struct blob_put *p); /* bytes so far */
 

@@ -10,11 +10,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #define KEPT "kept-"
+#define LOCAL "local-"
 
 static void path_of(const struct blobs *b, const char *name, char path[PATH_MAX])
 {
@@ -53,6 +55,34 @@ static int64_t unstage(struct blobs *b, const char *key)
     return stat(path, &st) == 0 && os->unlink(path) == 0 ? st.st_size : 0;
 }
 
+static int adopt(struct blobs *b, const char *name, char tmp[PATH_MAX], struct err *e)
+{
+    struct stat st;
+    snprintf(tmp, PATH_MAX, "%s/tmp/%s", b->dir, name);
+    int fd = os->open(tmp, O_RDWR | O_NOFOLLOW | O_NONBLOCK, 0);
+    if (fd < 0)
+        return fd == -ENOENT ? err_set(e, TARE_ENOTFOUND, "there is no such file") : blob_fail(e, fd, "cannot open", tmp);
+    int rc = os->fstat(fd, &st);
+    if (!rc && (!S_ISREG(st.st_mode) || st.st_uid != geteuid() || st.st_nlink != 1))
+        rc = TARE_EINVAL;
+    if (rc) {
+        os->close(fd);
+        return err_set(e, rc, "this is no file of the server's user");
+    }
+    fchmod(fd, 0600);
+    return fd;
+}
+
+/* Those of clients that have gone. They are in no account. */
+static bool drop_local(int dir, const char *name, const struct stat *st, int64_t seconds)
+{
+    if (strncmp(name, LOCAL, strlen(LOCAL)) != 0)
+        return false;
+    if (seconds > 0 && time(NULL) - st->st_mtim.tv_sec >= seconds)
+        unlinkat(dir, name, 0);
+    return true;
+}
+
 static int drop_staged(struct blobs *b, int64_t seconds, int64_t *dropped_bytes, int64_t *left_bytes)
 {
     char path[PATH_MAX];
@@ -63,7 +93,8 @@ static int drop_staged(struct blobs *b, int64_t seconds, int64_t *dropped_bytes,
         return 0;
     for (struct dirent *entry; (entry = readdir(d));) {
         struct stat st;
-        if (strncmp(entry->d_name, b->kept_prefix, strlen(b->kept_prefix)) != 0 || fstatat(dirfd(d), entry->d_name, &st, AT_SYMLINK_NOFOLLOW))
+        if (fstatat(dirfd(d), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) || drop_local(dirfd(d), entry->d_name, &st, seconds) ||
+            strncmp(entry->d_name, b->kept_prefix, strlen(b->kept_prefix)) != 0)
             continue;
         bool is_old = seconds > 0 && time(NULL) - st.st_mtim.tv_sec >= seconds;
         bool is_gone = is_old && unlinkat(dirfd(d), entry->d_name, 0) == 0;
@@ -179,12 +210,14 @@ static int each_blob(struct blobs *b, int (*each)(void *arg, const char *name, i
 
 static void close_dir(struct blobs *b)
 {
+    free(b->staging);
 }
 
 static const struct blob_ops ops = {.stage = stage,
                                     .stage_again = stage_again,
                                     .unstage = unstage,
                                     .drop_staged = drop_staged,
+                                    .adopt = adopt,
                                     .settle = settle,
                                     .open = open_blob,
                                     .path = path_of,
@@ -224,6 +257,7 @@ int blob_dir_open(struct blobs *b, const char *url, int64_t tidy_s, struct err *
     int rc = os_mkdirs(path, 0700);
     if (rc < 0)
         return blob_fail(e, rc, "cannot make", path);
+    b->staging = realpath(path, NULL);
     if (tidy_s >= 0)
         empty_tmp(path, tidy_s);
     return 0;

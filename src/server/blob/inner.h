@@ -3,6 +3,7 @@
 #ifndef TARE_SERVER_BLOB_INNER_H
 #define TARE_SERVER_BLOB_INNER_H
 
+#include "base/digest.h"
 #include "base/xxh3.h"
 #include "server/blob/blob.h"
 
@@ -23,6 +24,8 @@ struct blob_ops {
     int (*stage_again)(struct blobs *b, const char *key, char tmp[PATH_MAX], struct err *e);
     int64_t (*unstage)(struct blobs *b, const char *key);
     int (*drop_staged)(struct blobs *b, int64_t seconds, int64_t *dropped_bytes, int64_t *left_bytes);
+    /* The file `name` that a client has staged: its descriptor; NULL where none can be. */
+    int (*adopt)(struct blobs *b, const char *name, char tmp[PATH_MAX], struct err *e);
     /* Keep p's file, whose bytes are on their way to disk, as info->name; durable when this returns. Sets
      * info->fresh. The file has no name left afterwards, or p->tmp. */
     int (*settle)(struct blobs *b, struct blob_put *p, struct blob_info *info, struct err *e);
@@ -41,6 +44,7 @@ struct blob_ops {
 struct blobs {
     const struct blob_ops *ops;
     char dir[PATH_MAX - 128]; /* where uploads are staged: room there is watched */
+    char *staging;            /* absolute, of dir.c; NULL: clients may not put files there */
     char kept_prefix[32];     /* of dir.c: another for each server that shares the directory */
     pthread_mutex_t lock;     /* of the figures below */
     int64_t keep_free_bytes, quota_bytes, used_bytes;
@@ -53,6 +57,8 @@ struct blob_put {
     struct blobs *store;
     EVP_MD_CTX *sha256, *md5;
     struct xxh3 xxh;
+    bool is_adopted;
+    struct digest own_md5;    /* instead of `md5`, if it is adopted */
     int fd;
     bool has_key;             /* its bytes are in kept_bytes */
     int64_t size_bytes, max_bytes;

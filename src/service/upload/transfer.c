@@ -25,13 +25,17 @@ static const struct {
     [TRANSFER_DONE] = {"done", TO(TRANSFER_WAITING)},
     [TRANSFER_WAITING] = {"waiting", TO(TRANSFER_OPENING) | TO(TRANSFER_ASKING) | TO(TRANSFER_DONE)},
     [TRANSFER_OPENING] = {"opening", TO(TRANSFER_ASKING) | TO(TRANSFER_CLOSING) | TO(TRANSFER_DONE)},
-    [TRANSFER_ASKING] = {"asking", TO(TRANSFER_LOOKING) | TO(TRANSFER_SENDING) | TO(TRANSFER_CLOSING)},
+    [TRANSFER_ASKING] = {"asking", TO(TRANSFER_PLACING) | TO(TRANSFER_LOOKING) | TO(TRANSFER_SENDING) | TO(TRANSFER_CLOSING)},
+    [TRANSFER_PLACING] = {"placing", TO(TRANSFER_NAMING) | TO(TRANSFER_LOOKING) | TO(TRANSFER_SENDING) | TO(TRANSFER_CLOSING)},
+    [TRANSFER_NAMING] = {"naming", TO(TRANSFER_LOOKING) | TO(TRANSFER_SENDING) | TO(TRANSFER_CLOSING)},
     [TRANSFER_LOOKING] = {"looking", TO(TRANSFER_HASHING) | TO(TRANSFER_SENDING) | TO(TRANSFER_CLOSING)},
     [TRANSFER_HASHING] = {"hashing", TO(TRANSFER_SENDING) | TO(TRANSFER_CLOSING)},
     [TRANSFER_SENDING] = {"sending", TO(TRANSFER_CLOSING)},
     [TRANSFER_CLOSING] = {"closing", TO(TRANSFER_RESTING) | TO(TRANSFER_DONE)},
     [TRANSFER_RESTING] = {"resting", TO(TRANSFER_WAITING) | TO(TRANSFER_DONE)},
 };
+
+static int n_placing; /* transfers that are at it */
 
 static void move(struct transfer *t, enum transfer_state to)
 {
@@ -134,6 +138,7 @@ static void close_run(struct work *w)
     struct file_stamp now = rc ? (struct file_stamp){0} : file_stamp_of(&st);
     t->has_changed = !file_stamp_eq(&now, &t->stamp);
     os->close(t->fd);
+    place_drop(t);
 }
 
 static void close_done(struct work *w)
@@ -146,10 +151,13 @@ static void close_done(struct work *w)
 static void close_file(struct transfer *t)
 {
     move(t, TRANSFER_CLOSING);
+    n_placing -= t->is_placing;
+    t->is_placing = false;
     if (t->fd < 0) {
         settle(t);
         return;
     }
+    t->work.is_long = false;
     t->work.run = close_run;
     t->work.done = close_done;
     work_start(t->loop, &t->work);
@@ -338,6 +346,88 @@ static void look(struct transfer *t)
     http_send(backend_http(t->backend), &t->http);
 }
 
+/* As ever: over the wire. */
+static void look_or_send(struct transfer *t)
+{
+    if (!is_worth_a_look(t)) {
+        send_bytes(t);
+        return;
+    }
+    put_md5(t);
+    look(t);
+}
+
+/* ---- a copy in the server's folder ---- */
+
+static void on_named(struct http_request *r)
+{
+    struct transfer *t = OF(r, http);
+    bool is_there = r->status >= 200 && r->status < 300;
+    if (r->error || is_there || r->status == 429 || r->status >= 500 || t->cancelled) {
+        take_answer(t);
+        return;
+    }
+    diag_info("upload of %s: the server does not take the copy: HTTP %d", t->path, r->status);
+    t->no_place = true;
+    t->all_headers.len = t->headers_len;
+    look_or_send(t);
+}
+
+static void name_it(struct transfer *t)
+{
+    t->headers_len = t->all_headers.len;
+    buf_printf(&t->all_headers, "X-Tare-Local: %s %llu\n", strrchr(t->placed, '/') + 1, (unsigned long long)t->total);
+    start_request(t, on_named);
+    move(t, TRANSFER_NAMING);
+    http_send(backend_http(t->backend), &t->http);
+}
+
+static void place_on(struct transfer *t);
+
+static void place_run(struct work *w)
+{
+    struct transfer *t = OF(w, work);
+    t->work_error = place_step(t);
+}
+
+static void place_done(struct work *w)
+{
+    struct transfer *t = OF(w, work);
+    t->sent = t->n_placed;
+    if (t->moved)
+        t->moved(t);
+    if (t->cancelled) {
+        note(t, TARE_ECANCELLED, err_text(TARE_ECANCELLED));
+        close_file(t);
+    } else if (t->work_error > 0) {
+        place_on(t);
+    } else if (t->work_error == 0) {
+        name_it(t);
+    } else { /* another user's, another machine's, a full disk ... */
+        t->no_place = true;
+        look_or_send(t);
+    }
+}
+
+static void place_on(struct transfer *t)
+{
+    t->work.is_long = true;
+    t->work.run = place_run;
+    t->work.done = place_done;
+    work_start(t->loop, &t->work);
+}
+
+static void place(struct transfer *t)
+{
+    n_placing++;
+    t->is_placing = true;
+    t->backend_url = backend_url(t->backend);
+    t->place_fd = -1;
+    t->n_placed = 0;
+    move(t, TRANSFER_PLACING);
+    place_on(t);
+}
+
 /* ---- asking for the backend's headers ---- */
 
 static void on_headers(struct backend_headers *h, int error, const char *why)
@@ -355,12 +445,10 @@ static void on_headers(struct backend_headers *h, int error, const char *why)
     buf_puts(&t->all_headers, t->headers ? t->headers : "");
     if (can_go_on(t))
         transfer_put_key(&t->all_headers, &t->stamp, t->part_at, t->total);
-    if (!is_worth_a_look(t)) {
-        send_bytes(t);
-        return;
-    }
-    put_md5(t);
-    look(t);
+    if (n_placing < PLACES && place_is_wanted(t))
+        place(t);
+    else
+        look_or_send(t);
 }
 
 static void ask(struct transfer *t)
@@ -475,7 +563,7 @@ void transfer_cancel(struct transfer *t)
     if (t->state == TRANSFER_DONE || t->cancelled)
         return;
     t->cancelled = true;
-    if (t->state == TRANSFER_SENDING || t->state == TRANSFER_LOOKING)
+    if (t->state == TRANSFER_SENDING || t->state == TRANSFER_LOOKING || t->state == TRANSFER_NAMING)
         http_cancel(backend_http(t->backend), &t->http);
     else if (t->state == TRANSFER_RESTING || t->state == TRANSFER_WAITING)
         uv_timer_start(&t->timer, on_timer, 0, 0);

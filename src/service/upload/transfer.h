@@ -4,14 +4,16 @@
  * while they are sent; whether one has changed meanwhile is looked at afterwards. Files are touched
  * on the worker threads only. Loop thread.
  *
- *   WAITING ─► OPENING ─► ASKING ─┬────────────────────► SENDING ─► CLOSING ─► DONE
+ *                                 ┌─► PLACING ─► NAMING ──────────┐
+ *   WAITING ─► OPENING ─► ASKING ─┼────────────────────► SENDING ─┴► CLOSING ─► DONE
  *      ▲                          └─► LOOKING ─► HASHING ──▲            │
  *      └──────────────────────── RESTING ◄──────────────────────────────┘  tried again
  *
  * Where the server knows how (its headers say X-Tare-Resumable; the requests are in server/storage_put.c), a
  * try goes on where the one before broke off, also one of another process: LOOKING asks how much of this state
  * of the file is there, and what is sent after that comes with the digest of the whole. A file that has changed
- * since begins from its start.
+ * since begins from its start. A server on this machine may let the file be copied into its folder (transfer_place.c);
+ * if it then does not take it (NAMING), it is sent as ever.
  *
  * (peer: core/internal/filetransfer) */
 #ifndef TARE_SERVICE_UPLOAD_TRANSFER_H
@@ -46,8 +48,8 @@ static inline bool file_stamp_eq(const struct file_stamp *a, const struct file_s
            a->ctime_ns == b->ctime_ns;
 }
 
-enum transfer_state { TRANSFER_DONE, TRANSFER_WAITING, TRANSFER_OPENING, TRANSFER_ASKING, TRANSFER_LOOKING,
-                      TRANSFER_HASHING, TRANSFER_SENDING, TRANSFER_CLOSING, TRANSFER_RESTING };
+enum transfer_state { TRANSFER_DONE, TRANSFER_WAITING, TRANSFER_OPENING, TRANSFER_ASKING, TRANSFER_PLACING, TRANSFER_NAMING,
+                      TRANSFER_LOOKING, TRANSFER_HASHING, TRANSFER_SENDING, TRANSFER_CLOSING, TRANSFER_RESTING };
 
 struct transfer {
     /* -- to fill; borrowed until `done` -- */
@@ -85,9 +87,16 @@ struct transfer {
     bool has_md5;              /* of the whole, in the state `md5_stamp` */
     struct file_stamp md5_stamp;
     uint8_t md5[MD5_BYTES];
+    bool no_place, is_placing; /* not again; one of PLACES */
+    const char *backend_url;   /* for the worker */
+    char *placed;              /* the copy, while it is ours */
+    int place_fd;
+    uint64_t n_placed;
+    bool by_hand;              /* the kernel does not copy between these two */
     struct buf small;          /* a small file */
     struct backend_headers ask;
     struct buf all_headers;
+    size_t headers_len;        /* of them, without that of the copy */
     struct http_request http;  /* its answer's headers may be read in `done` */
     struct work work;
     struct pool_slot slot;
@@ -100,6 +109,16 @@ void transfer_start(struct transfer *t);
 void transfer_cancel(struct transfer *t); /* `done` follows with TARE_ECANCELLED, unless it was on its way */
 /* After `done`, or before it: then it is cancelled and `done` is not called. `closed` frees. */
 void transfer_close(struct transfer *t, void (*closed)(struct transfer *t));
+
+/* -- transfer_place.c -- */
+
+bool place_is_wanted(const struct transfer *t);
+/* Copy the next bytes: 1 if there are more, 0 if that was all: `placed`. A negative code: there is no copy. On a worker. */
+int place_step(struct transfer *t);
+/* Away with the copy, if there is one. On a worker. */
+void place_drop(struct transfer *t);
+
+/* -- transfer_headers.c -- */
 
 /* Append the server's list of "Name:Value" (a JSON array of strings, or empty) as "Name: value\n";
  * what is no header, or would be two, is left out. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "service/upload/url_hints.h"
 
+#include "base/alloc.h"
 #include "loop/proxy.h"
 
 #include <string.h>
@@ -68,4 +69,18 @@ struct url_hints url_hints_take(char *url, struct str digest, const char *backen
     if (rest.n > 0 && *file == '/' && is_of_this_machine(url) && is_of_this_machine(backend_url) && decode(file))
         hints.file = file;
     return hints;
+}
+
+char *url_place(const char *url, const char *backend_url)
+{
+    const struct str name = STR("place=");
+    const char *hash = strchr(url, '#');
+    if (!hash || !str_starts(str_of(hash + 1), name) || hash[1 + name.n] != '/' || !is_of_this_machine(url) ||
+        !is_of_this_machine(backend_url))
+        return NULL;
+    char *folder = mem_strndup(hash + 1 + name.n, strlen(hash + 1 + name.n));
+    if (folder && decode(folder))
+        return folder;
+    mem_free(folder);
+    return NULL;
 }

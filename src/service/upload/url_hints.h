@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What tare server says of the bytes behind a download URL, after the # that no client sends:
+/* What tare server says behind the # of a URL, which no client sends. Of a download:
  *
  *   http://127.0.0.1:8080/storage/TOKEN/NAME#md5=BASE64&xxh128=HEX&file=/PATH
  *
@@ -7,7 +7,8 @@
  *   file         only for clients on the same machine, percent-encoded: where the bytes lie
  *
  * It comes from the backend that gave the manifest, not from where the bytes are, so it may be trusted as far as
- * the manifest's digests. That what lies at `file` is what is meant must be checked, as with what comes over HTTP. */
+ * the manifest's digests. That what lies at `file` is what is meant must be checked, as with what comes over HTTP.
+ * Of an upload, also only for clients on the same machine: #place=/FOLDER, where to put a file (server/storage_put.c). */
 #ifndef TARE_SERVICE_UPLOAD_URL_HINTS_H
 #define TARE_SERVICE_UPLOAD_URL_HINTS_H
 
@@ -22,5 +23,9 @@ struct url_hints {
  * an MD5), or in another form; no file if the backend that gave them, or what `url` names, is another machine: which
  * files there are here is not for others to find out. Any thread. */
 struct url_hints url_hints_take(char *url, struct str digest, const char *backend_url);
+
+/* The folder of an upload's URL; it and the backend that gave it are of this machine. Heap; NULL if there is none, or they
+ * are not. Any thread. */
+char *url_place(const char *url, const char *backend_url);
 
 #endif

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: MIT
+"""Uploads to a `tare server` on the same machine: files are copied into its folder and named, not sent; and every way in
+which that does not work ends in their being sent as ever."""
+
+import base64
+import hashlib
+import json
+import os
+import pathlib
+import random
+import subprocess
+import sys
+import urllib.parse
+
+import pytest
+
+from server_support import Server
+from test_upload_artifacts import Asker, Proxy, read_back
+from test_upload_resume import MIB, SAVE, Wire, service_env
+
+RUN_FILE = ('mutation { createRunFiles(input: {entityName: "local", projectName: "up", runName: "maker", files: ["%s"]}) '
+            '{ files { uploadUrl } } }')
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with Server(tmp_path_factory.mktemp("server")) as s:
+        s.script("""
+import wandb
+with wandb.init(project="up", id="maker"): pass
+""")
+        yield s
+
+
+@pytest.fixture
+def asker(server, tmp_path):
+    return Asker(server, tmp_path)
+
+
+def staging(server):
+    return server.dir / "blobs/tmp"
+
+
+def upload_url(server, name, **headers):
+    _, _, answer = server.request("POST", "/graphql", json.dumps({"query": RUN_FILE % name}).encode(), **headers)
+    return json.loads(answer)["data"]["createRunFiles"]["files"][0]["uploadUrl"]
+
+
+def test_large_files_of_an_artifact_do_not_cross_the_wire(asker, server):
+    rng = random.Random(1)
+    files = {f"f{i}": rng.randbytes(2 * MIB + i) for i in range(4)} | {"small": b"s" * 100_000, "least": rng.randbytes(MIB)}
+    with Wire(server.port) as wire:
+        (answer,) = asker.ask(asker.log(asker.artifact("near", files)), url=wire.url)
+        assert answer.error_message == ""
+        assert wire.sent < 200_000
+    assert {k: bytes.fromhex(v) for k, v in read_back(server, "near:latest")["files"].items()} == files
+    assert list(staging(server).iterdir()) == []
+
+
+def test_many_at_once_are_partly_sent_and_all_there(asker, server):
+    rng = random.Random(2)
+    files = {f"f{i}": rng.randbytes(MIB + i) for i in range(40)}
+    (answer,) = asker.ask(asker.log(asker.artifact("many", files)))
+    assert answer.error_message == ""
+    assert {k: bytes.fromhex(v) for k, v in read_back(server, "many:latest")["files"].items()} == files
+    assert list(staging(server).iterdir()) == []
+
+
+def test_a_file_of_a_run(server, tmp_path):
+    content = random.Random(3).randbytes(12 * MIB)
+    (tmp_path / "big.bin").write_bytes(content)
+    with Wire(server.port) as wire:
+        done = subprocess.run([sys.executable, "-c", SAVE.format(id="nearrun")], env=service_env(tmp_path, server, wire.url),
+                              cwd=tmp_path, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        assert wire.sent < MIB
+    assert server.request("GET", "/files/local/up/nearrun/big.bin")[2] == content
+    assert list(staging(server).iterdir()) == []
+
+
+class Refusing(Proxy):
+    """`status` for a PUT that names a file."""
+
+    def __init__(self, server, status, times=1000):
+        super().__init__(server, lambda i, p: None)
+        self.status, self.left, self.n_put = status, times, 0
+
+    def handle(self, method, path, headers, body):
+        if "x-tare-local" in headers and self.left > 0:
+            self.left -= 1
+            return self.status, b"no"
+        self.n_put += method == "PUT" and len(body) > MIB
+        return super().handle(method, path, headers, body)
+
+
+@pytest.mark.parametrize("status, times, sent", [(404, 1000, 1), (400, 1000, 1), (503, 1, 0), (507, 2, 0)])
+def test_a_copy_that_the_server_does_not_take(asker, server, status, times, sent):
+    content = random.Random(status).randbytes(3 * MIB)
+    proxy = Refusing(server, status, times)
+    try:
+        (answer,) = asker.ask(asker.log(asker.artifact(f"refused{status}", {"f": content})), url=proxy.url)
+    finally:
+        proxy.close()
+    assert answer.error_message == "" and proxy.n_put == sent
+    assert bytes.fromhex(read_back(server, f"refused{status}:latest")["files"]["f"]) == content
+    assert list(staging(server).iterdir()) == []
+
+
+class Elsewhere(Proxy):
+    """Gives another folder."""
+
+    def __init__(self, server, folder):
+        super().__init__(server, lambda i, p: None)
+        self.folder, self.n_put = folder, 0
+
+    def handle(self, method, path, headers, body):
+        assert "x-tare-local" not in headers
+        self.n_put += method == "PUT" and len(body) > MIB
+        status, answer = super().handle(method, path, headers, body)
+        return status, answer.replace(b"#place=" + str(staging(self.server)).encode(), b"#place=" + self.folder.encode())
+
+
+@pytest.mark.parametrize("folder", ["/nowhere/at/all", "/proc", "relative", "/dev/null", "/tmp/%00"])
+def test_a_folder_that_is_none(asker, server, folder):
+    content = os.urandom(3 * MIB)
+    proxy = Elsewhere(server, folder)
+    try:
+        (answer,) = asker.ask(asker.log(asker.artifact("elsewhere", {"f": content})), url=proxy.url)
+    finally:
+        proxy.close()
+    assert answer.error_message == "" and proxy.n_put == 1
+    assert bytes.fromhex(read_back(server, "elsewhere:latest")["files"]["f"]) == content
+
+
+def test_a_wrong_digest_is_refused(asker, server):
+    record = asker.artifact("wrong", {"f": b"a" * 2 * MIB})
+    record.manifest.contents[0].digest = base64.b64encode(hashlib.md5(b"other").digest()).decode()
+    (answer,) = asker.ask(asker.log(record))
+    assert "most remaining uploads (1/1) have failed" in answer.error_message
+    assert list(staging(server).iterdir()) == []
+
+
+def test_who_is_told(server, tmp_path):
+    place = "#place=" + urllib.parse.quote(str(staging(server)))
+    assert upload_url(server, "a").endswith(place)
+    assert "#" not in upload_url(server, "a", X_Forwarded_For="10.0.0.1")
+    assert "#" not in upload_url(server, "a", Host="tare.example.com")
+    with Server(tmp_path, "--no-local-files") as other:
+        other.script("""
+import wandb
+with wandb.init(project="up", id="maker"): pass
+""")
+        assert "#" not in upload_url(other, "a")
+
+
+def test_what_is_named_must_be_a_file_of_the_staging_folder(server, tmp_path):
+    url = upload_url(server, "named").split("#")[0]
+    name, other = "local-" + "0" * 32, tmp_path / "other"
+    other.write_bytes(b"x" * 10)
+
+    def put(text, body=b""):
+        return server.request("PUT", url, body, key=None, X_Tare_Local=text)[0]
+
+    for text in ("", name, f"{name} ", f"{name} -1", f"{name} 1x", f"../{name} 10", f"{name}0 10", "local-" + "G" * 32 + " 10",
+                 "kept-" + "0" * 33 + " 10", f"{name} 99999999999999999999"):
+        assert put(text) == 400, text
+    assert put(f"{name} 10") == 404
+    path = staging(server) / name
+    path.symlink_to(other)
+    assert put(f"{name} 10") >= 400
+    path.unlink()
+    os.link(other, path)
+    assert put(f"{name} 10") == 400 and other.read_bytes() == b"x" * 10
+    path.unlink()
+    path.mkdir()
+    assert put(f"{name} 10") >= 400
+    path.rmdir()
+    path.write_bytes(b"y" * 10)
+    assert put(f"{name} 10", b"body") == 400
+    assert put(f"{name} 11") == 400 and not path.exists()
+    path.write_bytes(b"y" * 10)
+    assert put(f"{name} 10") == 200 and not path.exists()
+    assert server.request("GET", "/files/local/up/maker/named")[2] == b"y" * 10
+
+
+def test_what_a_killed_service_left_goes_with_the_next_start(tmp_path):
+    with Server(tmp_path) as server:
+        left = staging(server) / ("local-" + "1" * 32)
+        left.write_bytes(b"z" * 1000)
+        assert left.exists()
+    with Server(tmp_path):
+        assert not left.exists()
