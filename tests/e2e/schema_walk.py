@@ -304,8 +304,11 @@ LINES = ("SELECT run_id || '/' || stream AS _at, run_id, MIN(first_line), SUM(n_
          "FROM history_segments GROUP BY run_id, stream")
 
 # What nobody refers to may go at any time.
-BLOBS = ("SELECT rowid AS _at, * FROM blobs WHERE name IN (SELECT blob FROM files UNION SELECT blob FROM artifact_files UNION "
+BLOBS = ("SELECT name AS _at, * FROM blobs WHERE name IN (SELECT blob FROM files UNION SELECT blob FROM artifact_files UNION "
          "SELECT blob FROM artifact_manifests UNION SELECT storage_path FROM upload_parts)")
+
+
+PARTS = {"history_segments": LINES, "blobs": BLOBS}
 
 
 def dump(path) -> dict[str, dict]:
@@ -314,6 +317,22 @@ def dump(path) -> dict[str, dict]:
     with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as db:
         db.row_factory = sqlite3.Row
         for (table,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'").fetchall():
-            rows = db.execute({"history_segments": LINES, "blobs": BLOBS}.get(table, f"SELECT rowid AS _at, * FROM {table}")).fetchall()
+            rows = db.execute(PARTS.get(table, f"SELECT rowid AS _at, * FROM {table}")).fetchall()
             out[table] = {r["_at"]: {k: r[k] for k in r.keys() if k not in TAIL} for r in rows}
+    return out
+
+
+def dump_postgres(ask) -> dict[str, dict]:
+    """The same by SQL alone. A row without an id is known by its primary key."""
+    keys = dict(line.split("|") for line in ask(
+        "SELECT t.relname, string_agg(a.attname, ',') FROM pg_class t JOIN pg_namespace n ON n.oid = t.relnamespace AND "
+        "n.nspname = 'public' LEFT JOIN pg_index i ON i.indrelid = t.oid AND i.indisprimary LEFT JOIN pg_attribute a ON "
+        "a.attrelid = t.oid AND a.attnum = ANY(i.indkey) WHERE t.relkind = 'r' GROUP BY 1 ORDER BY 1").splitlines())
+    out: dict[str, dict] = {table: {} for table in keys}
+    for line in ask(" UNION ALL ".join(f"SELECT '{t}', row_to_json(r)::text FROM ({PARTS.get(t, f'SELECT * FROM {t}')}) r"
+                                       for t in keys)).splitlines():
+        table, row = line.split("|", 1)
+        row = json.loads(row)
+        at = row.get("_at", row.get("id", ",".join(str(row.get(k)) for k in keys[table].split(","))))
+        out[table][at] = {k: v for k, v in row.items() if k not in TAIL}
     return out

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """A `tare server` under test, and the unmodified SDK (with its own wandb-core) as its client.
 
-TARE_SERVER names the binary (default: build/tare-server of this checkout).
+TARE_SERVER names the binary (default: build/tare-server of this checkout). TARE_TEST_DATABASES, the URL of a
+PostgreSQL database whose user may make others: each server then has one of its own there instead of SQLite.
 """
 
 from __future__ import annotations
@@ -15,9 +16,16 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import uuid
 
+DATABASES = os.environ.get("TARE_TEST_DATABASES")
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("TARE_SERVER", str(ROOT / "build" / "tare-server"))
+
+
+def psql(url: str, sql: str) -> str:
+    return subprocess.run(["psql", "-qAtX", "-v", "ON_ERROR_STOP=1", url, "-c", sql], check=True, text=True,
+                          stdout=subprocess.PIPE).stdout
 
 
 class Server:
@@ -27,6 +35,11 @@ class Server:
         self.root = pathlib.Path(root)
         self.dir = self.root / "server"
         self.options = options
+        self.database = []  # options, of the commands too
+        if DATABASES and "--db" not in options:
+            url = f"{DATABASES.rsplit('/', 1)[0]}/t{uuid.uuid4().hex}"
+            psql(DATABASES, f"CREATE DATABASE {url.rsplit('/', 1)[1]}")
+            self.database = ["--db", url]
         self.own_env = {**os.environ, **(env or {})}
         self.process: subprocess.Popen | None = None
 
@@ -35,7 +48,7 @@ class Server:
         port_file.unlink(missing_ok=True)
         self.process = subprocess.Popen(
             [BINARY, "--dir", str(self.dir), "--listen", "127.0.0.1:0", "--port-file", str(port_file),
-             *self.options], stdout=subprocess.PIPE, text=True, env=self.own_env)
+             *self.database, *self.options], stdout=subprocess.PIPE, text=True, env=self.own_env)
         deadline = time.monotonic() + 10
         while not (port_file.exists() and "EOF" in port_file.read_text()):
             assert self.process.poll() is None, "the server ended at once"
@@ -59,7 +72,7 @@ class Server:
             assert self.stop() == 0
 
     def command(self, *words: str) -> str:
-        return subprocess.run([BINARY, *words, "--dir", str(self.dir)], check=True, text=True,
+        return subprocess.run([BINARY, *words, "--dir", str(self.dir), *self.database], check=True, text=True,
                               stdout=subprocess.PIPE).stdout.strip()
 
     def add_user(self, name: str, *options: str) -> str:

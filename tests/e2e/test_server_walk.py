@@ -20,7 +20,7 @@ import time
 import pytest
 
 import schema_walk as walk
-from server_support import ROOT, Server
+from server_support import ROOT, Server, psql
 from schema_walk import World, node_id
 
 DATA = b"hushfiledata"
@@ -151,13 +151,17 @@ def nothing_like(w: World) -> World:
 
 class Walked(Server):
     def db(self, sql):
+        if self.database:
+            row = psql(self.database[1], sql).splitlines()
+            assert row, sql
+            return int(row[0]) if row[0].isdigit() else row[0]
         with sqlite3.connect(f"file:{self.dir}/tare.db?mode=ro", uri=True) as db:
             row = db.execute(sql).fetchone()
             assert row, sql
             return row[0]
 
     def dump(self):
-        return walk.dump(self.dir / "tare.db")
+        return walk.dump_postgres(lambda sql: psql(self.database[1], sql)) if self.database else walk.dump(self.dir / "tare.db")
 
     def ask(self, text, key):
         """(status, body) with the body as it came."""
