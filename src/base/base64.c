@@ -24,6 +24,21 @@ void base64_put(struct buf *to, enum base64_alphabet alphabet, const void *bytes
         buf_putc(to, '=');
 }
 
+void base64_text(char *to, const uint8_t *bytes, size_t n)
+{
+    const char *set = sets[BASE64_STANDARD];
+    for (size_t i = 0; i < n; i += 3) {
+        uint32_t v = (uint32_t)bytes[i] << 16;
+        v |= i + 1 < n ? (uint32_t)bytes[i + 1] << 8 : 0;
+        v |= i + 2 < n ? bytes[i + 2] : 0;
+        *to++ = set[v >> 18];
+        *to++ = set[v >> 12 & 63];
+        *to++ = i + 1 < n ? set[v >> 6 & 63] : '=';
+        *to++ = i + 2 < n ? set[v & 63] : '=';
+    }
+    *to = 0;
+}
+
 static int digit_of(char c, enum base64_alphabet alphabet)
 {
     return c >= 'A' && c <= 'Z'            ? c - 'A'

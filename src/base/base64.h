@@ -15,6 +15,9 @@ enum base64_alphabet { BASE64_STANDARD, BASE64_URL };
 /* Append `n` bytes as text: padded if STANDARD, without padding if URL. */
 void base64_put(struct buf *to, enum base64_alphabet alphabet, const void *bytes, size_t n);
 
+/* Write them with the standard alphabet, padded and NUL-terminated: (n + 2) / 3 * 4 + 1 bytes. */
+void base64_text(char *to, const uint8_t *bytes, size_t n);
+
 /* The bytes that `text` stands for, at most `size` of them, and in *n how many. Padding at the end may be there or not.
  * False: a character of another alphabet, a length that no encoding has, padding that is too long, or more than `size`
  * bytes; *n and `to` are then undefined. */

@@ -212,21 +212,6 @@ bool digest_from_hex(uint8_t *to, size_t n, struct str hex)
     return true;
 }
 
-void digest_base64(char *to, const uint8_t *bytes, size_t n)
-{
-    static const char set[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for (size_t i = 0; i < n; i += 3) {
-        uint32_t v = (uint32_t)bytes[i] << 16;
-        v |= i + 1 < n ? (uint32_t)bytes[i + 1] << 8 : 0;
-        v |= i + 2 < n ? bytes[i + 2] : 0;
-        *to++ = set[v >> 18];
-        *to++ = set[v >> 12 & 63];
-        *to++ = i + 1 < n ? set[v >> 6 & 63] : '=';
-        *to++ = i + 2 < n ? set[v & 63] : '=';
-    }
-    *to = 0;
-}
-
 void sha256_hex(char to[2 * SHA256_BYTES + 1], const void *p, size_t n)
 {
     struct digest d;

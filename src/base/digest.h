@@ -37,7 +37,5 @@ void hmac_sha256(uint8_t to[SHA256_BYTES], const void *key, size_t key_n, const 
 void digest_hex(char *to, const uint8_t *bytes, size_t n);
 /* The other way: exactly `n` bytes from lower-case digits, else false and `to` undefined. */
 bool digest_from_hex(uint8_t *to, size_t n, struct str hex);
-/* Base64 with padding, NUL-terminated: (n + 2) / 3 * 4 + 1 bytes. */
-void digest_base64(char *to, const uint8_t *bytes, size_t n);
 
 #endif

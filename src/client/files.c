@@ -8,6 +8,7 @@
 #include "client/files.h"
 
 #include "base/alloc.h"
+#include "base/base64.h"
 #include "base/digest.h"
 #include "base/json.h"
 #include "base/os.h"
@@ -222,7 +223,7 @@ static int stage(struct entry *e, const char *folder)
     if (rc)
         return rc;
     md5_end(&md5, sum);
-    digest_base64(e->digest, sum, sizeof sum);
+    base64_text(e->digest, sum, sizeof sum);
     return 0;
 }
 

@@ -6,6 +6,7 @@
 #include "server/storage_impl.h"
 
 #include "base/alloc.h"
+#include "base/base64.h"
 #include "base/digest.h"
 #include "base/number.h"
 #include "base/path.h"
@@ -188,7 +189,7 @@ static void reply_by_digest(struct http_request *r, struct str entity, struct st
     struct project_row p = {0};
     int rc = access.db ? 0 : TARE_EIO;
     if (rc == 0 && digest_from_hex(raw, sizeof raw, hex))
-        digest_base64(digest, raw, sizeof raw);
+        base64_text(digest, raw, sizeof raw);
     else if (rc == 0)
         rc = err_set(&e, TARE_EINVAL, "'%.*s' is no digest", STR_ARG(hex));
     if (rc == 0)

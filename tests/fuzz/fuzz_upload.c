@@ -11,6 +11,7 @@
 #include "base/alloc.h"
 #include "base/json.h"
 #include "base/utf8.h"
+#include "base/xml.h"
 #include "record/wire.h"
 #include "service/upload/artifact_manifest.h"
 #include "service/upload/cloud.h"
@@ -140,7 +141,7 @@ static void fuzz_cloud(struct str text)
             assert(*c != ' ' || has_space(p.host) || has_space(p.bucket));
         cloud_target_fini(&t);
     }
-    for (struct str at = str_make(text.p + ref.n, text.n - ref.n); cloud_xml_next(&at, "Key", &item);) {
+    for (struct str at = str_make(text.p + ref.n, text.n - ref.n); xml_next(&at, "Key", &item);) {
         assert(item.p >= text.p && item.p + item.n <= text.p + text.n);
         mem_free(cloud_xml_text(item));
     }

@@ -14,10 +14,12 @@ static void test_the_examples_of_the_rfc(void **state)
                 {"foobar", "Zm9vYmFy"}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         AUTO_BUF made = {0};
-        char back[8];
+        char back[8], text[9];
         size_t n;
         base64_put(&made, BASE64_STANDARD, rows[i].plain, strlen(rows[i].plain));
         assert_true(str_eq(buf_str(&made), str_of(rows[i].text)));
+        base64_text(text, (const uint8_t *)rows[i].plain, strlen(rows[i].plain));
+        assert_string_equal(text, rows[i].text);
         assert_true(base64_get(str_of(rows[i].text), BASE64_STANDARD, back, sizeof back, &n));
         assert_int_equal(n, strlen(rows[i].plain));
         assert_memory_equal(back, rows[i].plain, n);

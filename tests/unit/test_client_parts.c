@@ -3,6 +3,7 @@
 #include "tests/unit/unit.h"
 
 #include "base/alloc.h"
+#include "base/base64.h"
 #include "base/err.h"
 #include "base/digest.h"
 #include "client/keys.h"
@@ -34,7 +35,7 @@ static void test_digests_of_known_texts(void **state)
     md5_end(&d, sum);
     digest_hex(hex, sum, MD5_BYTES);
     assert_string_equal(hex, "f96b697d7cb7938d525a2f31aaf161d0");
-    digest_base64(base64, sum, MD5_BYTES);
+    base64_text(base64, sum, MD5_BYTES);
     assert_string_equal(base64, "+WtpfXy3k41SWi8xqvFh0A==");
 }
 

@@ -4,6 +4,7 @@
 #include "service/upload/cloud.h"
 
 #include "base/alloc.h"
+#include "base/xml.h"
 
 #include <stdlib.h>
 
@@ -66,11 +67,11 @@ static void test_addresses(void **state)
 static void test_xml(void **state)
 {
     struct str at = STR("<a><Key>x&amp;&#233;&#x4e2d;&lt;&nope;&</Key><Key>2</Key><Key>torn"), text;
-    assert_true(cloud_xml_next(&at, "Key", &text));
+    assert_true(xml_next(&at, "Key", &text));
     AUTO_FREE char *plain = cloud_xml_text(text);
     assert_string_equal(plain, "x&\xc3\xa9\xe4\xb8\xad<&nope;&");
-    assert_true(cloud_xml_next(&at, "Key", &text) && str_eqz(text, "2"));
-    assert_false(cloud_xml_next(&at, "Key", &text));
+    assert_true(xml_next(&at, "Key", &text) && str_eqz(text, "2"));
+    assert_false(xml_next(&at, "Key", &text));
 }
 
 int main(void)

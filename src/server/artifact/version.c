@@ -2,6 +2,7 @@
 /* A version's way from creation to commit; see artifact.h. */
 #include "server/artifact/artifact.h"
 
+#include "base/base64.h"
 #include "base/buf.h"
 #include "base/digest.h"
 #include "base/json.h"
@@ -384,7 +385,7 @@ int artifact_file_stored(struct db_conn *c, int64_t artifact_id, struct str name
     if (rc < 0)
         return rc;
     if (digest_from_hex(raw, sizeof raw, str_of(blob->xxh128)))
-        digest_base64(xxh, raw, sizeof raw);
+        base64_text(xxh, raw, sizeof raw);
     rc = db_exec(c, e,
                  "UPDATE artifact_files SET blob = $3, size_bytes = $4 WHERE artifact_id = $1 AND name = $2 "
                  "AND (length(digest) <> 24 OR digest IN ($5, $6)) AND (blob = $3 OR " IS_PENDING ")",

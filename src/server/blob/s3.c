@@ -31,6 +31,7 @@
 #include "base/random.h"
 #include "server/blob/s3_url.h"
 #include "base/sigv4.h"
+#include "base/xml.h"
 #include "server/remote/remote.h"
 
 #include <errno.h>
@@ -212,21 +213,6 @@ static int put_whole(const struct s3 *s, const struct blob_put *p, const char *n
     return send_plain(s, &op, e);
 }
 
-/* The text between <tag> and </tag>, from *at on, which then stands behind it. */
-static bool next_tag(struct str *at, const char *tag, struct str *text)
-{
-    char open[48], close[48];
-    size_t n = (size_t)snprintf(open, sizeof open, "<%s>", tag);
-    snprintf(close, sizeof close, "</%s>", tag);
-    const char *from = at->n ? memmem(at->p, at->n, open, n) : NULL;
-    const char *to = from ? memmem(from, (size_t)(at->p + at->n - from), close, n + 1) : NULL;
-    if (!to)
-        return false;
-    *text = str_make(from + n, (size_t)(to - from) - n);
-    *at = str_make(to, (size_t)(at->p + at->n - to));
-    return true;
-}
-
 static int hash_part(int fd, int64_t at, int64_t n, char hex[2 * SHA256_BYTES + 1], struct err *e)
 {
     unsigned char raw[EVP_MAX_MD_SIZE];
@@ -270,7 +256,7 @@ static int begin_multipart(struct multipart *m, struct err *e)
     op.body = STR("");
     int rc = send_op(m->s, &op, &answer, e);
     text = buf_str(&answer.text);
-    if (rc == 0 && (!next_tag(&text, "UploadId", &id) || id.n > 1024))
+    if (rc == 0 && (!xml_next(&text, "UploadId", &id) || id.n > 1024))
         rc = err_set(e, TARE_EPROTO, "the file store: it gave no id for an upload in parts");
     buf_put_percent(&m->ids, id, "");
     m->id = buf_str(&m->ids);
@@ -510,13 +496,13 @@ static int walk_page(struct str page, size_t prefix, int (*each)(void *arg, cons
 {
     struct str object, text;
     char name[BLOB_NAME], size[32];
-    while (next_tag(&page, "Contents", &object)) {
+    while (xml_next(&page, "Contents", &object)) {
         struct str at = object;
-        if (!next_tag(&at, "Key", &text) || text.n != prefix + 3 + BLOB_NAME - 1)
+        if (!xml_next(&at, "Key", &text) || text.n != prefix + 3 + BLOB_NAME - 1)
             continue;
         snprintf(name, sizeof name, "%.*s", BLOB_NAME - 1, text.p + prefix + 3);
         at = object;
-        if (!blob_is_name(name) || !next_tag(&at, "Size", &text) || text.n >= sizeof size)
+        if (!blob_is_name(name) || !xml_next(&at, "Size", &text) || text.n >= sizeof size)
             continue;
         snprintf(size, sizeof size, "%.*s", STR_ARG(text));
         int rc = each(arg, name, strtoll(size, NULL, 10));
@@ -538,7 +524,7 @@ static int each_blob(struct blobs *b, int (*each)(void *arg, const char *name, i
             rc = walk_page(buf_str(&page), strlen(s->prefix), each, arg);
         struct str next = {0}, at = buf_str(&page);
         buf_clear(&token);
-        if (next_tag(&at, "NextContinuationToken", &next))
+        if (xml_next(&at, "NextContinuationToken", &next))
             buf_put_str(&token, next);
     } while (rc == 0 && token.len);
     return rc;

@@ -90,7 +90,7 @@ void webhook_new_secret(char to[WEBHOOK_SECRET])
     uint8_t raw[32];
     random_bytes(raw, sizeof raw);
     memcpy(to, PREFIX, sizeof PREFIX);
-    digest_base64(to + strlen(PREFIX), raw, sizeof raw);
+    base64_text(to + strlen(PREFIX), raw, sizeof raw);
 }
 
 /* ---- events ---- */
@@ -130,6 +130,6 @@ int webhook_sign(struct buf *to, const char *secret, const char *id, int64_t uni
     if (buf_put_str(&text, body) < 0)
         return TARE_ENOMEM;
     hmac_sha256(mac, key, key_of(secret, key), text.data, text.len);
-    digest_base64(base64, mac, sizeof mac);
+    base64_text(base64, mac, sizeof mac);
     return buf_printf(to, "v1,%s", base64);
 }

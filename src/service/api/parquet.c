@@ -10,6 +10,7 @@
 #include "service/api/parquet.h"
 
 #include "base/alloc.h"
+#include "base/base64.h"
 #include "base/diag.h"
 #include "base/digest.h"
 #include "base/json.h"
@@ -216,7 +217,7 @@ static bool put_binary(struct in *in, struct buf *to)
     AUTO_FREE char *text = mem_alloc((bytes.n + 2) / 3 * 4 + 1);
     if (!text)
         return false;
-    digest_base64(text, (const uint8_t *)bytes.p, bytes.n);
+    base64_text(text, (const uint8_t *)bytes.p, bytes.n);
     return json_put_string(to, str_of(text)) == 0;
 }
 

@@ -118,7 +118,7 @@ static int copy_checked(const char *path, const char *temporary, struct str dige
         rc = TARE_EIO;
     if (rc)
         return rc;
-    digest_base64(base64, md5, MD5_BYTES);
+    base64_text(base64, md5, MD5_BYTES);
     return str_eqz(digest, base64) ? 0 : TARE_ECONFLICT; /* it has changed */
 }
 

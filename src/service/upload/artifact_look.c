@@ -3,6 +3,7 @@
 #include "service/upload/artifact_files.h"
 
 #include "base/alloc.h"
+#include "base/base64.h"
 #include "base/os.h"
 #include "service/limits.h"
 
@@ -50,7 +51,7 @@ int spec_measure(struct spec *spec, int fd, bool is_xxh128)
     if (size < MULTIPART_BYTES) {
         rc = is_xxh128 ? spec_md5(fd, 0, size, md5) : 0;
         if (is_xxh128)
-            digest_base64(spec->md5, md5, MD5_BYTES);
+            base64_text(spec->md5, md5, MD5_BYTES);
         return rc;
     }
     spec->part_bytes = part_size(size);

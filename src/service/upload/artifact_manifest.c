@@ -2,6 +2,7 @@
 #include "service/upload/artifact_manifest.h"
 
 #include "base/alloc.h"
+#include "base/base64.h"
 #include "base/digest.h"
 #include "base/json.h"
 #include "base/number.h"
@@ -397,7 +398,7 @@ void manifest_set_md5(struct manifest *m, struct manifest_entry *entry, const ui
     char base64[32];
     AUTO_BUF extra = {0};
     struct json_item item;
-    digest_base64(base64, md5, MD5_BYTES);
+    base64_text(base64, md5, MD5_BYTES);
     entry->digest = manifest_keep(m, str_of(base64));
     const char *at = entry->extra.p + 1, *end = entry->extra.p + entry->extra.n;
     while (entry->extra.n > 2 && json_next_member(&at, end, &item) == 1) {

@@ -5,6 +5,7 @@
 #include "service/upload/artifact_files.h"
 
 #include "base/alloc.h"
+#include "base/base64.h"
 #include "base/diag.h"
 #include "base/json.h"
 #include "service/limits.h"
@@ -102,7 +103,7 @@ static void start_part(struct multipart *m)
     u->transfer.part_at = u->part * spec->part_bytes;
     uint64_t left = spec->stamp.size - u->transfer.part_at;
     u->transfer.part_bytes = left < spec->part_bytes ? left : spec->part_bytes;
-    digest_base64(base64, part->md5, MD5_BYTES);
+    base64_text(base64, part->md5, MD5_BYTES);
     buf_printf(&u->headers, "Content-Md5: %s\nContent-Type: %s\n%s", base64, m->content_type,
                m->is_resumable ? TRANSFER_RESUMABLE ": 1\n" : "");
     u->transfer.headers = buf_z(&u->headers);

@@ -4,6 +4,7 @@
 #include "service/upload/artifact_impl.h"
 
 #include "base/alloc.h"
+#include "base/base64.h"
 #include "base/digest.h"
 #include "base/json.h"
 
@@ -79,21 +80,13 @@ static struct str client_of(const struct manifest_entry *e)
 /* The server's ids are base64; references have them in hex. */
 static bool put_hex_of_base64(struct buf *to, const char *base64)
 {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    uint32_t bits = 0;
-    int n_bits = 0;
-    for (const char *p = base64; *p && *p != '='; p++) {
-        const char *d = strchr(digits, *p);
-        if (!d)
-            return false;
-        bits = bits << 6 | (uint32_t)(d - digits);
-        n_bits += 6;
-        if (n_bits >= 8) {
-            n_bits -= 8;
-            buf_printf(to, "%02x", bits >> n_bits & 0xff);
-        }
-    }
-    return true;
+    size_t n = strlen(base64);
+    AUTO_FREE uint8_t *bytes = mem_alloc(n + 1);
+    AUTO_FREE char *hex = mem_alloc(2 * n + 1);
+    if (!bytes || !hex || !base64_get(str_of(base64), BASE64_STANDARD, bytes, n, &n))
+        return false;
+    digest_hex(hex, bytes, n);
+    return buf_puts(to, hex) == 0;
 }
 
 static void on_mapping(struct save *s)
@@ -148,7 +141,7 @@ static void write_run(struct work *w)
     md5_init(&d);
     md5_add(&d, s->text.data, s->text.len);
     md5_end(&d, md5);
-    digest_base64(s->digest, md5, MD5_BYTES);
+    base64_text(s->digest, md5, MD5_BYTES);
 }
 
 static void write_done(struct work *w)

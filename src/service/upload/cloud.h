@@ -86,9 +86,7 @@ void cloud_put_headers(const struct cloud *c, const struct cloud_target *t, cons
 /* What a Shared Key of Azure signs. */
 void cloud_azure_text(const struct cloud_target *t, const char *range, const char *headers, struct buf *to);
 
-/* The text between <tag> and </tag>, from *at on, which then stands behind it. */
-bool cloud_xml_next(struct str *at, const char *tag, struct str *text);
-/* With its entities resolved: heap. */
+/* What stands in an element (base/xml.h) with its entities resolved: heap. */
 char *cloud_xml_text(struct str text);
 
 #endif

@@ -7,6 +7,7 @@
 #include "service/upload/credentials.h"
 
 #include "base/alloc.h"
+#include "base/base64.h"
 #include "base/clock.h"
 #include "base/diag.h"
 #include "base/digest.h"
@@ -368,7 +369,7 @@ static void put_basic(const char *key, struct buf *to)
     AUTO_BUF plain = {0};
     buf_printf(&plain, "api:%s", key);
     AUTO_FREE char *text = xmem_alloc((plain.len + 2) / 3 * 4 + 1);
-    digest_base64(text, (const uint8_t *)plain.data, plain.len);
+    base64_text(text, (const uint8_t *)plain.data, plain.len);
     buf_printf(to, "Authorization: Basic %s\n", text);
 }
 

@@ -9,6 +9,7 @@
 #include "service/upload/download.h"
 
 #include "base/alloc.h"
+#include "base/base64.h"
 #include "base/err.h"
 #include "base/md5_lanes.h"
 #include "base/os.h"
@@ -86,7 +87,7 @@ int download_digest_of(const char *path, bool is_xxh128, char base64[32])
         rc = sum_file(d, fd);
         uint8_t bytes[XXH128_BYTES];
         sum_end(d, bytes);
-        digest_base64(base64, bytes, sizeof bytes);
+        base64_text(base64, bytes, sizeof bytes);
         os->close(fd);
     }
     mem_free(d);
@@ -305,7 +306,7 @@ static int verify(struct download *d)
         }
         sum_end(d, bytes);
     }
-    digest_base64(base64, bytes, sizeof bytes);
+    base64_text(base64, bytes, sizeof bytes);
     if (str_eqz(d->digest, base64))
         return 0;
     snprintf(d->why, sizeof d->why, "file hash mismatch: expected %.*s, actual %s", STR_ARG(d->digest), base64);

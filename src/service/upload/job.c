@@ -2,6 +2,7 @@
 #include "service/upload/job_impl.h"
 
 #include "base/alloc.h"
+#include "base/base64.h"
 #include "base/digest.h"
 #include "base/json.h"
 #include "base/os.h"
@@ -167,7 +168,7 @@ static void add_entry(struct buf *manifest, const char *name, const char *path, 
     md5_init(&d);
     md5_add(&d, content.p, content.n);
     md5_end(&d, md5);
-    digest_base64(text, md5, sizeof md5);
+    base64_text(text, md5, sizeof md5);
     size_t mark = wire_buf_begin(manifest, CONTENTS);
     wire_buf_bytes(manifest, PATH, str_of(name));
     wire_buf_bytes(manifest, DIGEST, str_of(text));

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/path.h"
+#include "base/xml.h"
 #include "service/limits.h"
 #include "service/upload/artifact_impl.h"
 #include "service/upload/download.h"
@@ -276,7 +277,7 @@ static bool same(struct str etag, const char *wanted)
 static char *tag_text(struct str in, const char *tag)
 {
     struct str text;
-    return cloud_xml_next(&in, tag, &text) && text.n > 0 ? cloud_xml_text(text) : NULL;
+    return xml_next(&in, tag, &text) && text.n > 0 ? cloud_xml_text(text) : NULL;
 }
 
 /* An item of a list of versions: is it the one? */
@@ -285,7 +286,7 @@ static void take_version(struct reference *r, struct str item)
     struct str at = item, etag;
     bool is_s3 = r->place.kind == CLOUD_S3;
     AUTO_FREE char *name = tag_text(item, is_s3 ? "Key" : "Name");
-    if (!r->version && name && strcmp(name, r->key) == 0 && cloud_xml_next(&at, is_s3 ? "ETag" : "Etag", &etag) &&
+    if (!r->version && name && strcmp(name, r->key) == 0 && xml_next(&at, is_s3 ? "ETag" : "Etag", &etag) &&
         same(etag, r->etag))
         r->version = tag_text(item, "VersionId");
 }
@@ -305,7 +306,7 @@ static void take_xml(struct reference *r, struct str all)
     bool is_s3 = r->place.kind == CLOUD_S3;
     const char *tag = !is_s3 ? "Blob" : r->is_searching_versions ? "Version" : "Contents";
     struct str at = all, item;
-    while (!r->err.code && cloud_xml_next(&at, tag, &item)) {
+    while (!r->err.code && xml_next(&at, tag, &item)) {
         AUTO_FREE char *name = tag_text(item, is_s3 ? "Key" : "Name");
         if (r->is_searching_versions)
             take_version(r, item);

@@ -2,6 +2,7 @@
 #include "service/upload/transfer.h"
 
 #include "base/alloc.h"
+#include "base/base64.h"
 #include "base/clock.h"
 #include "base/diag.h"
 #include "base/err.h"
@@ -253,7 +254,7 @@ static bool wants_md5(const struct transfer *t)
 static void put_md5(struct transfer *t)
 {
     char base64[(MD5_BYTES + 2) / 3 * 4 + 1];
-    digest_base64(base64, t->md5, MD5_BYTES);
+    base64_text(base64, t->md5, MD5_BYTES);
     if (t->has_md5 && !wants_md5(t) && !transfer_has_header(t->headers, "Content-MD5"))
         buf_printf(&t->all_headers, "Content-MD5: %s\n", base64);
 }
