@@ -278,3 +278,16 @@ def test_pages_in_any_order_survive_changes(server):
     assert rest == ["pg11", "pg07", "pg03", "pg10", "pg06", "pg02", "pg09", "pg05", "pg01", "pg08", "pg001"]
     for bad in ("@x:1", "@1", "@1:", "1:2", "@-5:1"):
         assert server.graphql(query, {"o": "+name", "a": bad})["errors"], bad
+
+
+def test_names_that_no_url_can_hold_are_refused(server):
+    for name in (".", "..", "a/b", "a\\b", "x" * 129):
+        for ask in ('upsertBucket(input: {modelName: %s, name: "r"}) { inserted }', 'upsertModel(input: {name: %s}) { inserted }',
+                    'upsertBucket(input: {modelName: "names", name: %s}) { inserted }'):
+            got = server.graphql("mutation { " + ask % json.dumps(name) + " }")
+            assert got["status"] == 400 and "invalid" in got["errors"][0]["message"], (name, ask, got)
+    for name in ("...", "ü x", "a.b-c_d", "x" * 128):
+        made = server.graphql("mutation($n: String) { upsertBucket(input: {modelName: $n, name: $n}) { inserted } }", {"n": name})
+        assert made["data"]["upsertBucket"]["inserted"], name
+    out = server.script("import wandb\nwandb.init(project='..')", check=False)
+    assert "invalid project name" in out

@@ -115,4 +115,8 @@ int load_user(const struct accessor *a, int64_t id, struct user_row *out);
 /* In a job: make a project in an entity (null: the default). TARE_EPERM, TARE_ENOTFOUND. */
 int project_make(const struct accessor *a, struct str entity, struct str name, int64_t *id);
 
+/* May a project or a run have this name? It becomes a part of URLs (clients take "." and ".." out of those) and of file
+ * names. */
+bool project_name_ok(struct str name);
+
 #endif

@@ -119,13 +119,19 @@ struct upsert {
     bool inserted;
 };
 
+bool project_name_ok(struct str s)
+{
+    return s.n && s.n <= 128 && !memchr(s.p, '/', s.n) && !memchr(s.p, '\\', s.n) && !memchr(s.p, 0, s.n) &&
+           !str_eqz(s, ".") && !str_eqz(s, "..");
+}
+
 static int find_or_make(struct db_conn *db, struct upsert *u, const struct accessor *a)
 {
     struct str name = gql_in_str(u->in, "name"), entity = gql_in_str(u->in, "entityName");
     int64_t id = 0;
     if (gql_in_id(u->in, "id", "Project", &id))
         return access_project_id(a, id, ACCESS_WRITE, &u->project);
-    if (!name.n || name.n > 128 || memchr(name.p, '/', name.n))
+    if (!project_name_ok(name))
         return err_set(a->e, TARE_EINVAL, "invalid project name");
     int rc = access_project(a, entity, name, ACCESS_WRITE, &u->project);
     if (rc != TARE_ENOTFOUND)
@@ -209,7 +215,7 @@ static int rename_job(struct db_conn *db, void *arg, struct err *e)
     struct upsert *u = arg;
     const struct accessor a = {db, u->user, u->arena, e};
     struct str name = gql_in_str(u->in, "newProjectName");
-    if (!name.n || name.n > 128 || memchr(name.p, '/', name.n))
+    if (!project_name_ok(name))
         return err_set(e, TARE_EINVAL, "invalid project name");
     int rc = access_project(&a, gql_in_str(u->in, "entityName"), gql_in_str(u->in, "oldProjectName"), ACCESS_ADMIN,
                             &u->project);

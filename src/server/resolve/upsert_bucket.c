@@ -59,13 +59,6 @@ static bool is_state(struct str s)
     return false;
 }
 
-/* Names of runs become parts of URLs and of file names. */
-static bool is_run_name(struct str s)
-{
-    return s.n && s.n <= 128 && !memchr(s.p, '/', s.n) && !memchr(s.p, '\\', s.n) && !memchr(s.p, 0, s.n) &&
-           !str_eqz(s, ".") && !str_eqz(s, "..");
-}
-
 static int insert_run(const struct accessor *a, struct upsert *u, int64_t project, struct str name)
 {
     char display[96], made[9];
@@ -97,11 +90,11 @@ static int find_or_make(const struct accessor *a, struct upsert *u)
         return access_run_id(a, id, ACCESS_WRITE, 0, &u->run);
     if (id_text.n && !name.n)
         return err_set(a->e, TARE_ENOTFOUND, "run not found");
-    if (name.p && !is_run_name(name))
+    if (name.p && !project_name_ok(name)) /* a run's name is a part of URLs as well */
         return err_set(a->e, TARE_EINVAL, "invalid run name");
     if (!project.n)
         project = STR("uncategorized");
-    if (project.n > 128 || memchr(project.p, '/', project.n) || memchr(project.p, 0, project.n))
+    if (!project_name_ok(project))
         return err_set(a->e, TARE_EINVAL, "invalid project name");
     if (!entity.n)
         entity = (struct str){0};
