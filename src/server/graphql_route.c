@@ -78,7 +78,7 @@ void graphql_handle(struct http_request *r)
     arena_init(&arena, ARENA_BYTES);
     arena.budget = http_memory(r);
     int rc = take_body(r, &arena, &body);
-    if (rc == TARE_ENOMEM && arena.used_bytes > ARENA_BYTES / 2)
+    if (rc == TARE_ENOMEM && arena.used_bytes + r->body.len > ARENA_BYTES) /* its own limit, not that of all */
         reply_errors(r, 413, "the body has too many values");
     else if (rc == TARE_ENOMEM)
         reply_errors(r, 503, "the server is busy");

@@ -32,7 +32,8 @@ enum { HTTP_MAX_PARAMS = 8 };
 struct http_route {
     const char *method; /* "GET" answers HEAD too */
     /* Parts in braces match one part of the path; "{name...}", last, all that is left. They are
-     * percent-decoded; a part that is empty, "." or "..", or has a NUL byte, matches nothing. */
+     * percent-decoded; a part that is empty, "." or "..", or has a NUL byte, matches nothing,
+     * also behind a slash that was written %2F. */
     const char *pattern;
     enum http_body body;
     size_t max_body;  /* bytes, kept bodies also after unpacking; more is 413 */

@@ -47,9 +47,11 @@ static bool is_clean(struct str part)
            !memchr(part.p, 0, part.n);
 }
 
-/* All parts of a decoded rest must be clean. */
+/* All parts of what was decoded must be clean, and there must be one. */
 static bool is_clean_path(struct str rest)
 {
+    if (!rest.n)
+        return false;
     while (rest.n) {
         bool last = !memchr(rest.p, '/', rest.n);
         if (!is_clean(next_part(&rest)))
@@ -75,7 +77,7 @@ static bool match(const char *pattern, struct str path, struct arena *a, struct 
         } else {
             struct str part = next_part(&got);
             if (*n >= HTTP_MAX_PARAMS || !route_decode(a, part, false, &params[*n]) ||
-                !is_clean(params[*n]))
+                !is_clean_path(params[*n])) /* it may have slashes: %2F */
                 return false;
             ++*n;
         }
