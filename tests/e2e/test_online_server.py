@@ -164,6 +164,34 @@ def test_files_that_the_backend_has_are_not_counted(tmp_path, server):
     assert " 0 artifact file(s)" in log_artifact(tmp_path, server, "three", "a", "b", "c")
 
 
+def test_that_an_artifact_is_there_already_is_said_once_a_minute(tmp_path, server):
+    p = run_script(tmp_path, server.url, """
+        import wandb
+        with wandb.init(project="p", id="again") as run:
+            for name in ("one", "two"):
+                for i in range(3):
+                    run.log_artifact(wandb.Artifact(name, "t")).wait()
+        """, WANDB_API_KEY=server.key)
+    assert p.returncode == 0 and p.stdout.count("already exists with the same content") == 1, p.stdout
+
+
+def test_one_run_brings_several_parts_of_a_distributed_artifact(tmp_path, server):
+    p = run_script(tmp_path, server.url, """
+        import wandb
+        with wandb.init(project="p", id="parts") as run:
+            for name in ("a", "b", "c"):
+                part = wandb.Artifact("whole", "dataset")
+                with part.new_file(name) as f:
+                    f.write(name)
+                if name != "c":
+                    run.upsert_artifact(part, distributed_id="d")
+                else:
+                    run.finish_artifact(part, distributed_id="d").wait()
+        """, WANDB_API_KEY=server.key)
+    assert p.returncode == 0, p.stdout
+    assert versions(tmp_path, server, "p/whole") == [["whole:v0", "p", "parts", ["a", "b", "c"]]]
+
+
 def test_artifacts_go_with_a_run_that_a_sync_renames(tmp_path, server):
     log_artifact(tmp_path, server, "before", "a", WANDB_MODE="offline")
     (journal,) = (tmp_path / "wandb").glob("offline-run-*-before")

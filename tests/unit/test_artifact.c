@@ -306,6 +306,34 @@ static void test_patches_of_a_distributed_save_are_joined(void **state)
     assert_int_equal(number(f, "SELECT file_count FROM artifacts WHERE id = $1", a.made.id), 2);
 }
 
+static int job_begin_manifest(struct db_conn *c, void *arg, struct err *e)
+{
+    struct save *s = arg;
+    return artifact_manifest_put(c, s->made.id, STR("wandb_manifest.json"), s->kind, s->base, str_of(s->writer), STR(""),
+                                 now, &s->manifest_id, e);
+}
+
+static void test_one_writer_brings_several_patches(void **state)
+{
+    struct fixture *f = *state;
+    struct save a = {.f = f, .kind = MANIFEST_PATCH, .writer = "run-a"};
+    struct save b = {.f = f, .kind = MANIFEST_PATCH, .writer = "run-b"};
+    a.spec.distributed_id = b.spec.distributed_id = STR("group");
+    begin(&a, "ds", "da");
+    begin(&b, "ds", "db");
+    add_file(&a, "a", "aaa=", "aaa");
+    add_manifest(&a, MANIFEST(ENTRY("a", "aaa=")));
+    assert_int_equal(db_write(f->db, job_begin_manifest, &a, &f->e), 0); /* its answer was lost: asked again */
+    add_file(&a, "b", "bbb=", "bbb");
+    add_manifest(&a, MANIFEST(ENTRY("b", "bbb=")));
+    assert_int_equal(db_write(f->db, job_begin_manifest, &b, &f->e), 0); /* on its way */
+    assert_int_equal(artifact_commit(f->db, f->blobs, a.made.id, now, &f->e), TARE_EINVAL);
+    add_file(&b, "c", "ccc=", "ccc");
+    add_manifest(&b, MANIFEST(ENTRY("c", "ccc=")));
+    assert_int_equal(artifact_commit(f->db, f->blobs, a.made.id, now, &f->e), 0);
+    assert_int_equal(number(f, "SELECT file_count FROM artifacts WHERE id = $1", a.made.id), 3);
+}
+
 struct link {
     int64_t artifact, project, collection, index;
     const char *name;
@@ -674,6 +702,7 @@ int main(void)
         TEST(test_commit_without_bytes_or_manifest_is_refused),
         TEST(test_incremental_is_laid_over_its_base),
         TEST(test_patches_of_a_distributed_save_are_joined),
+        TEST(test_one_writer_brings_several_patches),
         TEST(test_links_have_their_own_versions_and_leave_again),
         TEST(test_versions_are_found_by_alias_and_index),
         TEST(test_collection_keeps_what_is_referenced),

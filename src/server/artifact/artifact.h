@@ -59,10 +59,11 @@ struct artifact_made {
 int artifact_create(struct db_conn *c, const struct artifact_spec *spec, int64_t now_us,
                     struct artifact_made *made, struct err *e);
 
+enum { ARTIFACT_PATCH_ID = 16 }; /* characters at the end of a patch's name */
 enum artifact_manifest_kind { MANIFEST_FULL, MANIFEST_INCREMENTAL, MANIFEST_PATCH };
 
-/* In a job. Find or make the row of manifest `name`; patches have one for each `writer` (the run's
- * name). `digest` is the base64 MD5 of the manifest file, "" while it is not known. */
+/* In a job. Find or make the row of manifest `name`; a patch is always a new one, of `writer` (the run's
+ * name), which may bring several. `digest` is the base64 MD5 of the manifest file, "" while it is not known. */
 int artifact_manifest_put(struct db_conn *c, int64_t artifact_id, struct str name,
                           enum artifact_manifest_kind kind, int64_t base_artifact_id,
                           struct str writer, struct str digest, int64_t now_us,

@@ -94,13 +94,17 @@ static int read_base(struct commit *k, struct db_conn *c, int64_t base, struct e
     return rc < 0 ? rc : read_manifest(k, db_text(rows, 0), e);
 }
 
+/* A patch that was never filled and of whose writer a later one came was begun anew, by a client that did not see the
+ * answer or was killed. */
 static int read_manifests(struct commit *k, struct db_conn *c, struct err *e)
 {
     AUTO_ROWS struct db_rows *rows = NULL;
     int rc = db_query(c, e, &rows,
-                      "SELECT id, kind, blob, base_artifact_id FROM artifact_manifests "
-                      "WHERE artifact_id = $1 ORDER BY id",
-                      DB_ARGS(db_i(k->artifact_id)));
+                      "SELECT id, kind, blob, base_artifact_id FROM artifact_manifests m WHERE artifact_id = $1 "
+                      "AND NOT (kind = 'PATCH' AND blob IS NULL AND EXISTS (SELECT 1 FROM artifact_manifests l "
+                      "WHERE l.artifact_id = m.artifact_id AND l.id > m.id AND l.kind = 'PATCH' AND l.blob IS NOT NULL "
+                      "AND substr(l.name, 1, length(l.name) - $2) = substr(m.name, 1, length(m.name) - $2))) ORDER BY id",
+                      DB_ARGS(db_i(k->artifact_id), db_i(ARTIFACT_PATCH_ID)));
     while (rc >= 0 && (rc = db_next(rows, e)) == 1) {
         bool full = strcmp(db_text(rows, 1), "FULL") == 0;
         if (db_is_null(rows, 2))

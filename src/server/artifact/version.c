@@ -7,6 +7,7 @@
 #include "base/digest.h"
 #include "base/json.h"
 #include "base/path.h"
+#include "base/random.h"
 #include "base/xxh3.h"
 
 #include <string.h>
@@ -274,9 +275,13 @@ int artifact_manifest_put(struct db_conn *c, int64_t artifact_id, struct str nam
     static const char *const kinds[] = {"FULL", "INCREMENTAL", "PATCH"};
     AUTO_BUF key = {0};
     buf_put_str(&key, name);
-    if (kind == MANIFEST_PATCH) {
+    if (kind == MANIFEST_PATCH) { /* of any two one is new, also by the same writer (commit.c reads this name) */
+        char unique[ARTIFACT_PATCH_ID + 1];
+        random_id(unique, ARTIFACT_PATCH_ID);
         buf_putc(&key, ':');
         buf_put_str(&key, writer);
+        buf_putc(&key, ':');
+        buf_puts(&key, unique);
     }
     if (key.failed)
         return err_set(e, TARE_ENOMEM, "out of memory");

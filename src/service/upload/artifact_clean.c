@@ -5,9 +5,11 @@
 #include "service/upload/artifact_impl.h"
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "base/diag.h"
 #include "base/os.h"
 #include "base/path.h"
+#include "service/limits.h"
 
 #include <stddef.h>
 #include <stdio.h>
@@ -66,9 +68,19 @@ static void clean_done(struct work *w)
     save_go(OF(w, work), SAVE_SWEEPING);
 }
 
+/* Not more than once a minute, whichever artifact it is: some are logged with every step. */
+static bool may_tell_same(struct artifacts *a)
+{
+    int64_t now = clock_mono_ns();
+    if (a->told_same_ns != 0 && now - a->told_same_ns < TELL_AGAIN_NS)
+        return false;
+    a->told_same_ns = now;
+    return true;
+}
+
 void save_clean(struct save *s)
 {
-    if (s->was_committed && artifacts_are_wanted(s->owner)) {
+    if (s->was_committed && artifacts_are_wanted(s->owner) && may_tell_same(s->owner)) {
         char text[300];
         snprintf(text, sizeof text,
                  "Artifact \"%.200s\" already exists with the same content. No new version will be created.", s->name);

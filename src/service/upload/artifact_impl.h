@@ -126,6 +126,7 @@ struct artifacts {
     int error;
     int n_open; /* handles and operations that still point here */
     struct files_progress progress;
+    int64_t told_same_ns; /* when it was last said that an artifact is there already; 0: never */
 };
 
 /* -- artifact.c -- */
