@@ -290,3 +290,40 @@ def test_a_file_system_that_hangs_stalls_its_own_runs_alone(tmp_path):
         for c, run in slow:
             end_run(c, run)
             assert [int(r["x"]) for r in steps(records(run.file))] == list(range(count))
+
+
+def test_a_watched_disk_that_hangs_costs_only_its_figures(tmp_path):
+    """Its usage is asked for with every sample, and once for the run's metadata."""
+    env, flag = stalling(tmp_path)
+    (tmp_path / "stall").mkdir()
+    with Service(tmp_path, env=env) as s:
+        c, run = s.connect(), Run(tmp_path, "r", x_stats_sampling_interval=0.2, x_stats_buffer_size=100, x_primary=True)
+        flag.touch()
+        init = run.init()
+        init.inform_init.settings.x_stats_disk_paths.value.extend([str(tmp_path / "stall"), "/"])
+        for request in init, run.run(), run.run_start():
+            c.must(request)
+        req, rec = run.record()
+        rec.control.local = True
+        rec.request.probe_system_info.SetInParent()
+        c.send(req)
+
+        def samples(key):
+            answer = c.must(run.request("get_system_metrics")).result_communicate.response
+            return len(answer.get_system_metrics_response.system_metrics[key].record)
+
+        until = time.monotonic() + 20
+        while samples("disk./.usageGB") < 5 and time.monotonic() < until:
+            time.sleep(0.1)
+        assert samples("disk./.usageGB") >= 5
+        assert samples(f"disk.{tmp_path}/stall.usageGB") == 0
+        flag.unlink()
+        while not samples(f"disk.{tmp_path}/stall.usageGB") and time.monotonic() < until:
+            time.sleep(0.1)
+        assert samples(f"disk.{tmp_path}/stall.usageGB") > 0
+        flag.touch()
+        time.sleep(1)
+        log_and_finish(c, [run])
+        assert len(steps(records(run.file))) == 20
+        c.send(teardown(0))
+        assert s.wait() == 0

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Preloaded into a service under test: to open and to write files with "stall" in their path hangs
+/* Preloaded into a service under test: to open, to write and to look at files with "stall" in their path hangs
  * while the file named by TARE_STALL exists, as on a network file system whose server is gone. */
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -7,7 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/types.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 static void hang_at(const char *path)
@@ -55,4 +58,40 @@ ssize_t pwrite64(int fd, const void *p, size_t n, off64_t at)
         *(void **)&real = dlsym(RTLD_NEXT, "pwrite64");
     hang(fd);
     return real(fd, p, n, at);
+}
+
+int statvfs64(const char *path, struct statvfs64 *to)
+{
+    static int (*real)(const char *, struct statvfs64 *);
+    if (!real)
+        *(void **)&real = dlsym(RTLD_NEXT, "statvfs64");
+    hang_at(path);
+    return real(path, to);
+}
+
+int statfs64(const char *path, struct statfs64 *to)
+{
+    static int (*real)(const char *, struct statfs64 *);
+    if (!real)
+        *(void **)&real = dlsym(RTLD_NEXT, "statfs64");
+    hang_at(path);
+    return real(path, to);
+}
+
+int stat64(const char *path, struct stat64 *to)
+{
+    static int (*real)(const char *, struct stat64 *);
+    if (!real)
+        *(void **)&real = dlsym(RTLD_NEXT, "stat64");
+    hang_at(path);
+    return real(path, to);
+}
+
+char *realpath(const char *path, char *to)
+{
+    static char *(*real)(const char *, char *);
+    if (!real)
+        *(void **)&real = dlsym(RTLD_NEXT, "realpath");
+    hang_at(path);
+    return real(path, to);
 }

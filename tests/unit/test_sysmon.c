@@ -161,8 +161,8 @@ static void test_children_count_in_a_tree(void **state)
     mem_free(table.entry);
     close(fds[1]);
     close(fds[0]);
-    assert_int_equal(alone.threads, 1);
-    assert_int_equal(tree.threads, 2);
+    assert_true(alone.threads >= 1); /* those that watch devices and disks may be there */
+    assert_int_equal(tree.threads, alone.threads + 1);
     assert_true(tree.rss_bytes > alone.rss_bytes);
 }
 

@@ -6,11 +6,11 @@
 
 #include <string.h>
 
-#define READER(source)                                                                                \
-    static void read_##source(void *to)                                                               \
+#define READER(maker)                                                                                 \
+    static void read_##maker(struct source *s, void *to)                                              \
     {                                                                                                 \
         memset(to, 0, sizeof(struct gpu_reading));                                                    \
-        gpu_##source##_read(to);                                                                      \
+        gpu_##maker##_read(to);                                                                       \
     }
 READER(nvidia)
 READER(dcgm)
@@ -22,10 +22,10 @@ enum { NVIDIA, DCGM, AMD, INTEL, N_SOURCES };
 #define READING sizeof(struct gpu_reading)
 
 static struct source sources[N_SOURCES] = {
-    [NVIDIA] = SOURCE(.open = gpu_nvidia_open, .read = read_nvidia, .size = READING),
-    [DCGM] = SOURCE(.may_be = gpu_dcgm_may_be, .open = gpu_dcgm_open, .read = read_dcgm, .size = READING),
-    [AMD] = SOURCE(.may_be = gpu_amd_may_be, .open = gpu_amd_open, .read = read_amd, .size = READING),
-    [INTEL] = SOURCE(.may_be = gpu_intel_may_be, .open = gpu_intel_open, .read = read_intel, .size = READING),
+    [NVIDIA] = {.open = gpu_nvidia_open, .read = read_nvidia, .size = READING},
+    [DCGM] = {.may_be = gpu_dcgm_may_be, .open = gpu_dcgm_open, .read = read_dcgm, .size = READING},
+    [AMD] = {.may_be = gpu_amd_may_be, .open = gpu_amd_open, .read = read_amd, .size = READING},
+    [INTEL] = {.may_be = gpu_intel_may_be, .open = gpu_intel_open, .read = read_intel, .size = READING},
 };
 
 /* ---- one reading of them all: with the lock ---- */

@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 #include "service/watch/machine.h"
-#include "service/watch/gpu.h"
-#include "service/watch/source.h"
-#include "service/watch/tpu.h"
-#include "service/watch/trainium.h"
 
 #include "base/alloc.h"
 #include "base/err.h"
 #include "base/os.h"
 #include "base/random.h"
 #include "record/setting_wire.h"
+#include "service/watch/gpu.h"
+#include "service/watch/place.h"
+#include "service/watch/source.h"
+#include "service/watch/tpu.h"
+#include "service/watch/trainium.h"
 
 #include <ctype.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 /* Of EnvironmentRecord. */
@@ -194,34 +194,45 @@ uint32_t machine_processors(void)
     return cpus.logical;
 }
 
-static void put_disk(struct buf *to, struct str path)
+static void put_disk(struct buf *to, const char *path)
 {
-    char *z = mem_strndup(path.p, path.n);
-    struct statvfs s;
-    if (z && statvfs(z, &s) == 0) {
-        uint64_t block = s.f_frsize ? s.f_frsize : s.f_bsize;
-        size_t entry = wire_buf_begin(to, DISK);
-        wire_buf_bytes(to, 1, path);
-        size_t info = wire_buf_begin(to, 2);
-        put_count(to, 1, s.f_blocks * block);
-        put_count(to, 2, (s.f_blocks - s.f_bfree) * block);
-        wire_buf_end(to, info);
-        wire_buf_end(to, entry);
+    struct place place;
+    if (!place_read(&place, path, SOURCE_FACTS_NS) || !place.has_usage)
+        return;
+    const struct statvfs *s = &place.usage;
+    uint64_t block = s->f_frsize ? s->f_frsize : s->f_bsize;
+    size_t entry = wire_buf_begin(to, DISK);
+    wire_buf_bytes(to, 1, str_of(path));
+    size_t info = wire_buf_begin(to, 2);
+    put_count(to, 1, s->f_blocks * block);
+    put_count(to, 2, (s->f_blocks - s->f_bfree) * block);
+    wire_buf_end(to, info);
+    wire_buf_end(to, entry);
+}
+
+static void ask_disk(struct buf *to, const char *path)
+{
+    (void)to;
+    place_ask(path);
+}
+
+static void each_disk(struct buf *to, struct str settings, void (*call)(struct buf *to, const char *path))
+{
+    struct str path;
+    size_t at = 0, n = 0;
+    for (; setting_wire_list(settings, SET_DISK_PATHS, &at, &path); n++) {
+        AUTO_FREE char *z = mem_strndup(path.p, path.n);
+        if (z)
+            call(to, z);
     }
-    mem_free(z);
+    if (n == 0)
+        call(to, "/");
 }
 
 static void put_disks(struct buf *to, struct str settings)
 {
-    struct str path;
-    size_t at = 0;
-    if (!setting_wire_list(settings, SET_DISK_PATHS, &at, &path)) {
-        put_disk(to, STR("/"));
-        return;
-    }
-    do
-        put_disk(to, path);
-    while (setting_wire_list(settings, SET_DISK_PATHS, &at, &path));
+    each_disk(to, settings, ask_disk);
+    each_disk(to, settings, put_disk);
 }
 
 static void put_memory(struct buf *to)

@@ -8,8 +8,28 @@
 #include <time.h>
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t answered; /* by any source; waits by the monotonic clock */
+static pthread_cond_t answered; /* by any source */
 static bool answered_is_made;
+
+/* Those of this file wait by the monotonic clock. With the lock. */
+static void make_cond(pthread_cond_t *c, bool *is_made)
+{
+    pthread_condattr_t clock;
+    if (*is_made)
+        return;
+    pthread_condattr_init(&clock);
+    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+    pthread_cond_init(c, &clock);
+    pthread_condattr_destroy(&clock);
+    *is_made = true;
+}
+
+/* False when it is `until_ns`. */
+static bool wait_until(pthread_cond_t *c, int64_t until_ns)
+{
+    struct timespec t = {.tv_sec = until_ns / 1000000000, .tv_nsec = until_ns % 1000000000};
+    return pthread_cond_timedwait(c, &lock, &t) == 0;
+}
 
 void sources_lock(void)
 {
@@ -23,12 +43,22 @@ void sources_unlock(void)
 
 /* ---- the threads ---- */
 
-static void wait_for_a_question(struct source *s)
+/* False: the thread is not needed any more. */
+static bool wait_for_a_question(struct source *s)
 {
     pthread_mutex_lock(&lock);
-    while (s->asked_ns == 0)
-        pthread_cond_wait(&s->asked, &lock);
+    int64_t until_ns = clock_mono_ns() + SOURCE_IDLE_NS;
+    while (s->asked_ns == 0 && s->state == SOURCE_RUNNING) {
+        bool more = wait_until(&s->asked, until_ns);
+        if (more)
+            continue;
+        if (s->leaves && s->asked_ns == 0)
+            s->state = SOURCE_NEW;
+        until_ns = clock_mono_ns() + SOURCE_IDLE_NS;
+    }
+    bool asked = s->state == SOURCE_RUNNING;
     pthread_mutex_unlock(&lock);
+    return asked;
 }
 
 static void answer(struct source *s, enum source_state now)
@@ -49,29 +79,19 @@ static void answer(struct source *s, enum source_state now)
 static void *run(void *arg)
 {
     struct source *s = arg;
-    if (!s->open()) {
+    if (s->open && !s->open()) {
         answer(s, SOURCE_ABSENT);
         return NULL;
     }
-    s->next = xmem_calloc(1, s->size); /* both are this thread's until the first answer */
-    s->last = xmem_calloc(1, s->size);
-    for (;;) {
-        wait_for_a_question(s);
-        s->read(s->next);
+    while (wait_for_a_question(s)) {
+        if (!s->last)
+            s->last = xmem_calloc(1, s->size); /* both are this thread's until its first answer */
+        if (!s->next)
+            s->next = xmem_calloc(1, s->size);
+        s->read(s, s->next);
         answer(s, SOURCE_RUNNING);
     }
-}
-
-static void make_answered(void)
-{
-    pthread_condattr_t clock;
-    if (answered_is_made)
-        return;
-    pthread_condattr_init(&clock);
-    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
-    pthread_cond_init(&answered, &clock);
-    pthread_condattr_destroy(&clock);
-    answered_is_made = true;
+    return NULL;
 }
 
 static void start(struct source *s)
@@ -79,12 +99,14 @@ static void start(struct source *s)
     pthread_t thread;
     pthread_attr_t attr;
     sigset_t all, before;
-    make_answered();
+    make_cond(&answered, &answered_is_made);
+    make_cond(&s->asked, &s->has_asked);
     pthread_attr_init(&attr);
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    s->state = pthread_create(&thread, &attr, run, s) == 0 ? SOURCE_RUNNING : SOURCE_ABSENT;
+    int rc = pthread_create(&thread, &attr, run, s);
+    s->state = rc == 0 ? SOURCE_RUNNING : s->leaves ? SOURCE_NEW : SOURCE_ABSENT;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attr);
 }
@@ -107,19 +129,23 @@ void source_ask(struct source *s)
 
 void source_wait(struct source *s, int64_t wait_ns)
 {
-    int64_t until = s->asked_ns + wait_ns;
-    struct timespec t = {.tv_sec = until / 1000000000, .tv_nsec = until % 1000000000};
-    while (s->asked_ns != 0 && s->state == SOURCE_RUNNING && pthread_cond_timedwait(&answered, &lock, &t) == 0)
+    int64_t until_ns = s->asked_ns + wait_ns;
+    while (s->asked_ns != 0 && s->state == SOURCE_RUNNING && wait_until(&answered, until_ns))
         ;
 }
 
 bool source_is_fresh(const struct source *s, int64_t wait_ns)
 {
-    return s->state == SOURCE_RUNNING && s->taken_ns != 0 &&
+    return s->state != SOURCE_ABSENT && s->taken_ns != 0 &&
            clock_mono_ns() - s->taken_ns <= SOURCE_FRESH_NS + wait_ns;
 }
 
 const void *source_last(const struct source *s)
 {
     return s->taken_ns != 0 ? s->last : NULL;
+}
+
+void source_reuse(struct source *s)
+{
+    s->taken_ns = 0;
 }

@@ -20,23 +20,27 @@
 
 enum source_state { SOURCE_NEW, SOURCE_RUNNING, SOURCE_ABSENT };
 
+#define SOURCE_IDLE_NS (30LL * 1000000000)
+
 struct source {
     /* -- to fill -- */
     bool (*may_be)(void); /* by who asks first, so it must not hang: false where no thread is worth it; or NULL */
-    bool (*open)(void);   /* on the thread; false: nothing to be read */
-    void (*read)(void *reading); /* on the thread: zeros, or what the last call but one left there */
+    bool (*open)(void);   /* on the thread; false: nothing to be read; or NULL */
+    /* On the thread: zeros, or what the last call but one left there. */
+    void (*read)(struct source *s, void *reading);
     size_t size;          /* of a reading */
+    bool leaves;          /* the thread ends where nobody asks for SOURCE_IDLE_NS; another opens anew */
 
     /* -- its own -- */
     pthread_cond_t asked;
+    bool has_asked; /* `asked` is made */
     enum source_state state;
     int64_t asked_ns;   /* since when a reading is waited for; 0 for none */
     int64_t taken_ns;   /* of `last`; 0: none yet */
     void *last, *next;
 };
 
-#define SOURCE(...) {.asked = PTHREAD_COND_INITIALIZER, __VA_ARGS__}
-
+/* To be zero where it is not filled. */
 void sources_lock(void);
 void sources_unlock(void);
 
@@ -48,5 +52,7 @@ void source_wait(struct source *s, int64_t wait_ns);
 bool source_is_fresh(const struct source *s, int64_t wait_ns);
 /* The last reading, however old; NULL if there was none. */
 const void *source_last(const struct source *s);
+/* Forget the readings of one without a thread: it is to read something else. */
+void source_reuse(struct source *s);
 
 #endif

@@ -7,6 +7,7 @@
 #include "record/setting_wire.h"
 #include "service/watch/gpu.h"
 #include "service/watch/machine.h"
+#include "service/watch/place.h"
 #include "service/watch/source.h"
 #include "service/watch/tpu.h"
 #include "service/watch/trainium.h"
@@ -15,7 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 enum {
@@ -200,55 +200,6 @@ static void forget_process(int32_t pid)
     sysmon_close_process(&fd);
 }
 
-/* What lies under a path. */
-struct place {
-    enum sysmon_place kind;
-    char device[SYSMON_NAME_MAX];
-    bool has_usage;
-    struct statvfs usage;
-};
-
-static void read_place(struct place *to, const char *path)
-{
-    to->kind = sysmon_device_of(path, to->device);
-    to->has_usage = statvfs(path, &to->usage) == 0;
-}
-
-static uint32_t path_slot(const char *path, uint32_t n)
-{
-    uint32_t h = 5381;
-    while (*path)
-        h = h * 33 + (unsigned char)*path++;
-    return h % n;
-}
-
-static void shared_place(struct place *to, const char *path, int64_t mono_ns)
-{
-    enum { N_KNOWN = 32 };
-    static struct {
-        char path[256];
-        int64_t read_ns;
-        struct place place;
-    } known[N_KNOWN], *k;
-    size_t n = strlen(path);
-    k = &known[path_slot(path, N_KNOWN)];
-    pthread_mutex_lock(&shared_lock);
-    bool fresh = k->read_ns != 0 && strcmp(k->path, path) == 0 && mono_ns - k->read_ns <= SYSMON_HOST_NS;
-    if (fresh)
-        *to = k->place;
-    pthread_mutex_unlock(&shared_lock);
-    if (fresh)
-        return;
-    read_place(to, path);
-    if (n >= sizeof k->path)
-        return;
-    pthread_mutex_lock(&shared_lock);
-    memcpy(k->path, path, n + 1);
-    k->read_ns = mono_ns;
-    k->place = *to;
-    pthread_mutex_unlock(&shared_lock);
-}
-
 /* ---- the record ---- */
 
 struct sample {
@@ -333,52 +284,26 @@ static void put_device(struct sample *p, const struct sysmon_device *d)
     put(p, key, since(d->written_bytes, first ? first->written_bytes : d->written_bytes) / MIB);
 }
 
-/* The device under a path; all there are where it cannot be told. */
-static void want_device(bool *wanted, const struct sysmon_host *h, const char *path, int64_t mono_ns)
+/* The devices on the way to a path; all there are where one cannot be told. */
+static void want_devices(bool *wanted, const struct sysmon_host *h, const struct place *place)
 {
-    struct place place;
-    shared_place(&place, path, mono_ns);
-    bool known = place.kind == SYSMON_DEVICE && find_device(h, place.device);
-    for (int d = 0; d < h->n_devices && place.kind != SYSMON_NOWHERE; d++)
-        wanted[d] |= !known || strcmp(h->device[d].name, place.device) == 0;
-}
-
-/* The devices of all file systems on the way to a path, as the peer. */
-static void want_devices(bool *wanted, const struct sysmon_host *h, char *real, int64_t mono_ns)
-{
-    want_device(wanted, h, "/", mono_ns);
-    for (char *end = real; end && real[1];) {
-        end = strchr(end + 1, '/');
-        if (end)
-            *end = 0;
-        want_device(wanted, h, real, mono_ns);
-        if (end)
-            *end = '/';
+    bool all = place->has_unknown;
+    for (int i = 0; i < place->n_devices; i++) {
+        const struct sysmon_device *d = find_device(h, place->device[i]);
+        if (d)
+            wanted[d - h->device] = true;
+        all |= !d;
     }
+    for (int d = 0; d < h->n_devices && all; d++)
+        wanted[d] = true;
 }
 
-static void put_devices(struct sample *p, const struct sysmon_host *h, char *const *paths, int n_paths)
+static void put_usage(struct sample *p, const char *path, const struct place *place)
 {
-    bool wanted[SYSMON_MAX_DEVICES] = {false};
-    for (int i = 0; i < n_paths; i++) {
-        char *real = realpath(paths[i], NULL);
-        if (real)
-            want_devices(wanted, h, real, p->mono_ns);
-        free(real);
-    }
-    for (int d = 0; d < h->n_devices; d++)
-        if (wanted[d])
-            put_device(p, &h->device[d]);
-}
-
-static void put_usage(struct sample *p, const char *path)
-{
-    struct place place;
     AUTO_BUF key = {0};
-    shared_place(&place, path, p->mono_ns);
-    if (!place.has_usage)
+    if (!place->has_usage)
         return;
-    const struct statvfs *v = &place.usage;
+    const struct statvfs *v = &place->usage;
     double block = (double)(v->f_frsize ? v->f_frsize : v->f_bsize);
     double used = (double)(v->f_blocks - v->f_bfree) * block, left = (double)v->f_bavail * block;
     buf_printf(&key, "disk.%s.usagePercent", path);
@@ -538,16 +463,29 @@ static void put_trainium(void *p, const char *key, double v)
 
 static void put_paths(struct sample *p, struct str settings, const struct sysmon_host *h)
 {
-    char *paths[16];
+    enum { MAX_PATHS = 16 };
+    char *paths[MAX_PATHS];
+    struct place places[MAX_PATHS];
+    bool wanted[SYSMON_MAX_DEVICES] = {false};
     int n = 0;
     struct str path;
-    for (size_t at = 0; n < 16 && setting_wire_list(settings, SET_DISK_PATHS, &at, &path);)
+    for (size_t at = 0; n < MAX_PATHS && setting_wire_list(settings, SET_DISK_PATHS, &at, &path);)
         paths[n++] = xmem_strndup(path.p, path.n);
     if (n == 0)
         paths[n++] = xmem_strdup("/");
-    put_devices(p, h, paths, n);
+    for (int i = 0; i < n; i++)
+        place_ask(paths[i]);
     for (int i = 0; i < n; i++) {
-        put_usage(p, paths[i]);
+        if (place_read(&places[i], paths[i], wait_ns(p->s)))
+            want_devices(wanted, h, &places[i]);
+        else
+            places[i].has_usage = false;
+    }
+    for (int d = 0; d < h->n_devices; d++)
+        if (wanted[d])
+            put_device(p, &h->device[d]);
+    for (int i = 0; i < n; i++) {
+        put_usage(p, paths[i], &places[i]);
         mem_free(paths[i]);
     }
 }

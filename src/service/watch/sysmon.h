@@ -14,8 +14,8 @@
  *   disk.DEVICE.in, .out                     since the first sample, MB
  *   disk.PATH.usagePercent, .usageGB
  *
- * What belongs to the machine, the table of processes, and paths are read at most once in SYSMON_HOST_NS
- * for all runs together, and a process that several watch once in SYSMON_PROCESS_NS. */
+ * What belongs to the machine and the table of processes are read at most once in SYSMON_HOST_NS for all runs
+ * together, a process that several watch once in SYSMON_PROCESS_NS, and paths as watch/place.h says. */
 #ifndef TARE_SERVICE_WATCH_SYSMON_H
 #define TARE_SERVICE_WATCH_SYSMON_H
 

@@ -102,6 +102,7 @@ static const char *sdk_name[TPU_N_METRICS]; /* which of its names a metric has t
 
 static bool open_library(void)
 {
+    module_uplink(); /* before it: one that hangs while it is loaded keeps all others from that */
     has_sdk = tpu_sdk_open();
     return true;
 }
@@ -164,7 +165,7 @@ struct reading {
     struct buf items;
 };
 
-static void read_all(void *to)
+static void read_all(struct source *s, void *to)
 {
     struct reading *r = to;
     struct tpu_figures *f = xmem_alloc(sizeof *f);
@@ -188,8 +189,8 @@ static void read_all(void *to)
 
 void tpu_read(struct buf *items, int64_t wait_ns)
 {
-    static struct source source =
-        SOURCE(.may_be = any_chips, .open = open_library, .read = read_all, .size = sizeof(struct reading));
+    static struct source source = {
+        .may_be = any_chips, .open = open_library, .read = read_all, .size = sizeof(struct reading)};
     sources_lock();
     source_ask(&source);
     source_wait(&source, wait_ns);
