@@ -292,6 +292,7 @@ static void test_refusals_use_the_known_words(void **state)
          "Cannot spread fragment \"F\" within itself."},
         {"{ me { ...F } } fragment F on Person { id } fragment F on Person { name }",
          "There can be only one fragment named \"F\"."},
+        {"{ echo(n: 1, text: \"a\", n: 2) }", "There can be only one argument named \"n\"."},
         {"query A { raw } query A { me { id } }", "There can be only one operation named \"A\"."},
         {"query A { raw } { me { id } }", "This anonymous operation must be the only defined operation."},
         {"query($n: Int, $n: Int) { echo(n: $n) }", "There can be only one variable named \"$n\"."},

@@ -42,6 +42,9 @@ static int check_args(struct check *c, const struct gql_type *t, const struct gq
         if (!gql_input_find(f->args, f->n_args, a->name))
             return err_set(c->e, TARE_EINVAL, "Unknown argument \"%.*s\" on field \"%.*s.%.*s\".",
                            STR_ARG(a->name), STR_ARG(t->name), STR_ARG(f->name));
+    for (const struct gql_value *a = s->args; a; a = a->next)
+        if (gql_value_find(a->next, a->name)) /* found soon: there are as many known names as the field has arguments */
+            return err_set(c->e, TARE_EINVAL, "There can be only one argument named \"%.*s\".", STR_ARG(a->name));
     for (uint16_t i = 0; i < f->n_args; i++) {
         const struct gql_input *in = &f->args[i];
         const struct gql_value *v = gql_value_find(s->args, in->name);
