@@ -212,6 +212,19 @@ def test_a_file_on_the_same_machine_is_copied_if_it_is_the_right_one(getter):
         assert get("folder", skip_cache=True) == 1
 
 
+def test_the_word_of_our_own_server_is_good_for_the_cache(getter):
+    other, here = TEXT[:-1] + b"?", getter.folder / "here"
+    here.write_bytes(TEXT)
+    with ObjectStore({"x": other}) as store:
+        store.sums["x"] = f"#md5={md5(other)}&xxh128={TEXT_XXH128}&file={here}"
+        assert getter.get(store) == "" and getter.tree() == {"x": TEXT} and store.gets("x") == []
+        shutil.rmtree(getter.cache)
+        if os.geteuid() == 0:
+            os.chown(here, 1, -1)
+            assert getter.get(store, root=getter.folder / "of another") == ""
+            assert getter.tree() == {"x": other} and len(store.gets("x")) == 1
+
+
 def test_errors_in_the_peers_words(getter):
     with ObjectStore(FILES) as store:
         assert getter.get(store, id="other") == "could not access artifact"

@@ -279,6 +279,7 @@ static void on_turn(struct pool_slot *s)
         .digest = e->digest,
         .is_xxh128 = e->is_xxh128,
         .quick = x->quick,
+        .quick_is_for_here = x->fetch->cache != NULL,
         .here = x->here,
         .size = (uint64_t)e->size,
         .landed = on_landed,
@@ -315,7 +316,8 @@ static void end_group(struct fetch_group *g)
     pump(f);
 }
 
-/* The cache outlives backends: what goes there has the MD5 by our own sum. */
+/* The cache outlives backends. What goes there has the MD5 by our own sum, or comes from a file of our user's own server,
+ * whose word is as good as anything else that this user has written there (the SDK looks at no digest when it fills it). */
 static void take_hints(struct fetch_file *x)
 {
     const struct manifest_entry *e = entry_of(x->fetch, x->entry);
@@ -323,8 +325,7 @@ static void take_hints(struct fetch_file *x)
     if (x->url && !e->is_xxh128)
         hints = url_hints_take(x->url, e->digest, backend_url(x->fetch->owner->backend));
     x->here = hints.file;
-    if (!x->fetch->cache)
-        x->quick = hints.xxh128;
+    x->quick = hints.xxh128;
 }
 
 static void add_file(struct fetch_group *g, uint32_t entry, struct str url_json)

@@ -430,6 +430,7 @@ static void open_part(struct download *d)
 {
     move(d, DOWNLOAD_OPENING);
     d->validator[0] = '\0';
+    d->is_ours = false;
     d->work.run = open_run;
     d->work.done = open_done;
     work_start(d->loop, &d->work);

@@ -35,7 +35,7 @@ enum { SUM_BLOCK_BYTES = 256 * 1024, COPY_STEP_BYTES = 64 << 20 };
 static void sum_begin(struct download *d)
 {
     d->have = 0;
-    d->sums_xxh = d->is_xxh128 || d->quick.n > 0;
+    d->sums_xxh = d->is_xxh128 || (d->quick.n > 0 && (!d->quick_is_for_here || d->is_ours));
     if (d->sums_xxh)
         xxh3_init(&d->sum.xxh);
     else
@@ -204,6 +204,8 @@ static int open_here(struct download *d)
 #ifdef FICLONE
     d->is_clone = !rc && ioctl(d->fd, FICLONE, d->from_fd) == 0;
 #endif
+    d->is_ours = !rc && st.st_uid == geteuid();
+    sum_begin(d);
     return rc;
 }
 
@@ -259,6 +261,7 @@ int download_part_copy(struct download *d)
     if (rc <= 0)
         close_here(d);
     if (rc < 0) {
+        d->is_ours = false;
         os->ftruncate(d->fd, 0);
         sum_begin(d);
     }
@@ -285,7 +288,7 @@ static bool is_quickly_right(const struct download *d, const uint8_t bytes[XXH12
 {
     char hex[2 * XXH128_BYTES + 1];
     digest_hex(hex, bytes, XXH128_BYTES);
-    return d->quick.n > 0 && d->have == d->size && str_eqz(d->quick, hex);
+    return d->sums_xxh && !d->is_xxh128 && d->have == d->size && str_eqz(d->quick, hex);
 }
 
 static int verify(struct download *d)
@@ -297,7 +300,7 @@ static int verify(struct download *d)
     sum_end(d, bytes);
     if (is_quickly_right(d, bytes))
         return 0;
-    if (d->quick.n > 0) {
+    if (d->sums_xxh && !d->is_xxh128) {
         d->quick = (struct str){0};
         int rc = sum_file(d, d->fd);
         if (rc) {
