@@ -102,23 +102,10 @@ void resolve_Query_artifactCollection(struct gql_call *c, const void *obj)
 
 static void answer_collections(struct gql_call *c, const struct project_row *p, int64_t type)
 {
-    struct err e;
-    struct accessor a;
-    AUTO_BUF all = {0};
-    if (!accessor_of(c, &e, &a))
-        return;
-    int rc = collect_rows(&a, &all, &collection_list, p,
-                          COLLECTION_SQL "s.project_id = $1 AND s.state <> 'DELETED' AND ($2 = 0 OR s.type_id = $2) "
-                                         "ORDER BY s.id",
-                          DB_ARGS(db_i(p->id), db_i(type)));
-    if (rc < 0) {
-        fail_with(c, rc, &e);
-        return;
-    }
-    int64_t n = filter_and_order(c, &a, all.data, all.len / sizeof(struct collection_row),
-                                 sizeof(struct collection_row), collection_filter_get, "-created_at,-id");
-    if (n >= 0)
-        answer_rows(c, &collection_list, all.data, (size_t)n);
+    answer_filtered_list(c, &collection_list, p, collection_filter_get, "-created_at,-id",
+                         COLLECTION_SQL "s.project_id = $1 AND s.state <> 'DELETED' AND ($2 = 0 OR s.type_id = $2) "
+                                        "ORDER BY s.id",
+                         DB_ARGS(db_i(p->id), db_i(type)));
 }
 
 void resolve_Project_artifactCollections(struct gql_call *c, const void *obj)
@@ -166,22 +153,9 @@ void resolve_collection_tags(struct gql_call *c, const void *obj)
 /* All its versions, after `filters` and `order`. */
 static void answer_versions(struct gql_call *c, const struct collection_row *s, const struct list_shape *shape)
 {
-    struct err e;
-    struct accessor a;
     char sql[VERSION_SQL];
-    AUTO_BUF all = {0};
-    if (!accessor_of(c, &e, &a))
-        return;
     version_sql(sql, "m.collection_id = $1 AND a.state = 'COMMITTED' ORDER BY m.version_index DESC");
-    int rc = collect_rows(&a, &all, shape, s, sql, DB_ARGS(db_i(s->id)));
-    if (rc < 0) {
-        fail_with(c, rc, &e);
-        return;
-    }
-    int64_t n = filter_and_order(c, &a, all.data, all.len / shape->stride, shape->stride, version_filter_get,
-                                 "-versionIndex");
-    if (n >= 0)
-        answer_rows(c, shape, all.data, (size_t)n);
+    answer_filtered_list(c, shape, s, version_filter_get, "-versionIndex", sql, DB_ARGS(db_i(s->id)));
 }
 
 void resolve_collection_artifacts(struct gql_call *c, const void *obj)

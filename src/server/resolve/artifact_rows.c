@@ -313,7 +313,8 @@ static int sort_rows(const struct accessor *a, char *rows, size_t n, size_t stri
     qsort(items, n, sizeof *items, by_order);
     for (size_t i = 0; i < n; i++)
         memcpy(sorted + i * stride, items[i].row, stride);
-    memcpy(rows, sorted, n * stride);
+    if (n > 0)
+        memcpy(rows, sorted, n * stride);
     return 0;
 }
 
@@ -333,18 +334,31 @@ int keep_matching(const struct accessor *a, struct str filter, filter_get_fn get
     return rc < 0 ? rc : 0;
 }
 
-int64_t filter_and_order(struct gql_call *c, const struct accessor *a, void *rows, size_t n, size_t stride,
-                         filter_get_fn get, const char *fallback_order)
+void answer_filtered_rows(struct gql_call *c, const struct accessor *a, int rc, const struct list_shape *shape,
+                          const struct buf *all, filter_get_fn get, const char *fallback_order)
 {
     struct order o;
-    int rc = keep_matching(a, gql_arg_str(c, "filters"), get, rows, &n, stride);
+    size_t n = all->len / shape->stride;
+    if (rc >= 0)
+        rc = keep_matching(a, gql_arg_str(c, "filters"), get, all->data, &n, shape->stride);
     if (rc >= 0)
         rc = order_compile(gql_arg_str(c, "order"), fallback_order, &o, a->e);
     if (rc >= 0)
-        rc = sort_rows(a, rows, n, stride, &o, get);
-    if (rc < 0) {
+        rc = sort_rows(a, all->data, n, shape->stride, &o, get);
+    if (rc < 0)
         fail_with(c, rc, a->e);
-        return -1;
-    }
-    return (int64_t)n;
+    else
+        answer_rows(c, shape, all->data, n);
+}
+
+void answer_filtered_list(struct gql_call *c, const struct list_shape *shape, const void *of, filter_get_fn get,
+                          const char *fallback_order, const char *sql, const struct db_value *args, int n)
+{
+    struct err e;
+    struct accessor a;
+    AUTO_BUF all = {0};
+    if (!accessor_of(c, &e, &a))
+        return;
+    int rc = collect_rows(&a, &all, shape, of, sql, args, n);
+    answer_filtered_rows(c, &a, rc, shape, &all, get, fallback_order);
 }

@@ -72,10 +72,12 @@ int version_filter_get(void *ctx, struct str key, struct filter_value *out);
 /* Keep those of the *n rows that `filter` (JSON; empty: all) lets through. */
 int keep_matching(const struct accessor *a, struct str filter, filter_get_fn get, void *rows, size_t *n, size_t stride);
 
-/* Keep those of the `n` rows that the field's `filters` lets through, in the order its `order` wants; the
- * number that is left, or -1 (the field has failed). */
-int64_t filter_and_order(struct gql_call *c, const struct accessor *a, void *rows, size_t n, size_t stride,
-                         filter_get_fn get, const char *fallback_order);
+/* As answer_list, of those rows that the field's `filters` lets through, in the order that its `order` wants. */
+void answer_filtered_list(struct gql_call *c, const struct list_shape *shape, const void *of, filter_get_fn get,
+                          const char *fallback_order, const char *sql, const struct db_value *args, int n);
+/* The same of rows that were collected before, with `rc`. */
+void answer_filtered_rows(struct gql_call *c, const struct accessor *a, int rc, const struct list_shape *shape,
+                          const struct buf *all, filter_get_fn get, const char *fallback_order);
 
 /* Emit a collection as its concrete type. */
 void answer_collection(struct gql_call *c, const struct collection_row *row);

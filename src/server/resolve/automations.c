@@ -134,19 +134,8 @@ static const struct list_shape trigger_list = {TYPE_TriggerConnection, TYPE_Trig
 void resolve_Project_triggers(struct gql_call *c, const void *obj)
 {
     const struct project_row *p = obj;
-    struct err e;
-    struct accessor a;
-    AUTO_BUF all = {0};
-    if (!accessor_of(c, &e, &a))
-        return;
-    int rc = collect_rows(&a, &all, &trigger_list, p, TRIGGER_SQL "WHERE project_id = $1 ORDER BY id",
-                          DB_ARGS(db_i(p->can_write ? p->id : 0)));
-    gql_list_begin(c);
-    for (size_t i = 0; rc == 0 && i < all.len; i += sizeof(struct trigger_row))
-        gql_object(c, TYPE_Trigger, all.data + i);
-    gql_list_end(c);
-    if (rc < 0)
-        fail_with(c, rc, &e);
+    answer_whole_list(c, &trigger_list, p, TRIGGER_SQL "WHERE project_id = $1 ORDER BY id",
+                      DB_ARGS(db_i(p->can_write ? p->id : 0)));
 }
 
 static int get_of_trigger(void *ctx, struct str key, struct filter_value *out)
@@ -166,21 +155,8 @@ static int get_of_trigger(void *ctx, struct str key, struct filter_value *out)
 
 void resolve_Entity_triggers(struct gql_call *c, const void *obj)
 {
-    struct err e;
-    struct accessor a;
-    AUTO_BUF all = {0};
-    if (!accessor_of(c, &e, &a))
-        return;
-    int rc = collect_rows(&a, &all, &trigger_list, obj, TRIGGER_SQL "WHERE entity_id = $1",
-                          DB_ARGS(db_i(visible_id(c, obj))));
-    if (rc < 0) {
-        fail_with(c, rc, &e);
-        return;
-    }
-    int64_t n = filter_and_order(c, &a, all.data, all.len / sizeof(struct trigger_row), sizeof(struct trigger_row),
-                                 get_of_trigger, "+id");
-    if (n >= 0)
-        answer_rows(c, &trigger_list, all.data, (size_t)n);
+    answer_filtered_list(c, &trigger_list, obj, get_of_trigger, "+id", TRIGGER_SQL "WHERE entity_id = $1",
+                         DB_ARGS(db_i(visible_id(c, obj))));
 }
 
 FIELD_ID(Trigger, id, trigger_row, "Trigger", id)

@@ -82,6 +82,34 @@ void answer_list(struct gql_call *c, const struct list_shape *shape, const void 
         answer_rows(c, shape, all.data, all.len / shape->stride);
 }
 
+void answer_whole_list(struct gql_call *c, const struct list_shape *shape, const void *of, const char *sql,
+                       const struct db_value *args, int n)
+{
+    struct err e;
+    struct accessor a;
+    AUTO_BUF all = {0};
+    if (!accessor_of(c, &e, &a))
+        return;
+    int rc = collect_rows(&a, &all, shape, of, sql, args, n);
+    gql_list_begin(c);
+    for (size_t i = 0; rc == 0 && i < all.len; i += shape->stride)
+        gql_object(c, shape->node_type, all.data + i);
+    gql_list_end(c);
+    if (rc < 0)
+        fail_with(c, rc, &e);
+}
+
+void answer_read_page(struct gql_call *c, int connection_type, struct connection *page, int64_t most, int rc,
+                      const struct err *e)
+{
+    page->has_next = page->n > (size_t)most;
+    page->n -= page->has_next;
+    if (rc < 0)
+        fail_with(c, rc, e);
+    else
+        gql_object(c, connection_type, page);
+}
+
 void answer_page(struct gql_call *c, int connection_type, int edge_type, int node_type, const void *rows,
                  size_t n, size_t stride)
 {
@@ -90,7 +118,7 @@ void answer_page(struct gql_call *c, int connection_type, int edge_type, int nod
     size_t from = (size_t)page.offset < n ? (size_t)page.offset : n;
     int64_t size = page_size(c, "first", 50, 100000);
     page.n = n - from < (size_t)size ? n - from : (size_t)size;
-    page.nodes = (const char *)rows + from * stride;
+    page.nodes = page.n ? (const char *)rows + from * stride : NULL;
     page.has_next = from + page.n < n;
     gql_object(c, connection_type, &page);
 }

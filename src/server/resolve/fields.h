@@ -97,6 +97,15 @@ int collect_rows(const struct accessor *a, struct buf *all, const struct list_sh
 void answer_list(struct gql_call *c, const struct list_shape *shape, const void *of, const char *sql,
                  const struct db_value *args, int n);
 
+/* Answer the field with all of them, as a list without pages. */
+void answer_whole_list(struct gql_call *c, const struct list_shape *shape, const void *of, const char *sql,
+                       const struct db_value *args, int n);
+
+/* Answer the field with a page for which one row more than `most` was asked for, or with the failure `rc` of that.
+ * `page` has the rows in `nodes` and how many came in `n`. */
+void answer_read_page(struct gql_call *c, int connection_type, struct connection *page, int64_t most, int rc,
+                      const struct err *e);
+
 /* Emit a page (arguments first, after) of rows in memory as a connection of these types. */
 void answer_page(struct gql_call *c, int connection_type, int edge_type, int node_type, const void *rows,
                  size_t n, size_t stride);

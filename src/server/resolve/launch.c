@@ -141,19 +141,7 @@ void resolve_Project_runQueue(struct gql_call *c, const void *obj)
 void resolve_Project_runQueues(struct gql_call *c, const void *obj)
 {
     const struct project_row *p = obj;
-    struct err e;
-    struct accessor a;
-    AUTO_BUF all = {0};
-    if (!accessor_of(c, &e, &a))
-        return;
-    int rc = collect_rows(&a, &all, &queue_list, p, QUEUE_SQL "WHERE q.project_id = $1 ORDER BY q.id",
-                          DB_ARGS(db_i(p->id)));
-    gql_list_begin(c);
-    for (size_t i = 0; rc == 0 && i < all.len; i += sizeof(struct queue_row))
-        gql_object(c, TYPE_RunQueue, all.data + i);
-    gql_list_end(c);
-    if (rc < 0)
-        fail_with(c, rc, &e);
+    answer_whole_list(c, &queue_list, p, QUEUE_SQL "WHERE q.project_id = $1 ORDER BY q.id", DB_ARGS(db_i(p->id)));
 }
 
 FIELD_ID(RunQueue, id, queue_row, "RunQueue", id)

@@ -60,14 +60,8 @@ static void answer_projects(struct gql_call *c, struct str entity)
             page.n++;
         rc = rc == TARE_ENOTFOUND ? 0 : rc;
     }
-    if (rc < 0) {
-        fail_with(c, rc, &e);
-        return;
-    }
-    page.has_next = page.n > (size_t)n;
-    page.n -= page.has_next;
     page.nodes = all;
-    gql_object(c, TYPE_ProjectConnection, &page);
+    answer_read_page(c, TYPE_ProjectConnection, &page, n, rc, &e);
 }
 
 void resolve_Query_projects(struct gql_call *c, const void *obj)

@@ -53,14 +53,7 @@ void resolve_Entity_projects(struct gql_call *c, const void *obj)
     if (!accessor_of(c, &e, &a))
         return;
     int rc = collect_projects(&a, obj, &all);
-    if (rc < 0) {
-        fail_with(c, rc, &e);
-        return;
-    }
-    int64_t n = filter_and_order(c, &a, all.data, all.len / project_list.stride, project_list.stride, get_of_project,
-                                 "-created_at,-id");
-    if (n >= 0)
-        answer_rows(c, &project_list, all.data, (size_t)n);
+    answer_filtered_rows(c, &a, rc, &project_list, &all, get_of_project, "-created_at,-id");
 }
 
 /* ---- searching: collections and versions in the registries of an entity ---- */
@@ -106,14 +99,7 @@ void resolve_Entity_artifactCollections(struct gql_call *c, const void *obj)
     if (!accessor_of(c, &e, &a))
         return;
     int rc = collect_collections(c, &a, obj, gql_arg(c, "collectionTypes"), &projects, &all);
-    if (rc < 0) {
-        fail_with(c, rc, &e);
-        return;
-    }
-    int64_t n = filter_and_order(c, &a, all.data, all.len / collection_list.stride, collection_list.stride,
-                                 collection_filter_get, "-created_at,-id");
-    if (n >= 0)
-        answer_rows(c, &collection_list, all.data, (size_t)n);
+    answer_filtered_rows(c, &a, rc, &collection_list, &all, collection_filter_get, "-created_at,-id");
 }
 
 void resolve_Entity_artifactMemberships(struct gql_call *c, const void *obj)
@@ -136,14 +122,7 @@ void resolve_Entity_artifactMemberships(struct gql_call *c, const void *obj)
         const struct collection_row *s = (const struct collection_row *)(const void *)in.data + i;
         rc = collect_rows(&a, &all, &membership_list, s, sql, DB_ARGS(db_i(s->id)));
     }
-    if (rc < 0) {
-        fail_with(c, rc, &e);
-        return;
-    }
-    int64_t n = filter_and_order(c, &a, all.data, all.len / membership_list.stride, membership_list.stride,
-                                 version_filter_get, "-created_at,-id");
-    if (n >= 0)
-        answer_rows(c, &membership_list, all.data, (size_t)n);
+    answer_filtered_rows(c, &a, rc, &membership_list, &all, version_filter_get, "-created_at,-id");
 }
 
 /* ---- members ---- */
@@ -177,34 +156,20 @@ static int take_team(const struct accessor *a, struct db_rows *rows, const void 
 static const struct list_shape user_members = {-1, -1, TYPE_ProjectMember, sizeof(struct project_member), take_member};
 static const struct list_shape team_members = {-1, -1, TYPE_ProjectTeamMember, sizeof(struct project_member), take_team};
 
-static void answer_members(struct gql_call *c, const struct list_shape *shape, const struct project_row *p, const char *sql)
-{
-    struct err e;
-    struct accessor a;
-    AUTO_BUF all = {0};
-    if (!accessor_of(c, &e, &a))
-        return;
-    int rc = collect_rows(&a, &all, shape, p, sql, DB_ARGS(db_i(p->id)));
-    gql_list_begin(c);
-    for (size_t i = 0; rc == 0 && i < all.len; i += shape->stride)
-        gql_object(c, shape->node_type, all.data + i);
-    gql_list_end(c);
-    if (rc < 0)
-        fail_with(c, rc, &e);
-}
-
 void resolve_Project_members(struct gql_call *c, const void *obj)
 {
-    answer_members(c, &user_members, obj,
-                   "SELECT u.id, u.username, u.name, u.email, m.role FROM project_members m JOIN users u ON u.id = m.user_id"
-                   " WHERE m.project_id = $1 ORDER BY m.created_at, u.id");
+    answer_whole_list(c, &user_members, obj,
+                      "SELECT u.id, u.username, u.name, u.email, m.role FROM project_members m JOIN users u ON u.id = m.user_id"
+                      " WHERE m.project_id = $1 ORDER BY m.created_at, u.id",
+                      DB_ARGS(db_i(((const struct project_row *)obj)->id)));
 }
 
 void resolve_Project_teamMembers(struct gql_call *c, const void *obj)
 {
-    answer_members(c, &team_members, obj,
-                   "SELECT en.id, t.role, en.name FROM project_teams t JOIN entities en ON en.id = t.entity_id"
-                   " WHERE t.project_id = $1 ORDER BY t.created_at, en.id");
+    answer_whole_list(c, &team_members, obj,
+                      "SELECT en.id, t.role, en.name FROM project_teams t JOIN entities en ON en.id = t.entity_id"
+                      " WHERE t.project_id = $1 ORDER BY t.created_at, en.id",
+                      DB_ARGS(db_i(((const struct project_row *)obj)->id)));
 }
 
 FIELD_ID(ProjectMember, id, project_member, "User", id)

@@ -134,21 +134,8 @@ static const struct list_shape sweep_list = {TYPE_SweepConnection, TYPE_SweepEdg
 void resolve_Project_sweeps(struct gql_call *c, const void *obj)
 {
     const struct project_row *p = obj;
-    struct err e;
-    struct accessor a;
-    AUTO_BUF all = {0};
-    if (!accessor_of(c, &e, &a))
-        return;
-    int rc = collect_rows(&a, &all, &sweep_list, p, SWEEP_SQL "project_id = $1 ORDER BY created_at DESC, id DESC",
-                          DB_ARGS(db_i(p->id)));
-    if (rc < 0) {
-        fail_with(c, rc, &e);
-        return;
-    }
-    int64_t n = filter_and_order(c, &a, all.data, all.len / sizeof(struct sweep_row), sizeof(struct sweep_row),
-                                 sweep_filter_get, "-created_at");
-    if (n >= 0)
-        answer_rows(c, &sweep_list, all.data, (size_t)n);
+    answer_filtered_list(c, &sweep_list, p, sweep_filter_get, "-created_at",
+                         SWEEP_SQL "project_id = $1 ORDER BY created_at DESC, id DESC", DB_ARGS(db_i(p->id)));
 }
 
 static void answer_count(struct gql_call *c, const char *sql, int64_t id)

@@ -99,14 +99,8 @@ void resolve_Query_users(struct gql_call *c, const void *obj)
                       DB_ARGS(query.n ? db_s(query) : db_n(), db_i(n + 1), db_i(page.offset)));
     while (rc >= 0 && (rc = db_next(rows, &e)) == 1 && page.n <= (size_t)n)
         take(&a, rows, &all[page.n++]);
-    if (rc < 0) {
-        fail_with(c, rc, &e);
-        return;
-    }
-    page.has_next = page.n > (size_t)n;
-    page.n -= page.has_next;
     page.nodes = all;
-    gql_object(c, TYPE_UserConnection, &page);
+    answer_read_page(c, TYPE_UserConnection, &page, n, rc, &e);
 }
 
 /* Addresses and rights of others are for administrators. */

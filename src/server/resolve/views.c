@@ -51,14 +51,8 @@ void resolve_Project_allViews(struct gql_call *c, const void *obj)
                               db_s(gql_arg_str(c, "userName")), db_i(n + 1), db_i(page.offset)));
     while (rc >= 0 && page.n <= (size_t)n && (rc = db_next(rows, &e)) == 1)
         take(c, rows, &all[page.n++]);
-    if (rc < 0) {
-        fail_with(c, rc, &e);
-        return;
-    }
-    page.has_next = page.n > (size_t)n;
-    page.n -= page.has_next;
     page.nodes = all;
-    gql_object(c, TYPE_ViewConnection, &page);
+    answer_read_page(c, TYPE_ViewConnection, &page, n, rc, &e);
 }
 
 /* A view by its number, if the project may be read; 1, 0 or an error. */
