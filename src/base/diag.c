@@ -4,12 +4,12 @@
 #include "base/clock.h"
 #include "base/os.h"
 #include "base/path.h"
+#include "base/thread.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -144,22 +144,6 @@ static void *thread_main(void *unused)
     return NULL;
 }
 
-static bool start_thread(void)
-{
-    pthread_t id;
-    pthread_attr_t attr;
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_attr_init(&attr);
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    pthread_attr_setstacksize(&attr, STACK_BYTES);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int rc = pthread_create(&id, &attr, thread_main, NULL);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attr);
-    return rc == 0;
-}
-
 /* -- for all ----------------------------------------------------------------------------------- */
 
 static void put_line(const char *line, size_t n)
@@ -174,7 +158,7 @@ static void put_line(const char *line, size_t n)
     if (file.running)
         pthread_cond_signal(&file.more);
     else
-        file.running = start_thread(); /* else the next line tries again */
+        file.running = thread_start(thread_main, NULL, STACK_BYTES) == 0; /* else the next line tries again */
     pthread_mutex_unlock(&file.mutex);
 }
 

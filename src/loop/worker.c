@@ -17,10 +17,10 @@
 #include "loop/worker.h"
 
 #include "base/alloc.h"
+#include "base/thread.h"
 
 #include <assert.h>
 #include <pthread.h>
-#include <signal.h>
 
 #define TELL_NS UINT64_C(1000000)
 #define GATHER_NS UINT64_C(200000)
@@ -123,9 +123,6 @@ static void wait_for_more(struct runner *r)
 static void *runner_main(void *arg)
 {
     struct runner *r = arg;
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, NULL);
     uv_mutex_lock(&pool.mutex);
     do {
         run_queue(r);
@@ -156,18 +153,6 @@ static struct runner *find_runner(int state)
     return state == GONE && pool.n_used < WORKERS_WITH_STUCK ? &pool.runners[pool.n_used++] : NULL;
 }
 
-static int start_thread(struct runner *r)
-{
-    pthread_t id;
-    pthread_attr_t attr;
-    pthread_attr_init(&attr);
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    pthread_attr_setstacksize(&attr, STACK_BYTES);
-    int rc = pthread_create(&id, &attr, runner_main, r);
-    pthread_attr_destroy(&attr);
-    return rc;
-}
-
 /* If it cannot be done, the timer tries again as long as works wait. */
 static void add_runner(void)
 {
@@ -182,7 +167,7 @@ static void add_runner(void)
         return;
     r->has_wake = true;
     r->since_ns = 0;
-    r->state = start_thread(r) ? GONE : AWAKE;
+    r->state = thread_start(runner_main, r, STACK_BYTES) ? GONE : AWAKE;
 }
 
 /* -- the desk, on the loop --------------------------------------------------------------------- */

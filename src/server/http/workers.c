@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/diag.h"
 #include "base/err.h"
+#include "base/thread.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -74,15 +75,9 @@ static void *worker_main(void *arg)
 
 static bool start_thread(struct workers *ws)
 {
-    pthread_attr_t attr;
-    pthread_t id;
-    pthread_attr_init(&attr);
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    pthread_attr_setstacksize(&attr, STACK_BYTES);
-    int rc = pthread_create(&id, &attr, worker_main, ws);
-    pthread_attr_destroy(&attr);
+    int rc = thread_start(worker_main, ws, STACK_BYTES);
     if (rc)
-        diag_warn("starting a worker thread: %s", err_text(-rc));
+        diag_warn("starting a worker thread: %s", err_text(rc));
     else
         ws->threads++;
     return rc == 0;

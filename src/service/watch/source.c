@@ -3,8 +3,8 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/thread.h"
 
-#include <signal.h>
 #include <time.h>
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -96,19 +96,10 @@ static void *run(void *arg)
 
 static void start(struct source *s)
 {
-    pthread_t thread;
-    pthread_attr_t attr;
-    sigset_t all, before;
     make_cond(&answered, &answered_is_made);
     make_cond(&s->asked, &s->has_asked);
-    pthread_attr_init(&attr);
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int rc = pthread_create(&thread, &attr, run, s);
+    int rc = thread_start(run, s, 0);
     s->state = rc == 0 ? SOURCE_RUNNING : s->leaves ? SOURCE_NEW : SOURCE_ABSENT;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attr);
 }
 
 /* ---- who asks ---- */

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/diag.h"
 #include "base/os.h"
+#include "base/thread.h"
 #include "record/setting_wire.h"
 #include "record/wire.h"
 
@@ -217,19 +218,10 @@ static void *run(void *arg)
 /* With the lock. */
 static void start(struct str settings, double seconds)
 {
-    pthread_t thread;
-    pthread_attr_t attr;
-    sigset_t all, before;
     struct str path = setting_wire_text(settings, SET_NEURON_CONFIG);
     period_s = seconds >= 1 && seconds < 1e6 ? (unsigned)seconds : 1;
     snprintf(config, sizeof config, "%.*s", path.n < sizeof config ? (int)path.n : 0, path.p ? path.p : "");
-    pthread_attr_init(&attr);
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    state = pthread_create(&thread, &attr, run, NULL) == 0 ? RUNNING : ABSENT;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attr);
+    state = thread_start(run, NULL, 0) == 0 ? RUNNING : ABSENT;
 }
 
 /* ---- who asks ---- */
