@@ -99,7 +99,7 @@ static void *alloc_large(struct arena *a, size_t size_bytes)
     return b->data;
 }
 
-void *arena_alloc(struct arena *a, size_t size_bytes)
+static void *take(struct arena *a, size_t size_bytes)
 {
     if (size_bytes > SIZE_MAX / 2)
         return NULL;
@@ -130,6 +130,13 @@ void *arena_alloc(struct arena *a, size_t size_bytes)
     }
     if (p)
         a->used_bytes += n;
+    return p;
+}
+
+void *arena_alloc(struct arena *a, size_t size_bytes)
+{
+    void *p = take(a, size_bytes);
+    a->failed |= !p;
     return p;
 }
 

@@ -7,6 +7,7 @@
 #define TARE_BASE_ARENA_H
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 struct arena_block;
@@ -18,6 +19,7 @@ struct arena {
     size_t used_bytes;        /* handed out since the last reset */
     size_t limit_bytes;       /* arena_alloc fails beyond it; 0 = no limit */
     struct budget *budget;    /* blocks are taken from it; NULL: none. Set it before the first allocation */
+    bool failed;              /* an allocation was refused since the last reset: what was made of it may lack something */
 };
 
 void arena_init(struct arena *a, size_t limit_bytes);

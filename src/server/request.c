@@ -20,10 +20,25 @@ struct db_conn *request_reader(struct request *q, struct err *e)
     return q->reader;
 }
 
+struct guarded {
+    db_job_fn job;
+    void *arg;
+    const struct arena *arena;
+};
+
+/* What the job could not keep would be written as nothing. */
+static int guarded_job(struct db_conn *c, void *arg, struct err *e)
+{
+    struct guarded *g = arg;
+    int rc = g->job(c, g->arg, e);
+    return rc >= 0 && g->arena->failed ? err_set(e, TARE_EFULL, "the server is busy") : rc;
+}
+
 int request_write(struct request *q, db_job_fn job, void *arg, struct err *e)
 {
+    struct guarded g = {job, arg, q->arena};
     request_fini(q);
-    return db_write(q->server->db, job, arg, e);
+    return db_write(q->server->db, guarded_job, &g, e);
 }
 
 const char *request_base_url(struct request *q)

@@ -25,7 +25,8 @@ void request_fini(struct request *q); /* gives the snapshot back */
 /* The request's snapshot, taken at the first call; NULL with `e` filled when there is none. */
 struct db_conn *request_reader(struct request *q, struct err *e);
 
-/* Run a job on the writer and wait until it is durable; later reads see it. As db_write. */
+/* Run a job on the writer and wait until it is durable; later reads see it. As db_write; TARE_EFULL if the request's
+ * arena had no room for something. */
 int request_write(struct request *q, db_job_fn job, void *arg, struct err *e);
 
 /* "http://host:port", as the client reached us: for absolute URLs. Never NULL. */

@@ -61,8 +61,12 @@ void resolve_Query_pets(struct gql_call *c, const void *obj)
     list_animals(c);
 }
 
+static size_t kept_bytes; /* of what a resolver keeps */
+
 void resolve_Query_raw(struct gql_call *c, const void *obj)
 {
+    if (kept_bytes && !arena_alloc(gql_arena(c), kept_bytes))
+        gql_fail(c, 404, "no such thing");
     gql_json(c, STR("{\"a\":[1,2]}"));
 }
 
@@ -145,6 +149,8 @@ void resolve_Mutation_fail(struct gql_call *c, const void *obj)
 
 /* ---- fixture --------------------------------------------------------------------------- */
 
+static size_t arena_bytes;
+static struct budget budget = {.max_bytes = 1 << 20};
 static struct gql_limits limits = {.max_fields = 10000, .max_bytes = 1 << 20};
 
 static int run(const char *query, const char *variables, struct buf *out)
@@ -155,7 +161,8 @@ static int run(const char *query, const char *variables, struct buf *out)
     struct arena arena;
     struct err e = {0};
     int status = 400, sum = 40;
-    arena_init(&arena, 0);
+    arena_init(&arena, arena_bytes);
+    arena.budget = &budget;
     if (gql_document_get(cache, str_of(query), (struct str){0}, &d, &e)) {
         buf_puts(out, e.text);
     } else {
@@ -183,6 +190,23 @@ static void test_fields_aliases_and_typename(void **state)
     EXPECT("{ who: me { id __typename name } raw }", NULL,
            "{\"data\":{\"who\":{\"id\":\"p1\",\"__typename\":\"Person\",\"name\":\"Ann\\n\\u0001\xc3\xa9\"},"
            "\"raw\":{\"a\":[1,2]}}}");
+}
+
+/* A row whose texts could not be copied would be one without a name. */
+static void test_what_finds_no_room_is_no_answer(void **state)
+{
+    kept_bytes = 100000;
+    EXPECT("{ me { id } raw }", NULL, "{\"data\":{\"me\":{\"id\":\"p1\"},\"raw\":{\"a\":[1,2]}}}");
+    arena_bytes = 160000;
+    EXPECT("{ a: raw me { id } b: raw }", NULL,
+           "{\"data\":null,\"errors\":[{\"message\":\"the answer takes too much memory; use smaller pages\"}]}");
+    arena_bytes = 0;
+    kept_bytes = budget.max_bytes;
+    AUTO_BUF out = {0};
+    assert_int_equal(run("{ me { id } raw }", NULL, &out), 503);
+    assert_string_equal(buf_z(&out), "{\"data\":null,\"errors\":[{\"message\":\"the server is busy\"}]}");
+    kept_bytes = 0;
+    assert_int_equal(atomic_load(&budget.used_bytes), 0);
 }
 
 static void test_fragments_and_abstract_types(void **state)
@@ -398,6 +422,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fields_aliases_and_typename),
+        cmocka_unit_test(test_what_finds_no_room_is_no_answer),
         cmocka_unit_test(test_fragments_and_abstract_types),
         cmocka_unit_test(test_same_key_is_merged),
         cmocka_unit_test(test_conditions_with_variables),

@@ -495,9 +495,26 @@ static bool has_value(const struct buf *out, size_t from)
     return false;
 }
 
+/* What resolvers could not keep would be missing in the answer: there is none then. */
+static void check_arena(struct exec *x, size_t from)
+{
+    const struct arena *a = x->in.arena;
+    bool large = a->limit_bytes && a->used_bytes > a->limit_bytes / 2; /* waiting for room would not help */
+    if (!a->failed || x->stop)
+        return;
+    x->out->len = from;
+    buf_puts(x->out, "null");
+    x->errors.len = 0; /* they may be for what is missing */
+    x->n_errors = 0;
+    x->status = 200;
+    add_error(x, NULL, large ? 422 : 503,
+              large ? STR("the answer takes too much memory; use smaller pages") : STR("the server is busy"));
+}
+
 static int finish(struct exec *x, size_t from, int *status)
 {
     *status = 200;
+    check_arena(x, from);
     if (x->n_errors) {
         if (x->status != 200 && !has_value(x->out, from))
             *status = x->status;
