@@ -17,6 +17,8 @@ const struct cli_verb cli_server = {
     "run the backend: projects, runs, files and artifacts, in one folder",
     run,
     "usage: tare server [OPTION...]\n"
-    "       tare server user add|list|revoke ...\n\n"
-    "`tare server --help` lists the options.\n",
+    "       tare server user|team|org|retention|webhook WORD...\n"
+    "       tare server backup|restore FILE\n"
+    "       tare server verify\n\n"
+    "`tare server --help` lists words and options.\n",
 };
