@@ -143,7 +143,7 @@ def test_names_that_lead_elsewhere(server):
 
 
 def test_upload_urls_are_for_one_thing(server):
-    url = place(server, new_artifact(server), md5=md5_of(b"x"))["uploadUrl"]
+    url = place(server, new_artifact(server), md5=md5_of(b"x"))["uploadUrl"].split("#")[0]
     head, token, name = url.rsplit("/", 2)
     for broken in (token[:-1], token + "A", token[1:], token.replace(".", ""), token[:9] + ("A" if token[9] != "A" else "B") + token[10:],
                    token.split(".")[0] + "." + "A" * 22, "." + token, token + "=" * 4000):
