@@ -195,7 +195,7 @@ static int ask(const struct where *w, const char *entity, const char *project, c
     buf_puts(&v, ",\"run\":");
     json_put_string(&v, str_of(id));
     buf_putc(&v, '}');
-    return remote_query(w, "TareShow", document, buf_str(&v), data, e);
+    return remote_query(w, "TareShow", document, buf_str(&v), REMOTE_WAIT_S, data, e);
 }
 
 int look_read_remote(struct look *l, const struct where *w, const char *entity, const char *project,

@@ -8,8 +8,6 @@
 
 #include <uv.h>
 
-#define WAIT_NS (INT64_C(30) * 1000000000)
-
 struct question {
     struct graphql_call call;
     struct backend *backend;
@@ -29,7 +27,7 @@ static void on_done(struct graphql_call *c)
 }
 
 int remote_query(const struct where *w, const char *operation, const char *document,
-                 struct str variables, struct buf *data, struct err *e)
+                 struct str variables, int wait_s, struct buf *data, struct err *e)
 {
     uv_loop_t loop;
     uv_loop_init(&loop);
@@ -39,7 +37,7 @@ int remote_query(const struct where *w, const char *operation, const char *docum
         q.call = (struct graphql_call){.operation = operation,
                                        .document = document,
                                        .variables = variables,
-                                       .give_up_ns = clock_mono_ns() + WAIT_NS,
+                                       .give_up_ns = clock_mono_ns() + wait_s * INT64_C(1000000000),
                                        .done = on_done};
         graphql_send(q.backend, &q.call);
     } else {

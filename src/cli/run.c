@@ -24,7 +24,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { EXIT_NOT_EXECUTABLE = 126, EXIT_NO_COMMAND = 127, EXIT_BY_SIGNAL = 128, LINKS_MOST = 10 };
+enum { EXIT_NOT_EXECUTABLE = 126, EXIT_NO_COMMAND = 127, EXIT_BY_SIGNAL = 128 };
+enum { LINKS_MOST = 10, LINKS_WAIT_S = 3 };
 #define SERVICE_END_NS ((int64_t)60 * 1000000000)
 #define LOOK_NS 2000000
 
@@ -130,8 +131,10 @@ static char *viewer_entity(const struct where *w)
 {
     AUTO_BUF data = {0};
     struct err e = {0};
-    if (remote_query(w, "TareViewer", "query TareViewer { viewer { entity } }", STR("{}"), &data, &e))
+    if (remote_query(w, "TareViewer", "query TareViewer { viewer { entity } }", STR("{}"), LINKS_WAIT_S, &data, &e)) {
+        cli_fail("run", "%s; what has not arrived there is kept on disk, `tare sync` brings it", e.text);
         return NULL;
+    }
     return json_string_at(buf_str(&data), "viewer.entity");
 }
 

@@ -112,6 +112,29 @@ def test_runs_go_to_the_users_own_server(own, tmp_path):
     assert missing.returncode == 1 and "has no run local/nothing/here" in missing.stderr
 
 
+SERVER_DIES = """
+import os, signal, wandb
+run = wandb.init(project="p", id="dies", settings=wandb.Settings(finish_timeout=2))
+run.log({"i": 0})
+with open(os.environ["TARE_SERVER_DIR"] + "/lock") as lock:
+    os.kill(int(lock.read().split()[0]), signal.SIGKILL)
+for i in range(1, 500):
+    run.log({"i": i})
+run.finish()
+"""
+
+
+def test_a_server_that_dies_holds_nothing_up_and_sync_brings_the_rest(own, tmp_path):
+    began = time.monotonic()
+    p = tare("run", "--", sys.executable, "-c", SERVER_DIES, env=own, cwd=tmp_path)
+    assert p.returncode == 0, p.stderr
+    assert time.monotonic() - began < 25
+    assert "what has not arrived there is kept on disk, `tare sync` brings it" in p.stderr
+    assert "started a server" in tare("sync", env=own, cwd=tmp_path).stderr
+    shown = json.loads(tare("show", "--json", "local/p/dies", env=own).stdout)
+    assert shown["state"] == "finished" and shown["rows"] == 500
+
+
 def test_offline_stays_on_disk(tmp_path):
     env = {"WANDB_MODE": "", "HOME": str(tmp_path), "TARE_SERVER_DIR": str(tmp_path / "server")}
     p = tare("run", "--offline", "sh", "-c", "echo $WANDB_MODE:$WANDB_BASE_URL", env=env)
