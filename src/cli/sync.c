@@ -176,6 +176,8 @@ static int bring(const struct wanted *w, const struct where *where, unsigned par
     uv_run(&j.loop, UV_RUN_DEFAULT);
     if (w->json)
         sync_view_json(j.sync);
+    else
+        sync_view_total(&j.view, j.sync);
     close_job(&j);
     return j.failed ? CLI_FAILED : CLI_OK;
 }

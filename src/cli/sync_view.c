@@ -6,7 +6,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-enum { BAR_COLUMNS = 24, BARS_MOST = 12 };
+enum { BAR_COLUMNS = 24, BARS_MOST = 12, FAILED_MOST = 20 };
 
 void sync_view_init(struct sync_view *v, bool quiet)
 {
@@ -109,6 +109,28 @@ void sync_view_draw(struct sync_view *v, const struct sync *s)
     put_line(v, &b, &text);
     term_flush(&b);
     fflush(stdout);
+}
+
+void sync_view_total(struct sync_view *v, const struct sync *s)
+{
+    size_t n = sync_n_files(s), n_failed = 0;
+    AUTO_BUF failed = {0}, text = {0};
+    for (size_t i = 0; i < n; i++) {
+        struct sync_file f = sync_file(s, i);
+        if (f.state == SYNC_DONE)
+            continue;
+        if (n_failed++ < FAILED_MOST)
+            buf_printf(&failed, "%s%s", n_failed > 1 ? ", " : "", f.shown);
+    }
+    if (n < 2)
+        return;
+    buf_printf(&text, "%zu of %zu runs synced.", n - n_failed, n);
+    sync_view_say(v, SYNC_INFO, "", buf_z(&text));
+    if (!n_failed)
+        return;
+    buf_clear(&text);
+    buf_printf(&text, "%zu not: %s%s", n_failed, buf_z(&failed), n_failed > FAILED_MOST ? ", ..." : "");
+    sync_view_say(v, SYNC_ERROR, "", buf_z(&text));
 }
 
 static const char *state_name(enum sync_state state)

@@ -19,6 +19,9 @@ void sync_view_say(struct sync_view *v, enum sync_severity severity, const char 
 void sync_view_draw(struct sync_view *v, const struct sync *s);
 void sync_view_clear(struct sync_view *v);
 
+/* After all is done: how many of several arrived, and which did not, where those were said far above. */
+void sync_view_total(struct sync_view *v, const struct sync *s);
+
 /* All journals and how they fared, one JSON object each. */
 void sync_view_json(const struct sync *s);
 

@@ -81,6 +81,7 @@ def test_everything_arrives_once(tmp_path, backend):
         assert mark(run).exists()
         assert f"Finished syncing wandb/{run.dir.name}" in said
         assert f"View run" in said and f"/tester/test/runs/{run.id}" in said
+    assert "7 of 7 runs synced." in said
     n = len(backend.requests)
     assert "No runs to sync" in sync(tmp_path, backend)
     assert len(backend.requests) == n
@@ -169,7 +170,7 @@ def test_a_broken_journal_fails_alone(tmp_path, backend):
     good, bad = make_run(tmp_path, "good00"), make_run(tmp_path, "broke0")
     bad.file.write_bytes(b"not a journal")
     said = sync(tmp_path, backend, expect=1)
-    assert bad.dir.name in said
+    assert said.count(bad.dir.name) == 3 and "1 of 2 runs synced." in said  # listed, said, and counted at the end
     assert rows(backend, good.id) == list(range(10)) and not mark(bad).exists()
 
 
