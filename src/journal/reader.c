@@ -69,8 +69,10 @@ static int fill_window(struct journal_reader *r, uint64_t at)
     size_t want = left < r->window_bytes ? (size_t)left : r->window_bytes;
     r->window_is_last = want < r->window_bytes;
     while (r->window_len < want) {
-        ssize_t n = os->pread(r->fd, r->window + r->window_len, want - r->window_len,
-                              (off_t)(at + r->window_len));
+        uint64_t from = at + r->window_len;
+        uint8_t *to = r->window + r->window_len;
+        ssize_t n = r->read ? r->read(r->read_ctx, to, want - r->window_len, from)
+                            : os->pread(r->fd, to, want - r->window_len, (off_t)from);
         if (n < 0) {
             drop_window(r);
             return (int)n;
@@ -88,7 +90,7 @@ static int fill_window(struct journal_reader *r, uint64_t at)
  * file. Returns how many, or a negative code. */
 static ssize_t view(struct journal_reader *r, uint64_t at, size_t want, const uint8_t **p)
 {
-    if (r->fd < 0) {
+    if (r->fd < 0 && !r->read) {
         size_t off = at < r->memory.n ? (size_t)at : r->memory.n;
         *p = (const uint8_t *)r->memory.p + off;
         return (ssize_t)(r->memory.n - off);
@@ -408,6 +410,14 @@ void journal_reader_init_bytes(struct journal_reader *r, struct str bytes_keep)
     r->memory = bytes_keep;
 }
 
+void journal_reader_init_read(struct journal_reader *r, ssize_t (*read)(void *ctx, void *to, size_t n, uint64_t at),
+                              void *ctx)
+{
+    journal_reader_init_fd(r, -1);
+    r->read = read;
+    r->read_ctx = ctx;
+}
+
 int journal_reader_open(struct journal_reader *r, const char *path, struct err *e)
 {
     struct stat st;
@@ -429,6 +439,7 @@ void journal_reader_close(struct journal_reader *r)
     if (r->fd >= 0)
         os->close(r->fd);
     r->fd = -1;
+    r->read = NULL;
     r->memory = (struct str){0};
     buf_fini(&r->record);
     mem_free(r->window);

@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #define JOURNAL_RECORD_MAX_DEFAULT ((uint64_t)2 << 30) /* the peer's limit of a frame */
 
@@ -26,7 +27,9 @@ struct journal_gap {
 };
 
 struct journal_reader {
-    int fd;              /* owned; -1 when reading from memory */
+    int fd;              /* owned; -1 when reading from memory, or by: */
+    ssize_t (*read)(void *ctx, void *to, size_t n, uint64_t at); /* as pread(2), a negative code on failure; NULL */
+    void *read_ctx;
     struct str memory;   /* the file's bytes when fd is -1; borrowed */
     bool live;           /* the file may grow: wait at its end instead of judging it */
     uint64_t record_max; /* longer records are skipped, as a gap */
@@ -77,6 +80,9 @@ int journal_reader_open(struct journal_reader *r, const char *path, struct err *
  * (borrowed). Never fails. */
 void journal_reader_init_fd(struct journal_reader *r, int fd_take);
 void journal_reader_init_bytes(struct journal_reader *r, struct str bytes_keep);
+/* Read through a function; its context is borrowed. */
+void journal_reader_init_read(struct journal_reader *r, ssize_t (*read)(void *ctx, void *to, size_t n, uint64_t at),
+                              void *ctx);
 
 void journal_reader_close(struct journal_reader *r);
 

@@ -11,7 +11,7 @@ import time
 
 import pytest
 from online_support import FakeBackend, clean_env, run_script
-from service_support import MANY, TARE, records
+from service_support import MANY, TARE, records, steps
 
 
 @pytest.fixture
@@ -241,3 +241,47 @@ def test_a_removed_folder_does_not_stop_the_run(tmp_path, backend):
     assert p.returncode == 0, p.stdout
     assert [row["i"] for row in backend.runs["abc"].history] == list(range(1000))
     assert backend.runs["abc"].exit_code == 0
+
+
+def test_a_full_disk_costs_the_backend_nothing(tmp_path, backend):
+    """The run's file ends where the disk (here: a limit on file sizes) does; the run goes on from memory."""
+    with FakeBackend() as mirror:
+        p = run_script(tmp_path, backend.url, """
+            import resource, signal, wandb
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+            run = wandb.init(project="p", id="abc")
+            for i in range(20000):
+                run.log({"i": i, "text": "x" * 20})
+            run.finish()
+            """, TARE_MIRROR=f"{mirror.url} {'m' * 40}")
+        assert p.returncode == 0, p.stdout
+        assert "the run goes on to the backend, and to the file when there is room" in p.stdout
+        for b in (backend, mirror):
+            assert [row["i"] for row in b.runs["abc"].history] == list(range(20000))
+            assert b.runs["abc"].exit_code == 0
+    journal, = tmp_path.glob("wandb/run-*/run-abc.wandb")
+    assert 0 < len(steps(records(journal))) < 20000
+
+
+def test_a_full_disk_while_the_backend_is_away(tmp_path, backend):
+    """Memory is bounded: the program waits; then everything arrives."""
+    with Program(tmp_path, backend.url, """
+            import resource, signal
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+            run = wandb.init(project="p", id="abc")
+            point("begun")
+            for i in range(40000):
+                run.log({"i": i, "text": "x" * 2500})
+            run.finish()
+            """) as program:
+        program.reaches("begun")
+        backend.go_away()
+        program.go("begun")
+        time.sleep(12)
+        assert peak_kb(program.service()) < 160 * 1024 * MANY
+        backend.come_back()
+        out = program.end()
+    assert program.process.returncode == 0, out
+    assert [row["i"] for row in backend.runs["abc"].history] == list(range(40000))

@@ -5,6 +5,7 @@
 #include "journal/reader.h"
 #include "service/limits.h"
 #include "service/stream/journal_stage.h"
+#include "service/stream/spill.h"
 #include "tests/support/fake_os.h"
 
 #include <fcntl.h>
@@ -19,12 +20,12 @@ static struct fixture {
     struct journal_stage j;
     struct stream_settings settings;
     char dir[64], file[96];
-    int opened, failed, written, refused, recovered, closed;
+    int opened, failed, written, refused, spilled, recovered, closed;
 } f;
 
 static void on_event(struct journal_stage *j, enum journal_event what)
 {
-    int *counters[] = {&f.opened, &f.failed, &f.written, &f.refused, &f.recovered, &f.closed};
+    int *counters[] = {&f.opened, &f.failed, &f.written, &f.refused, &f.spilled, &f.recovered, &f.closed};
     ++*counters[what];
 }
 
@@ -279,6 +280,102 @@ static void test_memory_is_bounded_while_the_disk_refuses(void **state)
     clean();
 }
 
+/* A spill that has begun, behind 5 records in the file; records up to `n` have come. */
+static void spill_records(struct fake_os *fake, int n)
+{
+    begin();
+    open_stage();
+    f.j.spills = true;
+    append(0, 5, 100);
+    uv_run(&f.loop, UV_RUN_DEFAULT);
+    f.j.retry_ms = 1000000;
+    fake_os_install(fake, (struct os_fault){.kind = OS_FAULT_DISK_FULL, .countdown = 1});
+    append(5, 50, 4000);
+    journal_stage_flush(&f.j);
+    while (!f.spilled)
+        uv_run(&f.loop, UV_RUN_ONCE);
+    for (int i = 50; i < n; i += 10) {
+        append(i, i + 10, 4000);
+        journal_stage_flush(&f.j);
+    }
+    assert_true(f.j.written == journal_stage_end(&f.j));
+    assert_int_equal(f.refused, 0);
+}
+
+static void look_again_soon(void)
+{
+    f.j.retry_ms = 1;
+    uv_timer_start(&f.j.retry, f.j.retry.timer_cb, 1, 0);
+}
+
+static void test_what_the_disk_refuses_is_read_from_memory_until_the_file_has_it(void **state)
+{
+    struct fake_os fake;
+    struct journal_reader r;
+    struct journal_item item;
+    spill_records(&fake, 3000); /* several slices */
+    struct spill *spill = spill_ref(f.j.spill);
+    int n = whole_records(f.file), last = 0, seen = 0;
+    assert_true(n >= 5 && n < 50);
+    journal_reader_init_read(&r, spill_read, spill);
+    journal_reader_seek(&r, spill_start(spill));
+    for (; journal_reader_next(&r, &item) > 0; seen++) {
+        memcpy(&last, item.bytes.p, sizeof last);
+        assert_int_equal(last, n + seen);
+    }
+    assert_int_equal(last, 2999);
+    assert_int_equal(r.n_gaps, 0);
+    journal_reader_close(&r);
+    fake_os_free_space(&fake);
+    look_again_soon();
+    while (!f.recovered)
+        uv_run(&f.loop, UV_RUN_ONCE);
+    assert_null(f.j.spill);
+    spill_unref(spill);
+    append(3000, 3010, 100);
+    end();
+    fake_os_remove();
+    assert_int_equal(whole_records(f.file), 3010);
+    clean();
+}
+
+static void test_a_spilled_journal_ends_without_room_too(void **state)
+{
+    struct fake_os fake;
+    spill_records(&fake, 3000);
+    look_again_soon();
+    append(3000, 3001, 100);
+    end();
+    fake_os_remove();
+    int n = whole_records(f.file);
+    assert_true(n >= 5 && n < 50);
+    clean();
+}
+
+static void test_a_spill_keeps_what_is_not_sent(void **state)
+{
+    struct fake_os fake;
+    char byte;
+    spill_records(&fake, 5000);
+    assert_false(f.j.file_left);
+    f.j.keep_from = journal_stage_end(&f.j) - 1000000; /* sent; but the file is to have it */
+    append(5000, 5001, 100);
+    journal_stage_flush(&f.j);
+    assert_int_equal(spill_read(f.j.spill, &byte, 1, spill_start(f.j.spill)), 1);
+    for (int i = 5001; !f.j.file_left; i += 10) {
+        append(i, i + 10, 4000);
+        journal_stage_flush(&f.j);
+        assert_true(f.j.written - f.j.saved < JOURNAL_FAILED_BYTES + 100000);
+    }
+    assert_true(spill_read(f.j.spill, &byte, 1, spill_start(f.j.spill)) < 0); /* it won't */
+    assert_int_equal(spill_read(f.j.spill, &byte, 1, f.j.keep_from), 1);
+    fake_os_free_space(&fake);
+    end();
+    fake_os_remove();
+    assert_true(whole_records(f.file) < 50);
+    clean();
+}
+
 static void test_a_slow_disk_makes_writers_wait(void **state)
 {
     begin();
@@ -326,6 +423,9 @@ int main(void)
         cmocka_unit_test(test_one_failing_call_loses_nothing),
         cmocka_unit_test(test_a_disk_that_stays_full_ends_after_some_tries),
         cmocka_unit_test(test_memory_is_bounded_while_the_disk_refuses),
+        cmocka_unit_test(test_what_the_disk_refuses_is_read_from_memory_until_the_file_has_it),
+        cmocka_unit_test(test_a_spilled_journal_ends_without_room_too),
+        cmocka_unit_test(test_a_spill_keeps_what_is_not_sent),
         cmocka_unit_test(test_a_slow_disk_makes_writers_wait),
         cmocka_unit_test(test_without_a_file),
     };

@@ -14,6 +14,7 @@
 #include "journal/reader.h"
 #include "loop/worker.h"
 #include "service/limits.h"
+#include "service/stream/spill.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -55,6 +56,9 @@ struct cursor {
     uint64_t limit; /* what of the file may be read */
     bool growing;   /* its end is not judged */
     int given_fd;   /* read this instead of opening the path; -1 */
+    struct spill *spill;      /* is open instead of a file */
+    struct spill *next_spill; /* to be opened; NULL for the file */
+    bool reopen;              /* what is open is not what is to be read any more */
     bool at_end;
     int rc;
 
@@ -69,6 +73,14 @@ static void step(struct cursor *c);
 
 static int open_file(struct cursor *c)
 {
+    if (c->next_spill) {
+        c->spill = c->next_spill;
+        c->next_spill = NULL;
+        journal_reader_init_read(&c->reader, spill_read, c->spill);
+        c->reader.window_bytes = CURSOR_WINDOW_BYTES;
+        journal_reader_seek(&c->reader, c->read_to);
+        return 0;
+    }
     int fd = c->given_fd >= 0 ? c->given_fd
              : c->path        ? os->open(c->path, O_RDONLY | O_NONBLOCK, 0)
                               : -EMFILE; /* the writer's could not be duplicated */
@@ -113,16 +125,26 @@ static int read_batch(struct cursor *c)
     return 0;
 }
 
+static bool is_open(const struct cursor *c)
+{
+    return c->reader.fd >= 0 || c->reader.read;
+}
+
 static void close_file(struct cursor *c)
 {
-    if (c->reader.fd >= 0)
+    if (is_open(c))
         journal_reader_close(&c->reader);
+    spill_unref(c->spill);
+    c->spill = NULL;
 }
 
 static void on_run(struct work *w)
 {
     struct cursor *c = (struct cursor *)((char *)w - offsetof(struct cursor, work));
-    c->rc = c->reader.fd < 0 ? open_file(c) : 0;
+    if (c->reopen)
+        close_file(c);
+    c->reopen = false;
+    c->rc = is_open(c) ? 0 : open_file(c);
     if (c->rc == 0) {
         if (c->reader.limit != c->limit)
             journal_reader_rest(&c->reader); /* what was the end may be none */
@@ -154,16 +176,33 @@ static void wait_for(struct cursor *c, uint64_t ms)
     uv_timer_start(&c->timer, on_timer, ms, 0);
 }
 
+/* From the file or from what it does not hold: to be opened, if it isn't. Returns where the file ends. */
+static uint64_t choose_source(struct cursor *c)
+{
+    struct spill *spill = c->own && c->owner.spill ? c->owner.spill(c->owner.ctx) : NULL;
+    uint64_t file_end = spill ? spill_start(spill) : UINT64_MAX;
+    struct spill *wanted = c->read_to >= file_end ? spill : NULL;
+    spill_unref(c->next_spill);
+    c->next_spill = NULL;
+    c->reopen = wanted != c->spill;
+    if (wanted && c->reopen)
+        c->next_spill = spill_ref(wanted);
+    return wanted ? UINT64_MAX : file_end;
+}
+
 static void start_read(struct cursor *c)
 {
     c->at_end = c->waited = false;
     c->given_fd = -1;
-    if (c->reader.fd < 0 && c->own && (!c->path || c->use_writers)) {
+    uint64_t file_end = choose_source(c);
+    if ((!is_open(c) || c->reopen) && !c->next_spill && c->own && (!c->path || c->use_writers)) {
         int fd = c->owner.writer_fd ? c->owner.writer_fd(c->owner.ctx) : -1;
         c->given_fd = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3);
     }
     c->read_from = c->read_to;
     c->limit = c->own ? c->end : UINT64_MAX;
+    if (c->limit > file_end)
+        c->limit = file_end;
     c->growing = c->live || (c->own && !c->final);
     buf_clear(&c->batch);
     c->batch_at = 0;
@@ -195,6 +234,7 @@ static void cursor_destroy(uv_handle_t *h)
 {
     struct cursor *c = h->data;
     close_file(c);
+    spill_unref(c->next_spill);
     buf_fini(&c->batch);
     mem_free(c->path);
     mem_free(c);

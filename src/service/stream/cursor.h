@@ -17,6 +17,7 @@
 
 struct cursor;
 struct journal_gap;
+struct spill;
 
 struct cursor_owner {
     void *ctx;
@@ -27,6 +28,8 @@ struct cursor_owner {
     void (*failed)(void *ctx, int error, const char *why); /* the file cannot be read (any more) */
     /* For cursor_follow: the writer's descriptor, -1 while it is parked; may be NULL. */
     int (*writer_fd)(void *ctx);
+    /* For cursor_follow: where the journal goes on that its disk does not take, NULL while it does; may be NULL. */
+    struct spill *(*spill)(void *ctx);
 };
 
 /* Read `path` from the offset `from` (0 for the start). Nothing is given before cursor_go. */

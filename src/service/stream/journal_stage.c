@@ -7,6 +7,9 @@
  *                 ▼ ending, nothing left      ▼
  *              CLOSING ◄──────────────────────┘ ──► CLOSED
  *
+ * Of a journal that spills, a write that fails moves to the spill; JS_SAVING copies that to the file,
+ * a slice at a time, every `retry`, until it has caught up.
+ *
  * All moves happen in `step`; the pool's results and the timer only note what was and call it. */
 #include "service/stream/journal_stage.h"
 
@@ -18,6 +21,7 @@
 #include "service/limits.h"
 #include "service/platform.h"
 #include "service/stream/notes.h"
+#include "service/stream/spill.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -27,7 +31,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { OP_OPEN, OP_WRITE, OP_PARK, OP_CLOSE };
+enum { OP_OPEN, OP_WRITE, OP_SAVE, OP_PARK, OP_CLOSE };
+enum { SAVE_BYTES = 1024 * 1024 };
 enum { MAX_NAMES = 100, MAX_OPENS = 100, OPEN_RETRY_MS = 20, SMALL_BYTES = 2048 };
 
 size_t journal_stage_total_bytes;
@@ -147,6 +152,27 @@ static void forget_old(struct journal_stage *j)
         platform_forget(j->writer.fd, old);
 }
 
+/* A slice of the spill goes to the file: whole records, more at once if one is as long. */
+static int save(struct journal_stage *j)
+{
+    uint64_t from = j->writer.size, left = spill_end(j->spill) - from;
+    AUTO_BUF slice = {0};
+    int rc = unpark(j);
+    for (size_t want = SAVE_BYTES; rc == 0 && left; want *= 2) {
+        size_t n = left < want ? (size_t)left : want;
+        buf_clear(&slice);
+        if (!buf_reserve(&slice, n))
+            return TARE_ENOMEM;
+        ssize_t got = spill_read(j->spill, slice.data, n, from);
+        if (got < (ssize_t)n)
+            return got < 0 ? (int)got : -EIO;
+        size_t whole = n == left ? n : journal_whole_records(slice.data, n, from);
+        if (whole)
+            return journal_writer_append(&j->writer, slice.data, whole, &j->kept);
+    }
+    return rc;
+}
+
 static void on_run(struct work *w)
 {
     struct journal_stage *j =
@@ -161,6 +187,7 @@ static void on_run(struct work *w)
         if (j->settings->skip_journal)
             forget_old(j);
         break;
+    case OP_SAVE: j->rc = save(j); break;
     case OP_PARK: park(j); break;
     case OP_CLOSE: j->rc = j->writer.fd < 0 ? 0 : journal_writer_close(&j->writer); break;
     }
@@ -197,9 +224,71 @@ static void give_up(struct journal_stage *j)
     j->writing.len = j->pending.len = 0;
 }
 
+static bool is_scarcity(int error)
+{
+    return error == -EMFILE || error == -ENFILE;
+}
+
+/* What is encoded goes on in memory. False: it has no room either. */
+static bool spill_over(struct journal_stage *j)
+{
+    struct buf *const from[] = {&j->writing, &j->pending};
+    for (int i = 0; i < 2; i++) {
+        if (spill_append(j->spill, from[i]->data, from[i]->len))
+            return false;
+        journal_stage_total_bytes -= from[i]->len;
+        j->written += from[i]->len;
+        from[i]->len = 0;
+    }
+    j->file_left |= j->written - j->saved > JOURNAL_FAILED_BYTES;
+    spill_forget(j->spill, j->file_left || j->keep_from < j->saved ? j->keep_from : j->saved);
+    return true;
+}
+
+static void begin_spill(struct journal_stage *j)
+{
+    j->spill = spill_new(j->written);
+    j->saved = j->written;
+    if (!spill_over(j)) {
+        spill_unref(j->spill);
+        j->spill = NULL;
+    }
+}
+
+static void end_spill(struct journal_stage *j)
+{
+    spill_unref(j->spill); /* cursors may hold it */
+    j->spill = NULL;
+}
+
+/* The same as step while there is a spill. */
+static void step_spilled(struct journal_stage *j)
+{
+    uint64_t before = j->written;
+    j->state = JS_READY;
+    if (j->writing.len || j->pending.len)
+        spill_over(j);
+    if (j->written > before)
+        j->on_event(j, JOURNAL_WRITTEN);
+    if (j->state != JS_READY || !j->ending)
+        return;
+    if (!j->file_left && j->tries < JOURNAL_END_TRIES) {
+        start(j, JS_SAVING, OP_SAVE);
+        return;
+    }
+    diag_error("run %s: %llu bytes could not be written to %s: %s", j->settings->run_id,
+               (unsigned long long)(j->written - j->saved), j->path, err_text(j->error));
+    end_spill(j);
+    start(j, JS_CLOSING, OP_CLOSE);
+}
+
 /* Whatever comes next, now that nothing is in flight. */
 static void step(struct journal_stage *j)
 {
+    if (j->spill) {
+        step_spilled(j);
+        return;
+    }
     if (j->ending && j->error && j->tries >= JOURNAL_END_TRIES)
         give_up(j);
     if (j->writing.len || j->pending.len) {
@@ -219,7 +308,9 @@ static void step(struct journal_stage *j)
 static void on_retry(uv_timer_t *t)
 {
     struct journal_stage *j = t->data;
-    if (j->state == JS_REFUSED)
+    if (j->spill && j->state == JS_READY && !j->file_left)
+        start(j, JS_SAVING, OP_SAVE);
+    else if (j->state == JS_REFUSED)
         step(j);
     else if (j->state == JS_OPENING && !j->work.busy)
         start(j, JS_OPENING, OP_OPEN);
@@ -263,6 +354,17 @@ static void after_write(struct journal_stage *j)
     if (j->rc) {
         j->error = j->rc;
         j->tries++;
+        if (j->spills && !is_scarcity(j->rc))
+            begin_spill(j);
+        if (j->spill) {
+            j->tries = 0;
+            j->state = JS_READY;
+            j->on_event(j, JOURNAL_SPILLED);
+            wait_and_retry(j, j->retry_ms);
+            if (j->state == JS_READY)
+                step(j);
+            return;
+        }
         j->state = JS_REFUSED;
         j->on_event(j, JOURNAL_REFUSED);
         if (j->ending && j->tries >= JOURNAL_END_TRIES)
@@ -279,6 +381,30 @@ static void after_write(struct journal_stage *j)
         step(j);
 }
 
+static void after_save(struct journal_stage *j)
+{
+    j->saved += j->kept;
+    j->state = JS_READY;
+    if (j->rc) {
+        j->error = j->rc;
+        j->tries++;
+        wait_and_retry(j, j->retry_ms);
+        if (j->ending && j->tries < JOURNAL_END_TRIES)
+            return; /* on_retry goes on */
+    } else if (j->saved == j->written) {
+        end_spill(j);
+        uv_timer_stop(&j->retry);
+        j->error = j->tries = 0;
+        j->on_event(j, JOURNAL_RECOVERED);
+    } else {
+        j->tries = 0;
+        start(j, JS_SAVING, OP_SAVE);
+        return;
+    }
+    if (j->state == JS_READY)
+        step(j);
+}
+
 static void on_done(struct work *w)
 {
     struct journal_stage *j =
@@ -288,6 +414,10 @@ static void on_done(struct work *w)
     case OP_WRITE:
         j->parked = j->parked && j->writer.fd < 0;
         after_write(j);
+        break;
+    case OP_SAVE:
+        j->parked = j->parked && j->writer.fd < 0;
+        after_save(j);
         break;
     case OP_PARK:
         j->parked = true;
@@ -337,8 +467,12 @@ void journal_stage_append(struct journal_stage *j, struct str record, bool must)
 
 void journal_stage_flush(struct journal_stage *j)
 {
-    if (j->state == JS_READY && j->pending.len)
+    if (j->pending.len && j->spill && j->state == JS_SAVING) {
+        spill_over(j); /* a disk that hangs holds nothing up */
+        j->on_event(j, JOURNAL_WRITTEN);
+    } else if (j->pending.len && j->state == JS_READY) {
         step(j);
+    }
 }
 
 bool journal_stage_is_full(const struct journal_stage *j)
@@ -353,7 +487,7 @@ bool journal_stage_is_full(const struct journal_stage *j)
 int journal_stage_fd(const struct journal_stage *j)
 {
     bool is_open = j->state == JS_READY || j->state == JS_REFUSED ||
-                   (j->state == JS_WRITING && !j->parked);
+                   ((j->state == JS_WRITING || j->state == JS_SAVING) && !j->parked);
     return is_open ? j->writer.fd : -1;
 }
 
@@ -371,7 +505,7 @@ void journal_stage_close(struct journal_stage *j)
 
 bool journal_stage_can_park(const struct journal_stage *j)
 {
-    return j->state == JS_READY && !j->pending.len && j->writer.fd >= 0 &&
+    return j->state == JS_READY && !j->pending.len && j->writer.fd >= 0 && !j->spill &&
            !j->settings->skip_journal;
 }
 
@@ -389,5 +523,6 @@ void journal_stage_fini(struct journal_stage *j)
     journal_stage_total_bytes -= j->pending.len + j->writing.len;
     buf_fini(&j->pending);
     buf_fini(&j->writing);
+    spill_unref(j->spill);
     mem_free(j->path);
 }

@@ -4,7 +4,10 @@
  * Records are encoded as they come and written together at the end of the loop's turn, on the
  * thread pool, one write in flight. While the disk refuses (full, quota, broken) the bytes are
  * kept and written again every JOURNAL_RETRY_MS; only beyond JOURNAL_FAILED_BYTES are further
- * records dropped, and counted. Loop thread only. */
+ * records dropped, and counted. The journal of an online run (`spills`) goes on in memory instead, so
+ * that the backend gets what comes: `spill` is at its end until the file has caught up. Beyond
+ * JOURNAL_FAILED_BYTES the file is left as it is, and memory holds what is still to be sent. Loop
+ * thread only. */
 #ifndef TARE_SERVICE_STREAM_JOURNAL_STAGE_H
 #define TARE_SERVICE_STREAM_JOURNAL_STAGE_H
 
@@ -24,11 +27,23 @@ enum journal_event {
     JOURNAL_OPEN_FAILED, /* `error` says why; only journal_stage_fini may follow */
     JOURNAL_WRITTEN,     /* `written` has moved */
     JOURNAL_REFUSED,     /* a write failed with `error`, for the `tries`-th time in a row */
+    JOURNAL_SPILLED,     /* a write failed with `error`: memory has it, and what follows */
     JOURNAL_RECOVERED,   /* what was refused is in the file now */
     JOURNAL_CLOSED,      /* only journal_stage_fini may follow */
 };
 
-enum journal_state { JS_OPENING, JS_READY, JS_WRITING, JS_REFUSED, JS_PARKING, JS_CLOSING, JS_CLOSED };
+enum journal_state {
+    JS_OPENING,
+    JS_READY,
+    JS_WRITING,
+    JS_REFUSED,
+    JS_SAVING,
+    JS_PARKING,
+    JS_CLOSING,
+    JS_CLOSED,
+};
+
+struct spill;
 
 struct journal_stage {
     uv_loop_t *loop;
@@ -40,7 +55,9 @@ struct journal_stage {
     struct journal_encoder encoder; /* its offset: the file's size once all is written */
     struct buf pending;             /* encoded, not given to a write yet */
     struct buf writing;             /* given to the write in flight, or refused */
-    uint64_t written;               /* bytes in the file */
+    uint64_t written;               /* bytes in the file, or in the spill behind it */
+    struct spill *spill;            /* NULL while the file takes what comes */
+    uint64_t saved;                 /* bytes in the file, while there is a spill */
     uint64_t keep_from;             /* of a file in memory: what lies before it may be forgotten */
     uint64_t forget_to;             /* the same, the worker's */
     uint64_t dropped;               /* records lost because the disk refused for too long */
@@ -48,6 +65,8 @@ struct journal_stage {
     enum journal_state state;
     int error;    /* of the last try; 0 when it went well */
     int tries;    /* in a row that failed */
+    bool spills;  /* set by the owner: see above */
+    bool file_left; /* too much is in the spill: the file is left as it is */
     bool ending;  /* close when all is written, or after JOURNAL_END_TRIES */
     bool renamed; /* path differs from the setting */
     bool parked;  /* the file is closed meanwhile, to spare a descriptor */

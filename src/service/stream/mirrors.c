@@ -105,6 +105,12 @@ static int on_writer_fd(void *ctx)
     return m->all->owner.writer_fd(m->all->owner.ctx);
 }
 
+static struct spill *on_spill(void *ctx)
+{
+    struct mirror *m = ctx;
+    return m->all->owner.spill(m->all->owner.ctx);
+}
+
 /* -- which there are --------------------------------------------------------------------------- */
 
 /* The first line of a file of the user's own server. */
@@ -133,6 +139,7 @@ static void open_one(struct mirrors *m, const struct sender_options *base, const
         .tell = on_tell,
         .finished = on_finished,
         .writer_fd = on_writer_fd,
+        .spill = on_spill,
     };
     o.settings = buf_str(&m->settings);
     o.url = url;
@@ -246,6 +253,13 @@ void mirrors_abort(struct mirrors *m)
 {
     for (size_t i = 0; m && i < m->n; i++)
         if (!m->at[i].over)
+            sender_abort(m->at[i].sender);
+}
+
+void mirrors_leave_behind(struct mirrors *m, uint64_t below)
+{
+    for (size_t i = 0; m && i < m->n; i++)
+        if (!m->at[i].over && sender_offset(m->at[i].sender) < below)
             sender_abort(m->at[i].sender);
 }
 

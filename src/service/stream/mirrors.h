@@ -20,7 +20,8 @@ struct mirrors_owner {
     void *ctx;
     void (*tell)(void *ctx, const char *text); /* for the person at the program */
     void (*over)(void *ctx);                   /* all of them have ended; not inside mirrors_open */
-    int (*writer_fd)(void *ctx);               /* as sender_owner's */
+    int (*writer_fd)(void *ctx);               /* these two as sender_owner's */
+    struct spill *(*spill)(void *ctx);
 };
 
 /* `base` says everything but the backend. NULL if there are none. `path` as sender_follow's. */
@@ -32,6 +33,8 @@ void mirrors_more(struct mirrors *m, uint64_t end, bool final); /* as sender_mor
 uint64_t mirrors_offset(const struct mirrors *m); /* the lowest; UINT64_MAX if there are none */
 void mirrors_bound(struct mirrors *m, int64_t give_up_ns); /* as sender_bound_finish */
 void mirrors_abort(struct mirrors *m);
+/* Those that have not read so far are given up: what lies before is not kept. */
+void mirrors_leave_behind(struct mirrors *m, uint64_t below);
 void mirrors_operations(const struct mirrors *m, struct buf *to); /* of one that is not over, as sender_operations */
 bool mirrors_are_over(const struct mirrors *m);
 

@@ -338,6 +338,12 @@ static int on_writer_fd(void *ctx)
     return s->owner.writer_fd ? s->owner.writer_fd(s->owner.ctx) : -1;
 }
 
+static struct spill *on_spill(void *ctx)
+{
+    struct sender *s = ctx;
+    return s->owner.spill ? s->owner.spill(s->owner.ctx) : NULL;
+}
+
 /* -- life -------------------------------------------------------------------------------------------- */
 
 static void make_parts(struct sender *s)
@@ -427,14 +433,14 @@ static void start(struct sender *s, const char *path)
 
 void sender_follow(struct sender *s, const char *path)
 {
-    struct cursor_owner owner = {s, on_record, on_gap, on_at_end, on_failed, on_writer_fd};
+    struct cursor_owner owner = {s, on_record, on_gap, on_at_end, on_failed, on_writer_fd, on_spill};
     s->cursor = cursor_follow(s->o.loop, path, 0, &owner);
     start(s, path);
 }
 
 void sender_read(struct sender *s, const char *path, bool live)
 {
-    struct cursor_owner owner = {s, on_record, on_gap, on_at_end, on_failed, NULL};
+    struct cursor_owner owner = {s, on_record, on_gap, on_at_end, on_failed, NULL, NULL};
     s->cursor = cursor_new(s->o.loop, path, 0, live, &owner);
     s->final = !live;
     start(s, path);

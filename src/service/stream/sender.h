@@ -23,6 +23,7 @@
 #include <uv.h>
 
 struct sender;
+struct spill;
 
 struct tag_rename {
     const char *from, *to; /* `to` "": the tag is taken away */
@@ -52,6 +53,7 @@ struct sender_owner {
     void (*finished)(void *ctx, int error);
     /* For sender_follow: the descriptor the journal is written by, -1 while it is parked. */
     int (*writer_fd)(void *ctx);
+    struct spill *(*spill)(void *ctx); /* where it goes on while its disk takes nothing; NULL */
 };
 
 struct sender_options {

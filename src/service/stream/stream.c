@@ -280,6 +280,17 @@ static void on_refused(struct stream *s)
         fail_late_replies(s, text);
 }
 
+static void on_spilled(struct stream *s)
+{
+    struct journal_stage *j = &s->journal;
+    char text[512];
+    snprintf(text, sizeof text,
+             "could not write to %.200s: %s; the run goes on to the backend, and to the file when there is room",
+             j->path ? j->path : s->settings.sync_file, err_text(j->error));
+    diag_error("%s", text);
+    handler_warn(s->handler, text);
+}
+
 static void on_recovered(struct stream *s)
 {
     char text[256];
@@ -296,6 +307,7 @@ static void on_journal(struct journal_stage *j, enum journal_event what)
     case JOURNAL_OPENED: on_opened(s); break;
     case JOURNAL_OPEN_FAILED: on_open_failed(s); return;
     case JOURNAL_REFUSED: on_refused(s); return;
+    case JOURNAL_SPILLED: on_spilled(s); break;
     case JOURNAL_RECOVERED: on_recovered(s); break;
     case JOURNAL_WRITTEN: break;
     case JOURNAL_CLOSED: s->journal_closed = true; break;
@@ -445,6 +457,7 @@ struct stream *stream_new(struct service *service, struct str id, struct str set
     uv_timer_init(&service->loop, &s->timer);
     s->timer.data = s;
     journal_stage_open(&s->journal, &service->loop, &s->settings, service->diag_path, on_journal);
+    s->journal.spills = s->online && !s->settings.skip_journal;
     return s;
 }
 

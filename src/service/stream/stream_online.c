@@ -13,6 +13,7 @@
 #include "service/stream/footer.h"
 #include "service/stream/mirrors.h"
 #include "service/stream/sender.h"
+#include "service/stream/spill.h"
 #include "service/stream/stream_private.h"
 #include "service/upload/coreweave.h"
 
@@ -197,6 +198,12 @@ static int on_writer_fd(void *ctx)
     return journal_stage_fd(&o->stream->journal);
 }
 
+static struct spill *on_spill(void *ctx)
+{
+    struct online *o = ctx;
+    return o->stream->journal.spill;
+}
+
 /* -- what the stream says ------------------------------------------------------------------------------ */
 
 struct online *online_new(struct stream *s)
@@ -236,8 +243,8 @@ void online_journal_opened(struct online *o)
 {
     struct stream *s = o->stream;
     struct err e = {0};
-    struct sender_owner owner = {o,       on_run_ready, on_run_failed, on_reached,
-                                 on_tell, on_finished,  on_writer_fd};
+    struct sender_owner owner = {o,           on_run_ready, on_run_failed, on_reached, on_tell,
+                                 on_finished, on_writer_fd, on_spill};
     struct sender_options options = {
         .loop = &s->service->loop,
         .http = service_http(s->service),
@@ -251,7 +258,7 @@ void online_journal_opened(struct online *o)
         return;
     }
     const char *path = s->settings.skip_journal ? NULL : s->journal.path;
-    struct mirrors_owner mirrors_owner = {o, on_mirror_tell, on_mirrors_over, on_writer_fd};
+    struct mirrors_owner mirrors_owner = {o, on_mirror_tell, on_mirrors_over, on_writer_fd, on_spill};
     o->mirrors = mirrors_open(&options, path, &mirrors_owner);
     sender_follow(o->sender, path);
     sender_hurry(o->sender);
@@ -266,6 +273,12 @@ static bool is_all_written(const struct stream *s)
            (j->written == journal_stage_end(j) || (j->error && j->tries >= JOURNAL_END_TRIES));
 }
 
+/* What is not sent is nowhere but in memory. */
+static bool is_in_memory(const struct stream *s)
+{
+    return s->settings.skip_journal || s->journal.spill;
+}
+
 /* The end of output.log and the like is written by jobs: the exit record waits for them. */
 void online_advance(struct online *o)
 {
@@ -276,6 +289,8 @@ void online_advance(struct online *o)
     uint64_t keep_from = o->over ? UINT64_MAX : sender_offset(o->sender);
     s->journal.keep_from = keep_from < mirrors_offset(o->mirrors) ? keep_from : mirrors_offset(o->mirrors);
     mirrors_more(o->mirrors, s->journal.written, all_written);
+    if (is_in_memory(s) && s->journal.written > MEMORY_UNSENT_BYTES)
+        mirrors_leave_behind(o->mirrors, s->journal.written - MEMORY_UNSENT_BYTES);
     if (o->over)
         return;
     if (s->late_replies || o->exit_serial || !o->url)
@@ -332,8 +347,12 @@ bool online_is_over(const struct online *o)
 bool online_is_full(const struct online *o)
 {
     const struct journal_stage *j = &o->stream->journal;
-    return o->stream->settings.skip_journal && o->sender && !o->over &&
-           journal_stage_end(j) - sender_offset(o->sender) > MEMORY_UNSENT_BYTES;
+    if (!is_in_memory(o->stream) || !o->sender || o->over)
+        return false;
+    uint64_t from = sender_offset(o->sender), end = journal_stage_end(j);
+    if (j->spill && from < spill_start(j->spill))
+        from = spill_start(j->spill);
+    return end > from && end - from > MEMORY_UNSENT_BYTES;
 }
 
 /* -- what clients ask ----------------------------------------------------------------------------------- */
