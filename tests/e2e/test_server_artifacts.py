@@ -335,3 +335,17 @@ except wandb.errors.CommError: left = None
 print(json.dumps([linked.type, left, api.artifact("retype/src:v0").aliases]))
 """)
     assert got == ["model", None, ["latest"]]
+
+
+def test_a_part_alone_is_not_the_version_that_it_was_laid_over(server):
+    got = server.script(HEAD + """
+def log(run, a): run.log_artifact(a).wait(); return [a.version, sorted(a.manifest.entries)]
+with wandb.init(project="parts") as run:
+    out = []
+    a = wandb.Artifact("ds", type="t"); a.add_file(put("in/a", b"a"), name="a"); out.append(log(run, a))
+    b = wandb.Artifact("ds", type="t", incremental=True); b.add_file(put("in/b", b"b"), name="b"); out.append(log(run, b))
+    draft = b.new_draft(); draft.remove("a"); out.append(log(run, draft))
+    full = wandb.Artifact("ds", type="t"); full.add_file("in/a", name="a"); full.add_file("in/b", name="b"); out.append(log(run, full))
+print(json.dumps(out + [b.digest == full.digest == b.manifest.digest()]))
+""")
+    assert got == [["v0", ["a"]], ["v1", ["a", "b"]], ["v2", ["b"]], ["v1", ["a", "b"]], True]

@@ -289,6 +289,35 @@ static void test_incremental_is_laid_over_its_base(void **state)
                             s.made.id), 1);
 }
 
+static void expect_digest(struct fixture *f, int64_t id, const char *want)
+{
+    char sql[160];
+    snprintf(sql, sizeof sql, "SELECT COUNT(*) FROM artifacts WHERE id = $1 AND digest = '%s'", want);
+    assert_int_equal(number(f, sql, id), 1);
+}
+
+/* The digest that a client sends with a part is the part's: a version of the part alone has it too. */
+static void test_the_digest_of_a_merged_version_is_of_the_whole(void **state)
+{
+    struct fixture *f = *state;
+    int64_t base = commit_one(f, "ds", "one=", "one");
+    struct save s = {.f = f, .kind = MANIFEST_INCREMENTAL, .base = base};
+    s.spec.client_id = STR("client");
+    begin(&s, "ds", "part");
+    add_file(&s, "0.txt", "two=", "two");
+    add_manifest(&s, MANIFEST(ENTRY("0.txt", "two=")));
+    assert_int_equal(artifact_commit(f->db, f->blobs, s.made.id, now, &f->e), 0);
+    /* printf 'wandb-artifact-manifest-v1\n0.txt:two=\na.txt:one=\n' | md5sum */
+    expect_digest(f, s.made.id, "5f9035484d65b1047d103a8328c01a12");
+    struct save again = s, alone = {.f = f};
+    begin(&again, "ds", "part");
+    assert_true(again.made.committed);
+    assert_int_equal(again.made.id, s.made.id);
+    begin(&alone, "ds", "part");
+    assert_false(alone.made.committed);
+    assert_int_not_equal(alone.made.id, s.made.id);
+}
+
 static void test_patches_of_a_distributed_save_are_joined(void **state)
 {
     struct fixture *f = *state;
@@ -701,6 +730,7 @@ int main(void)
         TEST(test_bytes_are_shared_within_an_entity_only),
         TEST(test_commit_without_bytes_or_manifest_is_refused),
         TEST(test_incremental_is_laid_over_its_base),
+        TEST(test_the_digest_of_a_merged_version_is_of_the_whole),
         TEST(test_patches_of_a_distributed_save_are_joined),
         TEST(test_one_writer_brings_several_patches),
         TEST(test_links_have_their_own_versions_and_leave_again),

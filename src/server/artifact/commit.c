@@ -5,7 +5,8 @@
  * checked and written inside it. A FULL manifest is the version. An INCREMENTAL one is laid over the
  * contents of its base. PATCHes of a distributed save are laid over one another in the order in which
  * they were made. Where there was more than one, the merged manifest becomes a blob of its own, and that
- * is what readers get. */
+ * is what readers get; the version's digest, which was that of a part, becomes that of the whole: the same part
+ * alone, or laid over something else, is another version. */
 #include "server/artifact/artifact.h"
 
 #include "base/alloc.h"
@@ -38,6 +39,7 @@ struct commit {
     int n_manifests;
     bool merged;                /* more than one manifest: a new one must be written */
     struct blob_info manifest;  /* of the merged manifest */
+    char digest[2 * MD5_BYTES + 1]; /* of the merged manifest, as clients compute it; "": it was not merged */
     int64_t size_bytes;
     int64_t last_target; /* of a reference: mostly many entries in a row refer to one version */
 };
@@ -120,9 +122,35 @@ static int read_manifests(struct commit *k, struct db_conn *c, struct err *e)
     return rc < 0 ? rc : 0;
 }
 
+static int by_path(const struct entry *a, const struct entry *b)
+{
+    return str_cmp(a->e.path, b->e.path);
+}
+
+/* What clients call a manifest's digest: a header, and "path:digest" of each entry in order. By MD5 also where the
+ * parts' digests are of another kind: it only has to tell versions apart. */
+static void digest_of_merged(struct commit *k)
+{
+    static const char header[] = "wandb-artifact-manifest-v1\n";
+    uint8_t sum[MD5_BYTES];
+    struct digest d;
+    md5_init(&d);
+    md5_add(&d, header, sizeof header - 1);
+    for (const struct entry *entry = k->entries; entry; entry = entry->hh.next) {
+        md5_add(&d, entry->e.path.p, entry->e.path.n);
+        md5_add(&d, ":", 1);
+        md5_add(&d, entry->e.digest.p, entry->e.digest.n);
+        md5_add(&d, "\n", 1);
+    }
+    md5_end(&d, sum);
+    digest_hex(k->digest, sum, sizeof sum);
+}
+
 static int write_merged(struct commit *k, struct err *e)
 {
     AUTO_BUF b = {0};
+    HASH_SORT(k->entries, by_path);
+    digest_of_merged(k);
     buf_puts(&b, "{\"version\": 1, \"storagePolicy\": \"wandb-storage-policy-v1\", "
                  "\"storagePolicyConfig\": {\"storageLayout\": \"V2\"}, \"contents\": {");
     for (struct entry *entry = k->entries; entry; entry = entry->hh.next) {
@@ -273,9 +301,11 @@ static int write_version(struct commit *k, struct db_conn *c, int64_t sequence, 
     if (rc >= 0)
         rc = db_exec(c, e,
                      "UPDATE artifacts SET state = 'COMMITTED', version_index = $2, size_bytes = $3, "
-                     "file_count = $4, committed_at = $5, updated_at = $5, git_commit = $6 WHERE id = $1",
+                     "file_count = $4, committed_at = $5, updated_at = $5, git_commit = $6, digest = COALESCE($7, digest) "
+                     "WHERE id = $1",
                      DB_ARGS(db_i(k->artifact_id), db_i(index), db_i(k->size_bytes),
-                             db_i((int64_t)HASH_COUNT(k->entries)), db_i(k->now_us), db_t(hash)));
+                             db_i((int64_t)HASH_COUNT(k->entries)), db_i(k->now_us), db_t(hash),
+                             *k->digest ? db_t(k->digest) : db_n()));
     if (rc >= 0)
         rc = db_exec(c, e,
                      "INSERT INTO artifact_memberships (collection_id, artifact_id, version_index, created_at) "

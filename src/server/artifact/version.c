@@ -137,6 +137,12 @@ static int find_existing(struct db_conn *c, const struct artifact_spec *spec, st
                         "SELECT id FROM artifacts WHERE sequence_id = $1 AND client_id = $2 AND digest = $3 "
                         "AND state = 'PENDING'",
                         DB_ARGS(db_i(made->sequence_id), db_s(spec->client_id), db_s(spec->digest)));
+    if (rc == 0 && spec->client_id.n && !spec->distributed_id.n) {
+        rc = db_get_int(c, e, &made->id,
+                        "SELECT id FROM artifacts WHERE sequence_id = $1 AND client_id = $2 AND state = 'COMMITTED' LIMIT 1",
+                        DB_ARGS(db_i(made->sequence_id), db_s(spec->client_id)));
+        made->committed = rc == 1;
+    }
     if (rc == 0 && spec->dedup && !spec->distributed_id.n) {
         rc = db_get_int(c, e, &made->id,
                         "SELECT id FROM artifacts WHERE sequence_id = $1 AND digest = $2 "
