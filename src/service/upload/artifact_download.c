@@ -316,8 +316,9 @@ static void end_group(struct fetch_group *g)
     pump(f);
 }
 
-/* The cache outlives backends. What goes there has the MD5 by our own sum, or comes from a file of our user's own server,
- * whose word is as good as anything else that this user has written there (the SDK looks at no digest when it fills it). */
+/* The cache outlives backends. What goes there has the MD5 by our own sum, or comes from the folder of our user's own
+ * server (own_server.h), whose word is as good as anything else that this user has written there (the SDK looks at no
+ * digest when it fills it). */
 static void take_hints(struct fetch_file *x)
 {
     const struct manifest_entry *e = entry_of(x->fetch, x->entry);

@@ -442,6 +442,7 @@ void download_start(struct download *d)
     d->is_small = d->path && d->digest.n > 0 && d->size <= TRANSFER_SMALL_BYTES;
     http_request_init(&d->http);
     d->loop = backend_loop(d->backend);
+    d->backend_url = backend_url(d->backend);
     uv_timer_init(d->loop, &d->timer);
     d->timer.data = d;
     if (d->path && !d->is_small)

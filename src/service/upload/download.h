@@ -42,7 +42,7 @@ struct download {
     /* The XXH128, as hex, of the bytes with that MD5, if the backend that gave the digest says it: taken in a tenth of
      * the time. Where it differs, the digest decides. Empty: not known. */
     struct str quick;
-    bool quick_is_for_here; /* only of bytes that are copied from a file of ours */
+    bool quick_is_for_here; /* only of bytes that are copied from the folder of our own server */
     uint64_t size;
     /* A file of this machine that may be a copy: taken, if its bytes are the right ones, before the server is asked
      * for them. With `digest` only. NULL: none. */
@@ -74,7 +74,8 @@ struct download {
     char *part;         /* where it is written */
     int fd;
     int from_fd;        /* of `here` */
-    bool is_ours;       /* the file that is being copied belongs to our user */
+    bool is_ours;       /* the file that is being copied is our own server's, which is the backend */
+    const char *backend_url; /* for the worker */
     bool is_clone;      /* the part shares the blocks of `here` */
     uint64_t have;      /* bytes in the part, all of them in the digest */
     union {

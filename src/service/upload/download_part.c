@@ -16,6 +16,7 @@
 #include "base/path.h"
 #include "base/random.h"
 #include "service/limits.h"
+#include "service/upload/own_server.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -204,7 +205,7 @@ static int open_here(struct download *d)
 #ifdef FICLONE
     d->is_clone = !rc && ioctl(d->fd, FICLONE, d->from_fd) == 0;
 #endif
-    d->is_ours = !rc && st.st_uid == geteuid();
+    d->is_ours = !rc && d->quick_is_for_here && own_server_has(d->here, d->backend_url);
     sum_begin(d);
     return rc;
 }
