@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "unit.h"
 
-#include "base/alloc.h"
 #include "record/wire.h"
 #include "service/watch/sysmon.h"
 #include "service/watch/sysmon_buffer.h"
@@ -158,7 +157,7 @@ static void test_children_count_in_a_tree(void **state)
     int n = sysmon_descendants(&table, getpid(), pids, 8);
     assert_int_equal(n, 2);
     sysmon_sum_tree(&tree, &table, pids, n);
-    mem_free(table.entry);
+    sysmon_table_fini(&table);
     close(fds[1]);
     close(fds[0]);
     assert_true(alone.threads >= 1); /* those that watch devices and disks may be there */

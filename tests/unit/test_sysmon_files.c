@@ -3,7 +3,7 @@
  * an overlay as its root, and processes that vanish. */
 #include "unit.h"
 
-#include "base/alloc.h"
+#include "base/os.h"
 #include "service/watch/sysmon.h"
 #include "service/watch/sysmon_file.h"
 #include "tests/support/watch_test.h"
@@ -96,7 +96,54 @@ static void test_a_tree_of_processes(void **state)
     assert_int_equal(sysmon_descendants(&t, 999, pids, 8), 1);
     sysmon_sum_tree(&p, &t, pids, 1);
     assert_false(p.found);
-    mem_free(t.entry);
+    sysmon_table_fini(&t);
+}
+
+static int n_opened;
+
+static int count_open(const char *path, int flags, mode_t mode)
+{
+    n_opened++;
+    return os_real.open(path, flags, mode);
+}
+
+/* Their numbers and parents are known: only those that are new, lost their parent or are asked for are read. */
+static void test_processes_are_read_when_need_be(void **state)
+{
+    struct sysmon_table t = {0};
+    struct sysmon_process p;
+    struct os_ops counting = os_real;
+    int32_t pids[8];
+    counting.open = count_open;
+    os = &counting;
+    sysmon_read_table(&t);
+    assert_int_equal(n_opened, 7); /* three of them cannot be read */
+    n_opened = 0;
+    process(100, 1, "python", 400, 3, 1000);
+    sysmon_read_table(&t);
+    assert_int_equal(n_opened, 3 + 2); /* those, and two whose parent, number 1, is not in the tree of files */
+    n_opened = 0;
+    int n = sysmon_descendants(&t, 100, pids, 8);
+    assert_int_equal(n, 3);
+    sysmon_sum_tree(&p, &t, pids, n);
+    assert_int_equal(n_opened, 2); /* number 100 was one of them */
+    assert_int_equal((int)(p.cpu_s * (double)sysconf(_SC_CLK_TCK) + 0.5), 470);
+    sysmon_sum_tree(&p, &t, pids, n);
+    assert_int_equal(n_opened, 2); /* once in a reading */
+    process(102, 90, "new", 5, 1, 1);
+    sysmon_read_table(&t);
+    assert_int_equal(sysmon_descendants(&t, 100, pids, 8), 4);
+    tree_spoil("/proc/101/stat"); /* between two looks */
+    n = sysmon_descendants(&t, 100, pids, 8);
+    sysmon_sum_tree(&p, &t, pids, n);
+    assert_true(p.found);
+    assert_int_equal((int)(p.cpu_s * (double)sysconf(_SC_CLK_TCK) + 0.5), 455);
+    t.all_ns -= SYSMON_ALL_NS; /* a minute later its number is another's */
+    process(102, 1, "other", 5, 1, 1);
+    sysmon_read_table(&t);
+    assert_int_equal(sysmon_descendants(&t, 100, pids, 8), 1); /* 101 is gone, and 90 was its child */
+    sysmon_table_fini(&t);
+    os = &os_real;
 }
 
 static void test_limits_of_a_control_group(void **state)
@@ -160,5 +207,8 @@ int main(void)
         cmocka_unit_test(test_limits_of_a_control_group),
         cmocka_unit_test(test_a_sample_in_a_container),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    const struct CMUnitTest changing[] = {
+        cmocka_unit_test(test_processes_are_read_when_need_be), /* in a tree of its own */
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down) + cmocka_run_group_tests(changing, set_up, tear_down);
 }

@@ -114,7 +114,8 @@ static void shared_host(struct sysmon_host *to, int64_t mono_ns)
     pthread_mutex_unlock(&shared_lock);
 }
 
-/* The process and all below it, by a table as old as that. How many there are, at most `max`. */
+/* The process and all below it, by a table as old as that. How many there are, at most `max`; what they use is
+ * in `to`, if it is not NULL. */
 static int shared_tree(struct sysmon_process *to, int32_t pid, int32_t *pids, int max, int64_t mono_ns)
 {
     static struct sysmon_table table;
@@ -123,7 +124,8 @@ static int shared_tree(struct sysmon_process *to, int32_t pid, int32_t *pids, in
     if (is_stale(&read_ns, mono_ns))
         sysmon_read_table(&table);
     int n = sysmon_descendants(&table, pid, pids, max);
-    sysmon_sum_tree(to, &table, pids, n);
+    if (to)
+        sysmon_sum_tree(to, &table, pids, n);
     pthread_mutex_unlock(&shared_lock);
     return n;
 }
@@ -434,9 +436,8 @@ static void put_gpus(struct sample *p, int64_t mono_ns)
     struct gpu_reading *r = xmem_alloc(sizeof *r);
     bool watched[GPU_MAX], used[GPU_MAX];
     int32_t pids[SYSMON_MAX_TREE];
-    struct sysmon_process process;
     bool there = gpu_read(r, wait_ns(p->s));
-    int n = there && p->s->pid > 0 ? shared_tree(&process, p->s->pid, pids, SYSMON_MAX_TREE, mono_ns) : 0;
+    int n = there && p->s->pid > 0 ? shared_tree(NULL, p->s->pid, pids, SYSMON_MAX_TREE, mono_ns) : 0;
     for (int d = 0; there && d < GPU_MAX; d++) {
         watched[d] = is_watched(p->s, d);
         used[d] = is_used_by(r, d, pids, n);

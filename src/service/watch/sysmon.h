@@ -75,14 +75,19 @@ struct sysmon_process {
 
 enum { SYSMON_MAX_PROCESSES = 32768, SYSMON_MAX_TREE = 1024, SYSMON_GROUP_MAX = 1024 };
 
-/* All processes of the machine at one time. */
+/* All processes of the machine at one time, by their numbers. There may be thousands, so what one uses is read
+ * only when it is asked for, and whose child it is mostly once: a process keeps its parent until that ends. */
 struct sysmon_table {
     struct sysmon_entry {
         int32_t pid, parent;
         uint64_t ticks, threads, rss_pages;
-    } *entry;
-    int n, cap;
+        bool is_fresh; /* read since the last sysmon_read_table */
+    } *entry, *before;
+    int n, cap, n_before, cap_before;
+    int64_t all_ns; /* when each was read */
 };
+
+#define SYSMON_ALL_NS (60LL * 1000000000) /* a number that was given to another process is seen by then */
 
 /* The control group of a process; it is looked for once. */
 struct sysmon_group {
@@ -111,12 +116,13 @@ void sysmon_close_process(int *fd);
 /* Of a machine with `n_logical` processors. */
 void sysmon_find_group(struct sysmon_group *g, int32_t pid, uint32_t n_logical);
 void sysmon_read_group(struct sysmon_usage *to, const struct sysmon_group *g);
-/* The table keeps its memory for the next reading. */
+/* The table, zeros at first, keeps its memory for the next reading. */
 void sysmon_read_table(struct sysmon_table *t);
+void sysmon_table_fini(struct sysmon_table *t);
 /* The process and all below it, at most `max` (at least 1). How many. */
 int sysmon_descendants(const struct sysmon_table *t, int32_t pid, int32_t *pids, int max);
 /* The sum of the processes named; found is whether the first is there. */
-void sysmon_sum_tree(struct sysmon_process *to, const struct sysmon_table *t, const int32_t *pids, int n);
+void sysmon_sum_tree(struct sysmon_process *to, struct sysmon_table *t, const int32_t *pids, int n);
 /* The kernel's name of the device under a path. */
 enum sysmon_place sysmon_device_of(const char *path, char name[SYSMON_NAME_MAX]);
 

@@ -34,13 +34,17 @@ void sysmon_read_table(struct sysmon_table *t)
     t->n = 0;
 }
 
+void sysmon_table_fini(struct sysmon_table *t)
+{
+}
+
 int sysmon_descendants(const struct sysmon_table *t, int32_t pid, int32_t *pids, int max)
 {
     pids[0] = pid;
     return 1;
 }
 
-void sysmon_sum_tree(struct sysmon_process *to, const struct sysmon_table *t, const int32_t *pids, int n)
+void sysmon_sum_tree(struct sysmon_process *to, struct sysmon_table *t, const int32_t *pids, int n)
 {
     *to = (struct sysmon_process){0};
 }

@@ -5,6 +5,7 @@
 #include "service/watch/sysmon_file.h"
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "base/os.h"
 
 #include <dirent.h>
@@ -69,24 +70,95 @@ void sysmon_close_process(int *fd)
         *fd = -1;
 }
 
-void sysmon_read_table(struct sysmon_table *t)
+/* ---- the table ---- */
+
+static int compare_entries(const void *a, const void *b)
+{
+    int32_t x = ((const struct sysmon_entry *)a)->pid, y = ((const struct sysmon_entry *)b)->pid;
+    return (x > y) - (x < y);
+}
+
+static struct sysmon_entry *find_entry(struct sysmon_entry *all, int n, int32_t pid)
+{
+    struct sysmon_entry key = {.pid = pid};
+    return n > 0 ? bsearch(&key, all, (size_t)n, sizeof *all, compare_entries) : NULL;
+}
+
+static struct sysmon_entry *add_entry(struct sysmon_table *t)
+{
+    if (t->n == t->cap) {
+        t->cap = t->cap ? t->cap * 2 : 64;
+        t->entry = xmem_realloc(t->entry, (size_t)t->cap * sizeof *t->entry);
+    }
+    return &t->entry[t->n];
+}
+
+/* What was known of the processes is `before`. */
+static void turn_over(struct sysmon_table *t)
+{
+    struct sysmon_entry *entry = t->before;
+    int cap = t->cap_before;
+    t->before = t->entry;
+    t->cap_before = t->cap;
+    t->n_before = t->n;
+    t->entry = entry;
+    t->cap = cap;
+    t->n = 0;
+}
+
+static void list_processes(struct sysmon_table *t)
 {
     char path[PATH_MAX];
     snprintf(path, sizeof path, "%.2048s/proc", sysmon_root());
-    t->n = 0;
     DIR *d = opendir(path);
+    bool is_sorted = true;
     for (struct dirent *e; d && t->n < SYSMON_MAX_PROCESSES && (e = readdir(d));) {
         int32_t pid = (int32_t)strtol(e->d_name, NULL, 10);
         if (pid <= 0)
             continue;
-        if (t->n == t->cap) {
-            t->cap = t->cap ? t->cap * 2 : 64;
-            t->entry = xmem_realloc(t->entry, (size_t)t->cap * sizeof *t->entry);
-        }
-        t->n += read_stat(pid, NULL, &t->entry[t->n]);
+        struct sysmon_entry *to = add_entry(t), *known = find_entry(t->before, t->n_before, pid);
+        if (known)
+            *to = *known;
+        to->is_fresh = !known && read_stat(pid, NULL, to);
+        if (!known && !to->is_fresh)
+            continue;
+        is_sorted &= t->n == 0 || t->entry[t->n - 1].pid < pid;
+        t->n++;
     }
     if (d)
         closedir(d);
+    if (!is_sorted && t->n > 0)
+        qsort(t->entry, (size_t)t->n, sizeof *t->entry, compare_entries);
+}
+
+/* Those that knew of a parent that is gone have another now. */
+static void follow_orphans(struct sysmon_table *t)
+{
+    for (int i = 0; i < t->n; i++) {
+        struct sysmon_entry *e = &t->entry[i];
+        if (e->is_fresh || e->parent == 0 || find_entry(t->entry, t->n, e->parent))
+            continue;
+        e->is_fresh = read_stat(e->pid, NULL, e);
+    }
+}
+
+void sysmon_read_table(struct sysmon_table *t)
+{
+    int64_t now_ns = clock_mono_ns();
+    turn_over(t);
+    if (t->all_ns == 0 || now_ns - t->all_ns > SYSMON_ALL_NS) {
+        t->all_ns = now_ns;
+        t->n_before = 0;
+    }
+    list_processes(t);
+    follow_orphans(t);
+}
+
+void sysmon_table_fini(struct sysmon_table *t)
+{
+    mem_free(t->entry);
+    mem_free(t->before);
+    *t = (struct sysmon_table){0};
 }
 
 static bool holds(const int32_t *pids, int n, int32_t pid)
@@ -124,14 +196,15 @@ void sysmon_read_process(struct sysmon_process *to, int32_t pid, int *fd)
         add(to, &e);
 }
 
-void sysmon_sum_tree(struct sysmon_process *to, const struct sysmon_table *t, const int32_t *pids, int n)
+void sysmon_sum_tree(struct sysmon_process *to, struct sysmon_table *t, const int32_t *pids, int n)
 {
     *to = (struct sysmon_process){0};
-    for (int i = 0; i < t->n; i++) {
-        if (!holds(pids, n, t->entry[i].pid))
+    for (int i = 0; i < n; i++) {
+        struct sysmon_entry *e = find_entry(t->entry, t->n, pids[i]);
+        if (!e || (!e->is_fresh && !(e->is_fresh = read_stat(e->pid, NULL, e))))
             continue;
-        to->found |= t->entry[i].pid == pids[0];
-        add(to, &t->entry[i]);
+        to->found |= i == 0;
+        add(to, e);
     }
 }
 
