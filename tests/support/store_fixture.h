@@ -23,6 +23,8 @@ int store_fixture_setup(void **state, const char *name);
 void store_fixture_open(struct fixture *f);
 /* ann's project p with the runs 1 and 2: one, two. */
 void store_fixture_make_runs(struct fixture *f);
+/* What the migrations from 5 on have made is undone. */
+void store_fixture_close_as_version_4(struct fixture *f);
 /* Closes and removes everything. As `teardown` of cmocka. */
 int store_fixture_teardown(void **state);
 

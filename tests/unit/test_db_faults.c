@@ -189,6 +189,44 @@ static void test_a_first_start_that_fails_is_done_again(void **state)
     first_start_fails(*state, SQLITE_FULL);
 }
 
+/* The data are there afterwards, whatever of it failed, and so is the copy that is made before. */
+static void upgrade_fails(struct fixture *f, int code)
+{
+    int fired = 1;
+    char copy[128];
+    snprintf(copy, sizeof copy, "%s.before-5", f->path);
+    for (int nth = 1; fired; nth += nth < 40 ? 1 : 7) {
+        int rc[POSTS];
+        start_again(f);
+        for (int i = 0; i < POSTS; i++)
+            assert_int_equal(rc[i] = post(f, i), 0);
+        store_fixture_close_as_version_4(f);
+        fault_vfs = (struct fault_vfs){.countdown = nth, .repeat = 3, .code = code};
+        struct db_options options = {.url = f->path};
+        int opened = db_open(&options, &f->db, &f->e);
+        fired = fault_vfs.fired;
+        fault_vfs = (struct fault_vfs){0};
+        if (opened) {
+            assert_true(fired);
+            f->db = NULL;
+            store_fixture_open(f);
+        }
+        check(f, rc, nth);
+        assert_int_equal(db_verify(f->db, &f->e), 0);
+        db_close(f->db);
+        struct db_options old = {.url = copy, .no_migrate = true};
+        assert_int_equal(db_open(&old, &f->db, &f->e), TARE_EUNSUPPORTED); /* whole, and of the old version */
+        f->db = NULL;
+    }
+    store_fixture_open(f);
+}
+
+static void test_an_upgrade_that_fails_is_done_again(void **state)
+{
+    upgrade_fails(*state, SQLITE_FULL);
+    upgrade_fails(*state, SQLITE_IOERR_FSYNC);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, store_fixture_teardown)
 
 int main(void)
@@ -200,6 +238,7 @@ int main(void)
         TEST(test_syncing_fails),
         TEST(test_what_was_acknowledged_before_a_fault_is_on_the_disk),
         TEST(test_a_first_start_that_fails_is_done_again),
+        TEST(test_an_upgrade_that_fails_is_done_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
