@@ -120,10 +120,12 @@ class Elsewhere(Proxy):
         return status, answer.replace(b"#place=" + str(staging(self.server)).encode(), b"#place=" + self.folder.encode())
 
 
-@pytest.mark.parametrize("folder", ["/nowhere/at/all", "/proc", "relative", "/dev/null", "/tmp/%00"])
-def test_a_folder_that_is_none(asker, server, folder):
+@pytest.mark.parametrize("folder", ["/nowhere/at/all", "/proc", "relative", "/dev/null", "/tmp/%00", "OPEN"])
+def test_a_folder_that_is_none(asker, server, tmp_path, folder):
+    """Or one that others may look into."""
     content = os.urandom(3 * MIB)
-    proxy = Elsewhere(server, folder)
+    (tmp_path / "open").mkdir(mode=0o755)
+    proxy = Elsewhere(server, folder.replace("OPEN", str(tmp_path / "open")))
     try:
         (answer,) = asker.ask(asker.log(asker.artifact("elsewhere", {"f": content})), url=proxy.url)
     finally:

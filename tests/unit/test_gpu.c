@@ -433,7 +433,7 @@ static void test_intels_cards_in_sysfs(void **state)
 
 static void check_intel_behind(void)
 {
-    AUTO_BUF settings = {0}, record = {0}, facts = {0};
+    AUTO_BUF settings = {0}, record = {0};
     make_intel();
     tree_file("/sys/module/amdgpu/initstate", "live\n");
     tree_file("/sys/class/drm/card3/device/gpu_busy_percent", "5\n");

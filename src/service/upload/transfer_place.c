@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { COPY_BYTES = 256 * 1024, ID_BYTES = 16 };
@@ -22,13 +23,21 @@ bool place_is_wanted(const struct transfer *t)
            strstr(t->url, "#place=");
 }
 
+/* Which folder it is, the backend says: only one of our own user that is shut to all others, as a server keeps its, gets
+ * a file. None of the system's, and none that another user could have laid out. */
+static bool is_private(const char *folder)
+{
+    struct stat st;
+    return lstat(folder, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid() && (st.st_mode & 07777) == 0700;
+}
+
 static int open_place(struct transfer *t)
 {
     uint8_t id[ID_BYTES];
     char hex[2 * ID_BYTES + 1];
     AUTO_BUF path = {0};
     AUTO_FREE char *folder = url_place(t->url, t->backend_url);
-    if (!folder)
+    if (!folder || !is_private(folder))
         return TARE_EINVAL;
     random_bytes(id, sizeof id);
     digest_hex(hex, id, sizeof id);
