@@ -200,3 +200,5 @@ def test_artifacts_go_with_a_run_that_a_sync_renames(tmp_path, server):
                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert p.returncode == 0, p.stdout
     assert versions(tmp_path, server, "q/data") == [["data:v0", "q", "after", ["a"]]]
+    run = server.graphql('{ project(name: "q", entityName: "local") { run(name: "after") { program } } }')
+    assert run["data"]["project"]["run"]["program"] == str(tmp_path / "log_artifact.py")

@@ -26,7 +26,7 @@
 #include <stdio.h>
 
 enum { SET_INIT_TIMEOUT = 79, SET_RESUME = 102, SET_SERVER_SIDE_EXPAND_GLOBS = 190 };
-enum { RUN_CONFIG = 4, RUN_TELEMETRY = 19, ENVIRONMENT_WRITER_ID = 199 };
+enum { RUN_CONFIG = 4, RUN_TELEMETRY = 19, ENVIRONMENT_PROGRAM = 6, ENVIRONMENT_WRITER_ID = 199 };
 enum { MAX_ENVIRONMENT_BYTES = 1 << 20, COMMUNICATION = 1 };
 
 #define UPSERT_OF(call_) \
@@ -478,6 +478,11 @@ void upsert_environment(struct sender *s, struct str record)
     if (writer.n && writer.n < sizeof s->upsert.writer_id) {
         memcpy(s->upsert.writer_id, writer.p, writer.n);
         s->upsert.writer_id[writer.n] = '\0';
+    }
+    struct str program = wire_find_bytes(record, ENVIRONMENT_PROGRAM);
+    if (s->o.is_sync && program.n && !*run_text(&s->upsert.params, RUN_TEXT_PROGRAM)) {
+        run_set_text(&s->upsert.params, RUN_TEXT_PROGRAM, program); /* `tare sync` has no settings that name it */
+        s->upsert.params_dirty = true;
     }
     s->upsert.config_dirty = true;
     changed(s);
