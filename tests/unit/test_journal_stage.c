@@ -5,6 +5,7 @@
 #include "journal/reader.h"
 #include "service/limits.h"
 #include "service/stream/journal_stage.h"
+#include "base/alloc.h"
 #include "service/stream/spill.h"
 #include "tests/support/fake_os.h"
 
@@ -339,6 +340,35 @@ static void test_what_the_disk_refuses_is_read_from_memory_until_the_file_has_it
     clean();
 }
 
+static void test_no_memory_for_a_spill_loses_nothing(void **state)
+{
+    for (int nth = 1, fired = 1; fired; nth++) {
+        struct fake_os fake;
+        begin();
+        open_stage();
+        f.j.spills = true;
+        append(0, 5, 100);
+        uv_run(&f.loop, UV_RUN_DEFAULT);
+        f.j.retry_ms = 1000000;
+        fake_os_install(&fake, (struct os_fault){.kind = OS_FAULT_DISK_FULL, .countdown = 1});
+        append(5, 50, 4000);
+        journal_stage_flush(&f.j);
+        append(50, 90, 4000); /* while that is written */
+        mem_fault_set(nth, 1);
+        while (!f.spilled && !f.refused)
+            uv_run(&f.loop, UV_RUN_ONCE);
+        fired = mem_fault_fired();
+        mem_fault_set(0, 0);
+        fake_os_free_space(&fake);
+        look_again_soon();
+        append(90, 100, 4000);
+        end();
+        fake_os_remove();
+        assert_int_equal(whole_records(f.file), 100);
+        clean();
+    }
+}
+
 static void test_a_spilled_journal_ends_without_room_too(void **state)
 {
     struct fake_os fake;
@@ -424,6 +454,7 @@ int main(void)
         cmocka_unit_test(test_a_disk_that_stays_full_ends_after_some_tries),
         cmocka_unit_test(test_memory_is_bounded_while_the_disk_refuses),
         cmocka_unit_test(test_what_the_disk_refuses_is_read_from_memory_until_the_file_has_it),
+        cmocka_unit_test(test_no_memory_for_a_spill_loses_nothing),
         cmocka_unit_test(test_a_spilled_journal_ends_without_room_too),
         cmocka_unit_test(test_a_spill_keeps_what_is_not_sent),
         cmocka_unit_test(test_a_slow_disk_makes_writers_wait),

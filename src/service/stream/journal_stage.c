@@ -229,7 +229,7 @@ static bool is_scarcity(int error)
     return error == -EMFILE || error == -ENFILE;
 }
 
-/* What is encoded goes on in memory. False: it has no room either. */
+/* What is encoded goes on in memory. False: it has no room either for some of it. */
 static bool spill_over(struct journal_stage *j)
 {
     struct buf *const from[] = {&j->writing, &j->pending};
@@ -249,7 +249,7 @@ static void begin_spill(struct journal_stage *j)
 {
     j->spill = spill_new(j->written);
     j->saved = j->written;
-    if (!spill_over(j)) {
+    if (!spill_over(j) && j->written == j->saved) { /* else the rest follows */
         spill_unref(j->spill);
         j->spill = NULL;
     }
