@@ -316,6 +316,8 @@ def test_the_access_log_is_one_plain_line_a_request(server):
     deadline = time.monotonic() + 5
     while (lines := log.read_bytes()[before:].splitlines())[1:] == [] and time.monotonic() < deadline:
         time.sleep(0.02)
+    status, _, _ = server.request("POST", "/storage/secret.token/x", b"", key=None)
+    assert status == 405 and b"secret.token" not in log.read_bytes()
     assert rb" GET /a\x1b[31mb\xff 404 " in lines[0] and b" " + b"E" * 16 + b" /x 404 " in lines[1]
     assert all(0x20 <= c < 0x7f for line in lines for c in line)
 

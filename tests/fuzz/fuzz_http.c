@@ -23,7 +23,7 @@ static void fuzz_path(struct arena *a, struct str path)
 {
     struct str params[HTTP_MAX_PARAMS], out;
     int n = 0;
-    bool other;
+    const struct http_route *other;
     static const char *const methods[] = {"GET", "PUT", "POST", "HEAD"};
     for (size_t m = 0; m < sizeof methods / sizeof *methods; m++) {
         if (!route_find(server_routes, str_of(methods[m]), path, a, params, &n, &other))

@@ -156,7 +156,7 @@ static void begin_request(struct http_inner *q)
 {
     struct http_request *r = &q->r;
     struct http_server *s = q->server;
-    bool other = false;
+    const struct http_route *other = NULL;
     if (is_malformed(r))
         return;
     const struct http_route *route = route_find(s->o.routes, r->method, r->path, &q->arena, r->params,
@@ -165,9 +165,9 @@ static void begin_request(struct http_inner *q)
         answer_options(r);
     else if (!route)
         http_reply_error(r, other ? 405 : 404, other ? "method not allowed" : "not found");
+    r->route = route ? route : other; /* its path may be secret all the same */
     if (!route)
         return;
-    r->route = route;
     int known = route->open ? 1 : s->o.authorize(r);
     if (!route->open && http_is_cross_site(r)) {
         http_reply_error(r, 403, "another site's page may not do this");

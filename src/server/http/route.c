@@ -87,11 +87,11 @@ static bool match(const char *pattern, struct str path, struct arena *a, struct 
 
 const struct http_route *route_find(const struct http_route *routes, struct str method, struct str path,
                                     struct arena *a, struct str *params, int *n_params,
-                                    bool *other_method)
+                                    const struct http_route **other)
 {
     if (str_eq(method, STR("HEAD")))
         method = STR("GET");
-    *other_method = false;
+    *other = NULL;
     if (!path.n || path.p[0] != '/')
         return NULL;
     for (const struct http_route *r = routes; r->method; r++) {
@@ -99,7 +99,7 @@ const struct http_route *route_find(const struct http_route *routes, struct str 
             continue;
         if (str_eqz(method, r->method))
             return r;
-        *other_method = true;
+        *other = r;
     }
     return NULL;
 }

@@ -5,11 +5,11 @@
 
 #include "server/http/http.h"
 
-/* The route for `method` and `path`, its parameters decoded into `a`. NULL: none; *other_method then
- * says whether the path is known under another method (405 instead of 404). */
+/* The route for `method` and `path`, its parameters decoded into `a`. NULL: none; *other is then
+ * one that has the path under another method (405 instead of 404), or NULL. */
 const struct http_route *route_find(const struct http_route *routes, struct str method, struct str path,
                                     struct arena *a, struct str *params, int *n_params,
-                                    bool *other_method);
+                                    const struct http_route **other);
 
 /* Resolve %XX; also `+` to a space if `plus`. False: malformed or out of memory. */
 bool route_decode(struct arena *a, struct str in, bool plus, struct str *out);
