@@ -9,7 +9,7 @@ log_artifact to wait() in the SDK; CPU (until the service is quiet) and peak mem
 where both meet. Content is read back from the server's answers by count and size. Prints a markdown table.
 
 With --download the artifacts are logged once, by wandb-core, and each service gets a download_artifact request for them
-(which the SDK does not send by itself): small files with an empty cache and past it, large ones past it. What has come
+(which the SDK does not send by itself): small and large files with an empty cache and past it. What has come
 is compared with what was logged. CPU is counted until the service is quiet: wandb-core looks at digests after its answer.
 """
 
@@ -103,6 +103,8 @@ with wandb.init(project="bench") as run:
     get(run, "small", want["name"] + ":v0", False, want["small"])
     get(run, "small, past the cache", want["name"] + ":v0", True, want["small"])
 if want["large"]:
+    with wandb.init(project="bench") as run:
+        get(run, "large", want["name"] + "-large:v0", False, want["large"])
     with wandb.init(project="bench") as run:
         get(run, "large, past the cache", want["name"] + "-large:v0", True, want["large"])
 print(json.dumps(rows))
