@@ -39,6 +39,28 @@ print(json.dumps([found.description, sorted(found.artifact_types), found.allow_a
     assert got == ["changed", ["dataset", "model"], False, "organization", ["models", "renamed"], ["models"], ["models"]]
 
 
+def test_a_link_makes_no_registry_but_the_two_of_every_organization(server):
+    got = server.script("""
+import json, wandb
+with wandb.init(project="p", entity="crew") as run:
+    a = wandb.Artifact("typo", "model")
+    run.log_artifact(a).wait()
+    try:
+        a.link("wandb-registry-serach/best")
+        said = "linked"
+    except Exception as e:
+        said = str(e)
+    made = a.link("wandb-registry-model/best").qualified_name
+api = wandb.Api()
+registries = [r.name for r in api.registries(organization="acme")]
+admins = [m.user.username for m in api.registry("model", "acme").user_members()]
+api.registry("model", "acme").delete()
+print(json.dumps([said, made, "serach" in registries, admins]))
+""")
+    assert "there is no registry of that name" in got[0]
+    assert got[1:] == ["acme_org/wandb-registry-model/best:v0", False, ["local"]]
+
+
 def test_linking_and_searching(server):
     got = server.script("""
 import json, wandb

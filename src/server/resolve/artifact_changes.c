@@ -363,6 +363,14 @@ void resolve_Mutation_deleteAliases(struct gql_call *c, const void *obj)
 
 /* ---- links ---- */
 
+/* A registry is made on purpose, or else a typing error would be one; but for the two that every organization has
+ * at W&B. */
+static bool link_may_make(struct str project)
+{
+    return !str_starts(project, STR("wandb-registry-")) || str_eqz(project, "wandb-registry-model") ||
+           str_eqz(project, "wandb-registry-dataset");
+}
+
 static int link_job(struct db_conn *db, void *arg, struct err *e)
 {
     struct change *k = arg;
@@ -378,8 +386,11 @@ static int link_job(struct db_conn *db, void *arg, struct err *e)
             return rc < 0 ? rc : err_set(e, TARE_ENOTFOUND, "there is no such artifact");
     }
     rc = load_version(&a, k->artifact_id, ACCESS_READ, &v);
+    struct str project = gql_in_str(k->in, "projectName");
     if (rc == 0)
-        rc = find_project(&a, k->in, ACCESS_WRITE, true, &p);
+        rc = find_project(&a, k->in, ACCESS_WRITE, link_may_make(project), &p);
+    if (rc == TARE_ENOTFOUND && !link_may_make(project))
+        return err_set(e, rc, "there is no registry of that name: make it first (wandb.Api().create_registry)");
     if (rc)
         return rc;
     size_t n = take_names(k, "aliases", "alias", &aliases);

@@ -119,7 +119,7 @@ bool project_name_ok(struct str s)
            !str_eqz(s, ".") && !str_eqz(s, "..");
 }
 
-static int find_or_make(struct db_conn *db, struct upsert *u, const struct accessor *a)
+static int find_or_make(struct upsert *u, const struct accessor *a)
 {
     struct str name = gql_in_str(u->in, "name"), entity = gql_in_str(u->in, "entityName");
     int64_t id = 0;
@@ -132,9 +132,6 @@ static int find_or_make(struct db_conn *db, struct upsert *u, const struct acces
         return rc;
     rc = project_make(a, entity, name, &id);
     u->inserted = rc >= 0;
-    if (rc >= 0 && str_starts(name, STR("wandb-registry-"))) /* who makes a registry is its first admin */
-        rc = db_exec(db, a->e, "INSERT INTO project_members (project_id, user_id, role, created_at) VALUES ($1, $2, 'admin', $3)",
-                     DB_ARGS(db_i(id), db_i(u->user->id), db_i(now_us())));
     return rc < 0 ? rc : access_project_id(a, id, ACCESS_WRITE, &u->project);
 }
 
@@ -160,7 +157,7 @@ static int upsert_job(struct db_conn *db, void *arg, struct err *e)
     struct upsert *u = arg;
     const struct accessor a = {db, u->user, u->arena, e};
     u->inserted = false;
-    int rc = find_or_make(db, u, &a);
+    int rc = find_or_make(u, &a);
     if (rc == 0)
         rc = add_types(&a, u);
     if (rc < 0)
@@ -242,10 +239,15 @@ int project_make(const struct accessor *a, struct str entity, struct str name, i
                     DB_ARGS(db_i(en.id), db_s(name)));
     if (rc) /* it is there, but the asker may not see it */
         return rc < 0 ? rc : err_set(a->e, TARE_EPERM, "permission denied");
-    return db_get_int(a->db, a->e, id,
-                      "INSERT INTO projects (entity_id, name, user_id, created_at, updated_at)"
-                      " VALUES ($1, $2, $3, $4, $4) RETURNING id",
-                      DB_ARGS(db_i(en.id), db_s(name), db_i(a->user->id), db_i(now_us())));
+    rc = db_get_int(a->db, a->e, id,
+                    "INSERT INTO projects (entity_id, name, user_id, created_at, updated_at)"
+                    " VALUES ($1, $2, $3, $4, $4) RETURNING id",
+                    DB_ARGS(db_i(en.id), db_s(name), db_i(a->user->id), db_i(now_us())));
+    if (rc < 0 || !str_starts(name, STR("wandb-registry-")))
+        return rc;
+    return db_exec(a->db, a->e, /* who makes a registry is its first admin */
+                   "INSERT INTO project_members (project_id, user_id, role, created_at) VALUES ($1, $2, 'admin', $3)",
+                   DB_ARGS(db_i(*id), db_i(a->user->id), db_i(now_us())));
 }
 
 /* The row stays, under a name that nobody can type, until its runs are cleared away. */
