@@ -4,11 +4,13 @@
 #include "unit.h"
 
 #include "service/upload/artifact.h"
+#include "service/upload/artifact_impl.h"
 
 #include "../support/fake_net.h"
 #include "base/alloc.h"
 #include "base/err.h"
 #include "base/json.h"
+#include "base/os.h"
 #include "record/wire.h"
 #include "service/limits.h"
 #include "service/upload/transfer.h"
@@ -369,6 +371,23 @@ static void test_link_to_a_registry(void **state)
     assert_int_equal(x.n_answers, 2);
 }
 
+static void test_a_file_that_has_changed_stays_out_of_the_cache(void **state)
+{
+    char dir[] = "/tmp/tare-test-cache-XXXXXX", path[64], place[120], command[160];
+    static const char right[] = "b5e9c1ad071b3e7fc779cfaa5e523818"; /* of "hello", by the reference implementation */
+    struct manifest_entry e = {.path = STR("a"), .digest = STR("XUFAKrxLKna5cZ2REBfFkg=="), .size = 5};
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/file", dir);
+    snprintf(place, sizeof place, "%s/obj/md5/5d/41402abc4b2a76b9719d911017c592", dir);
+    assert_int_equal(os_write_file(path, "hello", 5, 0600), 0);
+    assert_int_equal(artifact_cache_add_if(dir, &e, path, "b5e9c1ad071b3e7fc779cfaa5e523819"), 0);
+    assert_int_equal(access(place, F_OK), -1);
+    assert_int_equal(artifact_cache_add_if(dir, &e, path, right), 0);
+    assert_int_equal(access(place, F_OK), 0);
+    snprintf(command, sizeof command, "rmdir %s/tmp && rm -r %s", dir, dir); /* nothing is left there */
+    assert_int_equal(system(command), 0);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -378,6 +397,7 @@ int main(void)
         T(test_refusals_at_every_moment),   T(test_answers_that_make_no_sense),
         T(test_a_record_that_fails_is_told), T(test_records_that_are_none),
         T(test_link_to_a_registry),
+        cmocka_unit_test(test_a_file_that_has_changed_stays_out_of_the_cache),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

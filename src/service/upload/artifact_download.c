@@ -7,6 +7,7 @@
  *
  * Files that fit in memory are written at once when all of them is there; large ones grow in a part
  * beside their place. No group is begun while many files wait, so memory does not grow with their number.
+ * Large files that were copied from a server of our own go into the cache after the answer.
  * The first failure ends all; files that are there already stay. A URL that was given an hour ago may
  * have run out of time: it is asked for anew.
  * (peer: core/pkg/artifacts/downloader.go. It takes no notice of path_prefix and of wrong digests, asks
@@ -47,6 +48,12 @@ static const char file_urls[] =
     " entries: $entries, storageRegion: $storageRegion) { pageInfo { hasNextPage endCursor } edges { node {"
     " name directUrl } } } } }";
 
+/* A file that was copied from the folder of a server of our own: whoever waits need not wait for a second copy. */
+struct late {
+    uint32_t entry;
+    char xxh128[2 * XXH128_BYTES + 1];
+};
+
 struct fetch {
     struct fetch *prev, *next;
     struct artifacts *owner;
@@ -72,6 +79,9 @@ struct fetch {
     int n_files, n_large;
     uint64_t n_done;
     bool cache_failed;        /* has been said */
+    struct late *late;        /* what goes into the cache after the answer */
+    size_t n_late;
+    int late_rc;              /* the worker's */
     struct err read_err;      /* of the manifest; the worker's */
     struct err err;
     int64_t began_ns;
@@ -99,6 +109,7 @@ struct fetch_file {
     const char *here;
     int64_t url_ns;
     int cache_rc; /* of putting it into the cache */
+    bool is_late; /* that comes after the answer */
     struct download download;
     struct pool_slot slot;
 };
@@ -129,6 +140,7 @@ static void free_fetch(struct fetch *f)
     mem_free(f->prefix);
     mem_free(f->cache);
     mem_free(f->manifest_url);
+    mem_free(f->late);
     mem_free(f->todo);
     mem_free(f->refs);
     buf_fini(&f->variables);
@@ -136,6 +148,37 @@ static void free_fetch(struct fetch *f)
     manifest_fini(&f->manifest);
     buf_fini(&f->json);
     mem_free(f);
+}
+
+static void tell_of_cache(struct fetch *f, int rc)
+{
+    char text[200];
+    if (rc == 0 || f->cache_failed)
+        return;
+    f->cache_failed = true;
+    snprintf(text, sizeof text, "Files of an artifact could not be put into the cache %.100s: %s", f->cache, err_text(rc));
+    diag_warn("%s", text);
+    if (artifacts_are_wanted(f->owner))
+        f->owner->owner.tell(f->owner->owner.ctx, false, text);
+}
+
+static void late_run(struct work *w)
+{
+    struct fetch *f = OF(w, fetch, work);
+    for (size_t i = 0; i < f->n_late; i++) {
+        AUTO_FREE char *path = place_at(f, f->late[i].entry);
+        int rc = artifact_cache_add_if(f->cache, entry_of(f, f->late[i].entry), path, f->late[i].xxh128);
+        f->late_rc = rc ? rc : f->late_rc;
+    }
+}
+
+static void late_done(struct work *w)
+{
+    struct fetch *f = OF(w, fetch, work);
+    struct artifacts *a = f->owner;
+    tell_of_cache(f, f->late_rc);
+    free_fetch(f);
+    artifacts_release(a);
 }
 
 static void end(struct fetch *f)
@@ -149,8 +192,15 @@ static void end(struct fetch *f)
     DL_DELETE(a->fetches, f);
     a->n_fetches--;
     f->ask->done(f->ask, buf_str(&response));
-    free_fetch(f);
     artifacts_wake(a);
+    if (f->n_late > 0 && !f->err.code) {
+        f->work.is_long = true;
+        f->work.run = late_run;
+        f->work.done = late_done;
+        work_start(a->loop, &f->work);
+        return;
+    }
+    free_fetch(f);
     artifacts_release(a);
 }
 
@@ -213,18 +263,6 @@ __attribute__((format(printf, 3, 4))) static void fail(struct fetch *f, int erro
 
 /* ---- a file ---- */
 
-static void tell_of_cache(struct fetch *f, int rc)
-{
-    char text[200];
-    if (rc == 0 || f->cache_failed)
-        return;
-    f->cache_failed = true;
-    snprintf(text, sizeof text, "Files of an artifact could not be put into the cache %.100s: %s", f->cache, err_text(rc));
-    diag_warn("%s", text);
-    if (artifacts_are_wanted(f->owner))
-        f->owner->owner.tell(f->owner->owner.ctx, false, text);
-}
-
 static void fail_file(struct fetch_file *x)
 {
     struct fetch *f = x->fetch;
@@ -240,6 +278,15 @@ static void fail_file(struct fetch_file *x)
         fail(f, d->error, "%s", d->why[0] ? d->why : err_text(d->error));
 }
 
+static void cache_later(struct fetch_file *x)
+{
+    struct fetch *f = x->fetch;
+    f->late = xmem_realloc(f->late, (f->n_late + 1) * sizeof *f->late);
+    struct late *late = &f->late[f->n_late++];
+    late->entry = x->entry;
+    snprintf(late->xxh128, sizeof late->xxh128, "%.*s", STR_ARG(x->quick));
+}
+
 static void on_file(struct download *d)
 {
     struct fetch_file *x = OF(d, fetch_file, download);
@@ -251,6 +298,8 @@ static void on_file(struct download *d)
         fail_file(x);
     else
         f->n_done++;
+    if (!d->error && x->is_late && f->cache)
+        cache_later(x);
     tell_of_cache(f, x->cache_rc);
     pool_leave(&x->slot);
     if (x->is_large && !f->err.code)
@@ -263,7 +312,8 @@ static void on_file(struct download *d)
 static void on_landed(struct download *d, const char *part)
 {
     struct fetch_file *x = OF(d, fetch_file, download);
-    if (x->fetch->cache)
+    x->is_late = d->is_ours && d->quick.n > 0;
+    if (x->fetch->cache && !x->is_late)
         x->cache_rc = artifact_cache_add(x->fetch->cache, entry_of(x->fetch, x->entry), part);
 }
 

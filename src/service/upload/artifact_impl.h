@@ -206,6 +206,8 @@ int fetch_operations(const struct artifacts *a, struct buf *to, int room);
 int artifact_restore(const char *cache, const struct manifest_entry *e, const char *to);
 /* Copy a file, whose digest has been verified, into the cache. 0 or a negative code: then nothing is there. */
 int artifact_cache_add(const char *cache, const struct manifest_entry *e, const char *path);
+/* One that has been in its user's hands since: only if what was copied still has that XXH128 (hex); else it is left. */
+int artifact_cache_add_if(const char *cache, const struct manifest_entry *e, const char *path, const char *xxh128);
 
 /* -- artifact_cache.c: on a worker -- */
 

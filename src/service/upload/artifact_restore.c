@@ -6,6 +6,7 @@
 #include "service/upload/artifact_impl.h"
 
 #include "base/alloc.h"
+#include "base/base64.h"
 #include "base/diag.h"
 #include "base/digest.h"
 #include "base/os.h"
@@ -157,7 +158,23 @@ int artifact_restore(const char *cache, const struct manifest_entry *e, const ch
     return bring(place, e, to);
 }
 
+static bool has_xxh128(const char *path, const char *xxh128)
+{
+    char base64[32], hex[2 * XXH128_BYTES + 1];
+    uint8_t bytes[XXH128_BYTES];
+    size_t n;
+    if (download_digest_of(path, true, base64) || !base64_get(str_of(base64), BASE64_STANDARD, bytes, sizeof bytes, &n))
+        return false;
+    digest_hex(hex, bytes, n);
+    return strcmp(hex, xxh128) == 0;
+}
+
 int artifact_cache_add(const char *cache, const struct manifest_entry *e, const char *path)
+{
+    return artifact_cache_add_if(cache, e, path, NULL);
+}
+
+int artifact_cache_add_if(const char *cache, const struct manifest_entry *e, const char *path, const char *xxh128)
 {
     AUTO_FREE char *place = place_of(cache, e);
     AUTO_BUF folder = {0};
@@ -173,6 +190,11 @@ int artifact_cache_add(const char *cache, const struct manifest_entry *e, const 
         rc = temporary ? copy_file(path, temporary) : TARE_ENOMEM;
     if (rc)
         return rc;
+    if (xxh128 && !has_xxh128(temporary, xxh128)) {
+        diag_info("cache: %s has changed: left out", path);
+        os->unlink(temporary);
+        return 0;
+    }
     chmod(temporary, 0666); /* as the peer: the SDK of another user may share it */
     rc = os->rename(temporary, place);
     if (rc)
