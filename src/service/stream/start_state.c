@@ -55,7 +55,8 @@ static int read_file(const char *path, struct buf *text)
 static int write_file(const char *path, const struct buf *text)
 {
     int rc = text->failed ? TARE_ENOMEM : os_write_file(path, text->data, text->len, 0666);
-    AUTO_FREE char *other = rc == -EACCES || rc == -EPERM || rc == -EROFS ? elsewhere(path) : NULL;
+    bool is_refused = rc == -EACCES || rc == -EPERM || rc == -EROFS || rc == -ENOSPC || rc == -EDQUOT;
+    AUTO_FREE char *other = is_refused ? elsewhere(path) : NULL;
     struct str dir = other ? path_dir(str_of(other)) : (struct str){0};
     AUTO_FREE char *folder = other ? mem_strndup(dir.p, dir.n) : NULL;
     if (!folder || os_mkdirs(folder, 0700))

@@ -10,7 +10,7 @@
  * and console stood there before its first one. Without it, a second sync would append (as the peer's
  * does), since a backend only tells how many there are by then. `done`: all of the journal has arrived
  * somewhere; without it `tare sync` takes up an online run that was cut off. Where the journal's folder
- * takes no file (it is another's, or read-only), it is $XDG_STATE_HOME or ~/.local/state, then
+ * takes no file (it is another's, read-only, full), it is $XDG_STATE_HOME or ~/.local/state, then
  * /tare/sync/HASH-OF-THE-PATH.json. These functions block; any thread. */
 #ifndef TARE_SERVICE_STREAM_START_STATE_H
 #define TARE_SERVICE_STREAM_START_STATE_H
