@@ -135,6 +135,9 @@ class FakeBackend(FakeSweeps):
     def on_ServerFeaturesQuery(self, variables):
         return {"serverInfo": {"features": []}}
 
+    def on_OrganizationCoreWeaveOrganizationID(self, variables):
+        return {"entity": {"organization": None}}
+
     def on_RunResumeStatus(self, variables):
         return {"model": {"id": "UDox", "name": variables.get("project"), "bucket": None,
                           "entity": {"id": "RTox", "name": "tester"}}}
