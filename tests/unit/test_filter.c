@@ -109,6 +109,17 @@ static void test_what_is_no_filter(void **state)
     assert_int_equal(match(deep), TARE_ELIMIT);
 }
 
+static void test_no_filter_matches_everything(void **state)
+{
+    struct arena a;
+    struct filter *f = NULL;
+    arena_init(&a, 0);
+    assert_int_equal(filter_compile((struct str){0}, &a, &f, NULL), 0);
+    assert_true(filter_is_all(f));
+    filter_fini(f);
+    arena_fini(&a);
+}
+
 static void test_a_bad_regex_ends(void **state)
 {
     /* catastrophic backtracking stops at the limit and does not match */
@@ -158,6 +169,7 @@ int main(void)
         cmocka_unit_test(test_what_matches),
         cmocka_unit_test(test_what_does_not_match),
         cmocka_unit_test(test_what_is_no_filter),
+        cmocka_unit_test(test_no_filter_matches_everything),
         cmocka_unit_test(test_a_bad_regex_ends),
         cmocka_unit_test(test_orders_put_missing_values_last),
         cmocka_unit_test(test_times),

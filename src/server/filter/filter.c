@@ -268,12 +268,10 @@ int filter_compile(struct str json, struct arena *a, struct filter **out, struct
     struct compile c = {.arena = a, .e = e};
     if (!f || !(f->root = new_node(&c, AND)))
         return err_set(e, TARE_ENOMEM, "out of memory");
-    const char *end = json.p + json.n;
-    if (json.n && !json_valid(json))
-        return err_set(e, TARE_EINVAL, "the filter is not JSON");
-    const char *p = json.n ? json_skip_space(json.p, end) : end;
     if (json.n) {
-        int rc = compile_object(&c, str_make(p, (size_t)(end - p)), f->root, 0);
+        const char *end = json.p + json.n, *p = json_skip_space(json.p, end);
+        int rc = json_valid(json) ? compile_object(&c, str_make(p, (size_t)(end - p)), f->root, 0)
+                                  : err_set(e, TARE_EINVAL, "the filter is not JSON");
         if (rc < 0) {
             filter_fini(f);
             return rc;
