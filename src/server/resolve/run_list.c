@@ -58,7 +58,7 @@ static bool take_cursor(struct run_list *l, struct str cursor)
         size_t n = 1 + number_parse_i64(cursor.p + 1, cursor.n - 1, &at);
         bool ok = n > 1 && n + 1 < cursor.n && cursor.p[n] == ':' && at >= 0 && at < PAGE_OFFSET_MAX &&
                   number_parse_i64(cursor.p + n + 1, cursor.n - n - 1, &l->after_id) == cursor.n - n - 1;
-        l->offset = at + 1;
+        l->offset = ok ? at + 1 : 0;
         return ok && !l->by_age;
     }
     size_t n = number_parse_i64(cursor.p, cursor.n, &l->after_us);
