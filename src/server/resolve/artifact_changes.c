@@ -105,15 +105,6 @@ static int check_metadata(const struct accessor *a, struct str metadata)
     return err_set(a->e, TARE_EINVAL, "the artifact's metadata is not a JSON object");
 }
 
-/* All files are in one place. Who asks for another would not get what they asked for. */
-static int check_region(const struct accessor *a, struct str region)
-{
-    if (!region.n || str_eqz(region, "default"))
-        return 0;
-    return err_set(a->e, TARE_EINVAL, "invalid storageRegion: '%.*s': this server has only 'default'",
-                   STR_ARG(region));
-}
-
 static int create_job(struct db_conn *db, void *arg, struct err *e)
 {
     struct change *k = arg;
@@ -139,8 +130,6 @@ static int create_job(struct db_conn *db, void *arg, struct err *e)
         rc = access_run(&a, &p, run_name, 0, &r);
     if (rc == 0)
         rc = check_metadata(&a, spec.metadata);
-    if (rc == 0)
-        rc = check_region(&a, spec.region);
     if (rc)
         return rc;
     spec.project_id = p.id;
