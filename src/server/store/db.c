@@ -30,7 +30,8 @@ struct job {
     size_t weight_bytes;
     int rc;
     bool repeatable; /* may be run again though it succeeded */
-    bool ran; /* in this transaction, rc is its answer */
+    bool ran;    /* in this transaction, rc is its answer */
+    bool failed; /* likewise, and not because of another, or of the commit */
     struct err err;
 };
 
@@ -86,12 +87,13 @@ static int run_together(struct db_conn *c, struct job *list, bool savepoints)
 {
     struct err e = {0};
     for (struct job *j = list; j; j = j->next)
-        j->ran = false;
+        j->ran = j->failed = false;
     int rc = c->ops->begin(c, true, &e);
     for (struct job *j = list; j && !rc; j = j->next) {
         j->err.code = 0;
         j->rc = savepoints ? run_in_savepoint(c, j) : run_job(c, j);
         j->ran = true;
+        j->failed = j->rc < 0;
         if (!c->ops->in_transaction(c) || (!savepoints && j->rc < 0)) {
             rc = j->rc;
             e = j->err;
@@ -122,7 +124,7 @@ static bool are_repeatable(const struct job *list)
 static bool has_failed_job(const struct job *list)
 {
     for (; list; list = list->next)
-        if (list->ran && list->rc < 0)
+        if (list->failed)
             return true;
     return false;
 }

@@ -2,8 +2,8 @@
 /* One narrow way to SQL, over two engines: SQLite in a file (the default) and PostgreSQL.
  *
  * Writing: a job is a function that runs inside one transaction on the single writer thread. The
- * writer takes all jobs that wait, runs each in its own savepoint, and commits them together (group
- * commit), so a thousand small writers share one fsync. A job's success is told only when the commit
+ * writer takes all jobs that wait, runs them one after the other, and commits them together (group
+ * commit), so a thousand small writers share one fsync; if one fails, it alone is undone (db.c says how). A job's success is told only when the commit
  * is durable. A job that returns an error leaves no trace and does not disturb its neighbours.
  *
  * Reading: a reader connection sees one unchanging snapshot from db_read_begin to db_read_end and
