@@ -65,7 +65,8 @@ static bool is_named(const struct name_set *set, struct str name)
 static int find_sums(struct gql_call *c, const struct accessor *a, struct file_row *files, size_t n)
 {
     int rc = 0;
-    for (struct file_row *f = files; rc >= 0 && f < files + n; f++) {
+    for (size_t i = 0; rc >= 0 && i < n; i++) {
+        struct file_row *f = &files[i];
         AUTO_ROWS struct db_rows *rows = NULL;
         AUTO_BUF sums = {0};
         if (f->size_bytes < SUMS_BYTES || !f->blob.n)

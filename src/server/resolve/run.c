@@ -91,9 +91,11 @@ void resolve_Run_user(struct gql_call *c, const void *obj)
 
 bool json_find(struct str object, const char *key, struct str *value)
 {
+    if (!object.n)
+        return false;
     const char *end = object.p + object.n, *at = json_skip_space(object.p, end);
     struct json_item item;
-    if (!object.n || at >= end || *at++ != '{')
+    if (at >= end || *at++ != '{')
         return false;
     while (json_next_member(&at, end, &item) == 1) {
         if (str_eqz(item.key, key)) {
