@@ -201,7 +201,7 @@ with wandb.init(project="regions") as run:
     a.add_file(put("in/a.txt", b"hello"))
     run.log_artifact(a).wait()
 b = wandb.Api().artifact("local/regions/r:latest")
-print(json.dumps([b.state, b.manifest.to_manifest_json()["storagePolicyConfig"]["storageRegion"], tree(fetch(b, "out"))]))
+print(json.dumps([b.state, b.manifest.to_manifest_json()["storagePolicyConfig"]["storageRegion"], tree(fetch(b, "out-regions"))]))
 """)
     assert got == ["COMMITTED", "minio-local", {"a.txt": b"hello".hex()}]
 
