@@ -92,8 +92,9 @@
 #define FILESTREAM_HEARTBEAT_NS INT64_C(30000000000) /* the peer's */
 #define FILESTREAM_REQUEST_BYTES (10 * 1024 * 1024)  /* the peer's; settings */
 #define FILESTREAM_LINE_BYTES (10 * 1024 * 1024 - 100 * 1024) /* what backends take; settings */
-#define FILESTREAM_FULL_BYTES (1 * 1024 * 1024)      /* of a run that waits: then it is sent at once */
-#define FILESTREAM_FULL_HERE_BYTES (3 * 1024 * 1024) /* the same of tare sync to this machine, which packs nothing */
+#define FILESTREAM_FULL_BYTES (512 * 1024)           /* of a run that waits: then it is sent at once */
+#define FILESTREAM_FULL_SYNC_BYTES (1 * 1024 * 1024) /* the same of a sync, */
+#define FILESTREAM_FULL_HERE_BYTES (3 * 1024 * 1024) /* and of one that packs nothing: to this machine */
 #define FILESTREAM_TOTAL_BYTES (32 * 1024 * 1024)    /* of all runs; above it, the next: */
 #define FILESTREAM_SCARCE_BYTES (32 * 1024)
 #define FILESTREAM_ANSWER_BYTES (256 * 1024)

@@ -17,6 +17,7 @@
 enum { SET_INTERVAL = 175, SET_MAX_LINE_BYTES = 178, SET_STOP_ON_FATAL = 205, SET_NO_GZIP = 208 };
 
 struct fixture {
+    bool is_sync;
     struct filestream *f;
     uv_loop_t loop;
     struct buf settings;
@@ -69,7 +70,7 @@ static void set_int(struct fixture *x, uint32_t number, uint64_t v)
 
 static void begin(struct fixture *x)
 {
-    struct filestream_owner owner = {x, on_summary, on_drained, on_reached, on_tell, on_finished};
+    struct filestream_owner owner = {x, on_summary, on_drained, on_reached, on_tell, on_finished, x->is_sync};
     x->f = filestream_new(NULL, buf_str(&x->settings), &x->loop, &owner);
 }
 
@@ -334,7 +335,7 @@ static void test_a_full_stream_sends_at_once_and_says_when_there_is_room(void **
     history(x, "a");
     fake_net_request();
     uint64_t n = fill(x);
-    assert_in_range(n, FILESTREAM_FULL_HERE_BYTES / 100000 - 1, FILESTREAM_FULL_HERE_BYTES / 100000 + 1);
+    assert_in_range(n, FILESTREAM_FULL_BYTES / 100000 - 1, FILESTREAM_FULL_BYTES / 100000 + 1);
     assert_int_equal(x->n_drained, 0);
     fake_net_answer(200, "{}");
     assert_int_equal(x->n_drained, 1);
@@ -343,12 +344,21 @@ static void test_a_full_stream_sends_at_once_and_says_when_there_is_room(void **
     assert_int_equal(x->n_drained, 1);
 }
 
-static void test_a_stream_that_packs_is_full_earlier(void **state)
+static void test_a_sync_that_packs_nothing_is_full_later(void **state)
 {
     struct fixture *x = *state;
+    x->is_sync = true;
+    start(x);
+    assert_in_range(fill(x), FILESTREAM_FULL_HERE_BYTES / 100000 - 1, FILESTREAM_FULL_HERE_BYTES / 100000 + 1);
+}
+
+static void test_a_sync_that_packs_is_full_in_between(void **state)
+{
+    struct fixture *x = *state;
+    x->is_sync = true;
     set_int(x, SET_NO_GZIP, 0);
     start(x);
-    assert_in_range(fill(x), FILESTREAM_FULL_BYTES / 100000 - 1, FILESTREAM_FULL_BYTES / 100000 + 1);
+    assert_in_range(fill(x), FILESTREAM_FULL_SYNC_BYTES / 100000 - 1, FILESTREAM_FULL_SYNC_BYTES / 100000 + 1);
 }
 
 static void test_lines_over_the_limit_are_left_out_and_told(void **state)
@@ -695,7 +705,8 @@ int main(void)
         T(test_nothing_goes_before_the_start),
         T(test_summary_is_asked_for_once_a_request),
         T(test_a_full_stream_sends_at_once_and_says_when_there_is_room),
-        T(test_a_stream_that_packs_is_full_earlier),
+        T(test_a_sync_that_packs_nothing_is_full_later),
+        T(test_a_sync_that_packs_is_full_in_between),
         T(test_lines_over_the_limit_are_left_out_and_told),
         T(test_a_failed_request_is_repeated_as_it_was),
         T(test_an_answer_cut_off_after_its_status_is_an_answer),

@@ -349,7 +349,7 @@ static struct spill *on_spill(void *ctx)
 static void make_parts(struct sender *s)
 {
     struct filestream_owner stream_owner = {s, on_summary, on_drained, on_reached, on_tell,
-                                            on_stream_finished};
+                                            on_stream_finished, s->o.is_sync};
     struct files_owner files_owner = {s, on_uploaded, on_tell, on_files_finished};
     struct artifacts_owner artifacts_owner = {s, on_tell, on_logged, on_artifacts_finished};
     uint64_t seed;

@@ -141,9 +141,17 @@ static void count_bytes(struct filestream *f)
     f->counted_bytes = now;
 }
 
+/* Requests of a run are small enough that its program has the memory; a sync is rather through sooner. */
+static size_t full_bytes(const struct filestream *f)
+{
+    if (!f->owner.is_sync)
+        return FILESTREAM_FULL_BYTES;
+    return f->may_gzip ? FILESTREAM_FULL_SYNC_BYTES : FILESTREAM_FULL_HERE_BYTES;
+}
+
 static bool is_full(const struct filestream *f)
 {
-    size_t full = f->may_gzip ? FILESTREAM_FULL_BYTES : FILESTREAM_FULL_HERE_BYTES;
+    size_t full = full_bytes(f);
     return !f->fatal && (f->waiting.bytes >= full ||
                          (total_bytes >= FILESTREAM_TOTAL_BYTES && f->waiting.bytes >= FILESTREAM_SCARCE_BYTES));
 }

@@ -38,6 +38,8 @@ struct filestream_owner {
     /* After filestream_finish: all is acknowledged, or it was given up (`error` < 0, said to
      * `tell` already). No further calls. */
     void (*finished)(void *ctx, int error);
+    /* What is sent lies there already, and no program is beside it: larger requests are worth their memory. */
+    bool is_sync;
 };
 
 /* `settings` is a serialized wandb_internal.Settings, read before return. */
