@@ -291,6 +291,10 @@ def rows_of(dump, user, entities=()):
     own = {("users", at) for at in users}
     own |= {("api_keys", at) for at, r in dump["api_keys"].items() if r["user_id"] in users}
     own |= {("entities", at) for at, r in dump["entities"].items() if r["name"] in (user, *entities)}
+    return with_what_hangs_on(dump, own)
+
+
+def with_what_hangs_on(dump, own):
     more = True
     while more:
         more = False
@@ -301,6 +305,12 @@ def rows_of(dump, user, entities=()):
                     more = True
     others = {r[c] for table, c in BLOB_OF.items() for at, r in dump[table].items() if (table, at) not in own}
     return own | {("blobs", at) for at, r in dump["blobs"].items() if r["name"] not in others}
+
+
+def deleted(dump):
+    """What is deleted already, and what nothing refers to: the janitor empties it at its own time, whoever asks what meanwhile."""
+    gone = {(table, at) for table, rows in dump.items() for at, r in rows.items() if r.get("deleted_at") or r.get("state") == "DELETED"}
+    return with_what_hangs_on(dump, gone)
 
 
 def test_a_stranger_writes_nothing(server):
@@ -315,7 +325,9 @@ def test_a_stranger_writes_nothing(server):
 
 def test_a_viewer_of_the_team_writes_nothing(server):
     before = server.dump()
-    owned = rows_of_all(before) - rows_of(before, "val")
+    gone = deleted(before) - rows_of(before, "mallory", ["mob"])
+    assert not gone, "nobody has deleted anything of others"
+    owned = rows_of_all(before) - rows_of(before, "val") - deleted(before)
     bad = walk_mutations(server, server.keys["val"], [server.vic], owned, leaks=lambda *_: ())
     # What they may read they may use and link in projects of their own, and their default entity may be their team.
     own = {"useArtifact": [("artifact_uses", "artifact_id")], "updateUser": [("users", "entity_id")],
