@@ -112,12 +112,14 @@ const struct os_ops os_real = {
 
 const struct os_ops *os = &os_real;
 
-int os_write_all(int fd, const void *p, size_t n, size_t *written)
+enum { WHERE_IT_STANDS = -1 };
+
+static int write_all(int fd, const char *p, size_t n, off_t from, size_t *written)
 {
     size_t at = 0;
     int rc = 0;
     while (at < n) {
-        ssize_t w = os->write(fd, (const char *)p + at, n - at);
+        ssize_t w = from == WHERE_IT_STANDS ? os->write(fd, p + at, n - at) : os->pwrite(fd, p + at, n - at, from + (off_t)at);
         if (w <= 0) {
             rc = w < 0 ? (int)w : -EIO;
             break;
@@ -127,6 +129,16 @@ int os_write_all(int fd, const void *p, size_t n, size_t *written)
     if (written)
         *written = at;
     return rc;
+}
+
+int os_write_all(int fd, const void *p, size_t n, size_t *written)
+{
+    return write_all(fd, p, n, WHERE_IT_STANDS, written);
+}
+
+int os_pwrite_all(int fd, const void *p, size_t n, uint64_t at, size_t *written)
+{
+    return write_all(fd, p, n, (off_t)at, written);
 }
 
 int os_mkdirs(const char *path, mode_t mode)

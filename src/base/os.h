@@ -35,6 +35,8 @@ extern const struct os_ops os_real;
 /* Write all `n` bytes, going on after short writes. 0 or a negative errno value; *written, if
  * not NULL, says how many bytes went out even on failure. */
 int os_write_all(int fd, const void *p, size_t n, size_t *written);
+/* The same at offset `at` of a file. */
+int os_pwrite_all(int fd, const void *p, size_t n, uint64_t at, size_t *written);
 
 /* mkdir -p. 0 or a negative errno value; an existing directory is no error. */
 int os_mkdirs(const char *path, mode_t mode);

@@ -47,6 +47,15 @@ static inline bool str_ends(struct str a, struct str suffix)
     return a.n >= suffix.n && (suffix.n == 0 || memcmp(a.p + a.n - suffix.n, suffix.p, suffix.n) == 0);
 }
 
+/* 0 to 15, upper or lower case; -1: none. */
+static inline int hex_digit(char c)
+{
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+}
+
 /* Order by bytes, then by length. */
 static inline int str_cmp(struct str a, struct str b)
 {

@@ -8,19 +8,6 @@
 #include <fcntl.h>
 #include <sys/file.h>
 
-/* All of `n` bytes at `at`, going on after short writes; *written counts also on failure. */
-static int write_at(int fd, const uint8_t *p, size_t n, uint64_t at, size_t *written)
-{
-    *written = 0;
-    while (*written < n) {
-        ssize_t rc = os->pwrite(fd, p + *written, n - *written, (off_t)(at + *written));
-        if (rc <= 0)
-            return rc < 0 ? (int)rc : -EIO;
-        *written += (size_t)rc;
-    }
-    return 0;
-}
-
 /* Cut off what a failed write left behind the whole records. */
 static int cut_torn(struct journal_writer *w)
 {
@@ -46,7 +33,7 @@ int journal_writer_create(struct journal_writer *w, const char *path, struct err
     uint8_t header[JOURNAL_HEADER_BYTES];
     size_t written;
     journal_put_header(header);
-    int rc = write_at(fd, header, sizeof header, 0, &written);
+    int rc = os_pwrite_all(fd, header, sizeof header, 0, &written);
     if (rc < 0) {
         os->close(fd);
         os->unlink(path);
@@ -64,7 +51,7 @@ int journal_writer_append(struct journal_writer *w, const void *chunks, size_t n
     if (w->fd < 0)
         return TARE_ECLOSED;
     size_t written;
-    int rc = write_at(w->fd, chunks, n, w->size, &written);
+    int rc = os_pwrite_all(w->fd, chunks, n, w->size, &written);
     *kept = rc == 0 ? n : journal_whole_records(chunks, written, w->size);
     uint64_t end = w->size + written;
     w->size += *kept;

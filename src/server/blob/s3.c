@@ -375,13 +375,11 @@ static void restart_get(void *arg)
 static int on_bytes(void *arg, const void *p, size_t n)
 {
     struct get *g = arg;
-    for (size_t done = 0; done < n;) {
-        ssize_t wrote = os->pwrite(g->fd, (const char *)p + done, n - done, g->at);
-        if (wrote < 0)
-            return (int)wrote;
-        g->at += wrote;
-        done += (size_t)wrote;
-    }
+    size_t written;
+    int rc = os_pwrite_all(g->fd, p, n, (uint64_t)g->at, &written);
+    g->at += (int64_t)written;
+    if (rc)
+        return rc;
     if (g->sha)
         EVP_DigestUpdate(g->sha, p, n);
     return 0;

@@ -1,14 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "server/http/route.h"
 
-static int hex_digit(char c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
 bool route_decode(struct arena *a, struct str in, bool plus, struct str *out)
 {
     char *to = arena_alloc(a, in.n + 1), *w = to;

@@ -306,7 +306,7 @@ static double pg_get_real(struct db_rows *rows, int col)
     return s.p ? strtod(s.p, NULL) : 0;
 }
 
-static int hex_digit(char c)
+static int digit_of_postgres(char c)
 {
     return c <= '9' ? c - '0' : (c | 32) - 'a' + 10;
 }
@@ -331,7 +331,7 @@ static struct str pg_get_blob(struct db_rows *base, int col)
         return (struct str){NULL, 0};
     size_t n = hex.n / 2 - 1;
     for (size_t i = 0; i < n; i++)
-        to[i] = (char)(hex_digit(hex.p[2 + 2 * i]) << 4 | hex_digit(hex.p[3 + 2 * i]));
+        to[i] = (char)(digit_of_postgres(hex.p[2 + 2 * i]) << 4 | digit_of_postgres(hex.p[3 + 2 * i]));
     rows->blob.len += n;
     return str_make(to, n);
 }

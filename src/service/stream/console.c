@@ -284,19 +284,6 @@ struct console_write *console_take_write(struct console *c, int64_t now_ns, bool
     return w;
 }
 
-static int write_at(int fd, const char *p, size_t n, uint64_t at)
-{
-    while (n > 0) {
-        ssize_t done = os->pwrite(fd, p, n, (off_t)at);
-        if (done < 0)
-            return (int)done;
-        p += done;
-        n -= (size_t)done;
-        at += (uint64_t)done;
-    }
-    return 0;
-}
-
 void console_write_run(struct console_write *w)
 {
     if (w->is_first) {
@@ -313,7 +300,7 @@ void console_write_run(struct console_write *w)
         w->rc = fd;
         return;
     }
-    w->rc = w->bytes.failed ? TARE_ENOMEM : write_at(fd, w->bytes.data, w->bytes.len, w->offset);
+    w->rc = w->bytes.failed ? TARE_ENOMEM : os_pwrite_all(fd, w->bytes.data, w->bytes.len, w->offset, NULL);
     if (w->rc == 0)
         w->rc = os->ftruncate(fd, (off_t)(w->offset + w->bytes.len));
     int rc = os->close(fd);

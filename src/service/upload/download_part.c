@@ -210,26 +210,13 @@ static int open_here(struct download *d)
     return rc;
 }
 
-static int write_at(int fd, const char *p, size_t n, uint64_t at)
-{
-    while (n > 0) {
-        ssize_t put = os->pwrite(fd, p, n, (off_t)at);
-        if (put <= 0)
-            return put < 0 ? (int)put : TARE_EIO;
-        p += put;
-        n -= (size_t)put;
-        at += (uint64_t)put;
-    }
-    return 0;
-}
-
 /* What was cloned is read from the clone, which nobody changes. */
 static int copy_block(struct download *d, char *block, size_t n)
 {
     ssize_t got = os->pread(d->is_clone ? d->fd : d->from_fd, block, n, (off_t)d->have);
     if (got <= 0)
         return got < 0 ? (int)got : UV_EOF;
-    int rc = d->is_clone ? 0 : write_at(d->fd, block, (size_t)got, d->have);
+    int rc = d->is_clone ? 0 : os_pwrite_all(d->fd, block, (size_t)got, d->have, NULL);
     if (!rc)
         sum_add(d, block, (size_t)got);
     return rc;

@@ -474,11 +474,6 @@ static void restore_done(struct work *w)
         look(r);
 }
 
-static int hex_value(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* Azure's references are URLs, the others' keys stand as they are; a version behind them is cut off. */
 static char *key_of(const struct cloud_place *p)
 {
@@ -488,8 +483,8 @@ static char *key_of(const struct cloud_place *p)
     const char *at = s.n ? memmem(s.p, s.n, cut, strlen(cut)) : NULL;
     s.n = at && p->kind != CLOUD_HTTP ? (size_t)(at - s.p) : s.n;
     for (size_t i = 0; i < s.n; i++) {
-        bool is_escape = p->kind == CLOUD_AZURE && s.p[i] == '%' && i + 2 < s.n && hex_value(s.p[i + 1]) >= 0 && hex_value(s.p[i + 2]) >= 0;
-        buf_putc(&key, is_escape ? (char)(hex_value(s.p[i + 1]) * 16 + hex_value(s.p[i + 2])) : s.p[i]);
+        bool is_escape = p->kind == CLOUD_AZURE && s.p[i] == '%' && i + 2 < s.n && hex_digit(s.p[i + 1]) >= 0 && hex_digit(s.p[i + 2]) >= 0;
+        buf_putc(&key, is_escape ? (char)(hex_digit(s.p[i + 1]) * 16 + hex_digit(s.p[i + 2])) : s.p[i]);
         i += is_escape ? 2 : 0;
     }
     return xmem_strndup(key.len ? key.data : "", key.len);

@@ -16,15 +16,10 @@ static bool take(struct str *from, struct str word)
     return true;
 }
 
-static int digit(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 static bool is_hex(struct str s)
 {
     for (size_t i = 0; i < s.n; i++)
-        if (digit(s.p[i]) < 0)
+        if (hex_digit(s.p[i]) < 0)
             return false;
     return true;
 }
@@ -34,7 +29,7 @@ static bool decode(char *text)
 {
     char *to = text;
     for (const char *p = text; *p; p++) {
-        int high = *p == '%' ? digit(p[1]) : -1, low = high < 0 ? -1 : digit(p[2]);
+        int high = *p == '%' ? hex_digit(p[1]) : -1, low = high < 0 ? -1 : hex_digit(p[2]);
         if (*p == '%' && (low < 0 || 16 * high + low == 0))
             return false;
         *to++ = low < 0 ? *p : (char)(16 * high + low);
