@@ -3,7 +3,9 @@
 
 #include "record/wire.h"
 #include "service/watch/source.h"
+#include "service/watch/sysmon_file.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define READER(maker)                                                                                 \
@@ -103,6 +105,23 @@ void gpu_add(struct gpu_reading *r, const struct gpu_metric *m)
 {
     if (r->n_metrics < GPU_MAX_METRICS)
         r->metric[r->n_metrics++] = *m;
+}
+
+bool gpu_card_text(int card, const char *name, char to[GPU_FILE])
+{
+    if (!sysmon_read_text(to, GPU_FILE, "/sys/class/drm/card%d/%s", card, name))
+        return false;
+    to[strcspn(to, "\n")] = 0;
+    return true;
+}
+
+bool gpu_card_number(int card, const char *name, double *v)
+{
+    char text[GPU_FILE], *end;
+    if (!gpu_card_text(card, name, text))
+        return false;
+    *v = strtod(text, &end);
+    return end != text;
 }
 
 /* ---- facts: of EnvironmentRecord and GpuNvidiaInfo ---- */

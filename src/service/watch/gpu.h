@@ -60,6 +60,12 @@ void gpu_put_facts(struct buf *to, const struct gpu_reading *r);
 
 void gpu_add(struct gpu_reading *r, const struct gpu_metric *m);
 
+/* A file of /sys/class/drm/cardN as text without its line break, or as the number it begins with; false if there is
+ * none. */
+enum { GPU_CARDS = 64, GPU_FILE = 256 };
+bool gpu_card_text(int card, const char *name, char to[GPU_FILE]);
+bool gpu_card_number(int card, const char *name, double *v);
+
 /* NVML; called on one thread, with a reading of zeros. False if there is none to be used. */
 bool gpu_nvidia_open(void);
 void gpu_nvidia_read(struct gpu_reading *to);

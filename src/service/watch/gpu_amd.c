@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_CARDS = 64, MAX_HWMON = 64, TEXT_MAX = 256 };
+enum { MAX_HWMON = 64 };
 
 static struct card {
     int number;      /* of /sys/class/drm/cardN */
@@ -24,22 +24,19 @@ static struct card {
 
 static int n_cards;
 
-/* A file of the card as text without white space around it; false if there is none. */
-static bool read_file(const struct card *c, const char *name, char to[TEXT_MAX])
+/* A file of the card's device. */
+static bool read_file(const struct card *c, const char *name, char to[GPU_FILE])
 {
-    if (!sysmon_read_text(to, TEXT_MAX, "/sys/class/drm/card%d/device/%s", c->number, name))
-        return false;
-    to[strcspn(to, "\n")] = 0;
-    return true;
+    char path[96];
+    snprintf(path, sizeof path, "device/%.80s", name);
+    return gpu_card_text(c->number, path, to);
 }
 
 static bool read_number(const struct card *c, const char *name, double *v)
 {
-    char text[TEXT_MAX], *end;
-    if (!read_file(c, name, text))
-        return false;
-    *v = strtod(text, &end);
-    return end != text;
+    char path[96];
+    snprintf(path, sizeof path, "device/%.80s", name);
+    return gpu_card_number(c->number, path, v);
 }
 
 /* Likewise of its sensors. */
@@ -56,7 +53,7 @@ static bool read_sensor(const struct card *c, const char *name, double *v)
 
 static void find_sensors(struct card *c)
 {
-    char name[64], text[TEXT_MAX];
+    char name[64], text[GPU_FILE];
     c->hwmon = -1;
     for (int i = 0; i < MAX_HWMON && c->hwmon < 0; i++) {
         snprintf(name, sizeof name, "hwmon/hwmon%d/name", i);
@@ -72,14 +69,14 @@ static void find_sensors(struct card *c)
 
 bool gpu_amd_may_be(void)
 {
-    char text[TEXT_MAX];
+    char text[GPU_FILE];
     return sysmon_read_text(text, sizeof text, "/sys/module/amdgpu/initstate") && strstr(text, "live");
 }
 
 bool gpu_amd_open(void)
 {
-    char text[TEXT_MAX];
-    for (int i = 0; i < MAX_CARDS && n_cards < GPU_MAX; i++) {
+    char text[GPU_FILE];
+    for (int i = 0; i < GPU_CARDS && n_cards < GPU_MAX; i++) {
         struct card c = {.number = i};
         if (!read_file(&c, "vendor", text) || strcmp(text, "0x1002") != 0)
             continue;
@@ -171,7 +168,7 @@ static void put_text(struct buf *to, uint32_t field, const char *text)
 
 static void put_file(struct buf *to, uint32_t field, const struct card *c, const char *name)
 {
-    char text[TEXT_MAX];
+    char text[GPU_FILE];
     if (read_file(c, name, text))
         put_text(to, field, text);
 }
@@ -179,7 +176,7 @@ static void put_file(struct buf *to, uint32_t field, const struct card *c, const
 /* Hexadecimal digits as a number without leading zeros. */
 static void put_hex(struct buf *to, uint32_t field, const struct card *c, const char *name)
 {
-    char text[TEXT_MAX], hex[32], *end;
+    char text[GPU_FILE], hex[32], *end;
     if (!read_file(c, name, text))
         return;
     unsigned long long v = strtoull(text, &end, 16);
@@ -195,7 +192,7 @@ static void put_level(struct buf *to, const struct card *c)
                                            {"profile_peak", "stable_peak"},
                                            {"profile_min_mclk", "stable_min_mclk"},
                                            {"profile_min_sclk", "stable_min_sclk"}};
-    char text[TEXT_MAX];
+    char text[GPU_FILE];
     if (!read_file(c, "power_dpm_force_performance_level", text))
         return;
     const char *name = text;
@@ -208,7 +205,7 @@ static void put_level(struct buf *to, const struct card *c)
 /* The part of the VBIOS's version that names the board: "113-D67301-063". */
 static void put_sku(struct buf *to, const struct card *c)
 {
-    char text[TEXT_MAX];
+    char text[GPU_FILE];
     char *first = read_file(c, "vbios_version", text) ? strchr(text, '-') : NULL;
     char *second = first ? strchr(first + 1, '-') : NULL;
     if (!second || strchr(second + 1, '-') || second - first < 3)
@@ -262,7 +259,7 @@ static void put_range(struct buf *to, uint32_t field, const struct card *c, cons
 
 static void put_card(struct buf *to, const struct card *c, int id)
 {
-    char text[TEXT_MAX];
+    char text[GPU_FILE];
     double cap;
     size_t mark = wire_buf_begin(to, ENV_GPU_AMD);
     snprintf(text, sizeof text, "%d", id);

@@ -12,11 +12,10 @@
 
 #include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { MAX_CARDS = 64, MAX_HWMON = 64, MAX_TILES = 2, MAX_GTS = 4, LEAST_NS = 100000000, TEXT_MAX = 256 };
+enum { MAX_HWMON = 64, MAX_TILES = 2, MAX_GTS = 4, LEAST_NS = 100000000 };
 
 static struct card {
     int number; /* of /sys/class/drm/cardN */
@@ -30,28 +29,11 @@ static int n_cards;
 
 /* ---- files ---- */
 
-static bool read_file(const struct card *c, const char *name, char to[TEXT_MAX])
-{
-    if (!sysmon_read_text(to, TEXT_MAX, "/sys/class/drm/card%d/%s", c->number, name))
-        return false;
-    to[strcspn(to, "\n")] = 0;
-    return true;
-}
-
-static bool read_number(const struct card *c, const char *name, double *v)
-{
-    char text[TEXT_MAX], *end;
-    if (!read_file(c, name, text))
-        return false;
-    *v = strtod(text, &end);
-    return end != text;
-}
-
 static bool read_sensor(const struct card *c, const char *name, double *v)
 {
     char path[96];
     snprintf(path, sizeof path, "device/hwmon/hwmon%d/%.32s", c->hwmon, name);
-    return read_number(c, path, v);
+    return gpu_card_number(c->number, path, v);
 }
 
 /* The first of two that there is: of the card, else of its package. */
@@ -68,7 +50,7 @@ static bool read_gt(const struct card *c, int i, const char *of_i915, const char
         snprintf(path, sizeof path, "device/tile%d/gt%d/%s", i / MAX_GTS, i % MAX_GTS, of_xe);
     else
         snprintf(path, sizeof path, "gt/gt%d/%s", i, of_i915);
-    return read_number(c, path, v);
+    return gpu_card_number(c->number, path, v);
 }
 
 /* ---- finding ---- */
@@ -87,10 +69,10 @@ bool gpu_intel_may_be(void)
 
 static bool find_sensors(struct card *c)
 {
-    char name[64], text[TEXT_MAX];
+    char name[64], text[GPU_FILE];
     for (c->hwmon = 0; c->hwmon < MAX_HWMON; c->hwmon++) {
         snprintf(name, sizeof name, "device/hwmon/hwmon%d/name", c->hwmon);
-        if (!read_file(c, name, text) || (strcmp(text, "i915") != 0 && strcmp(text, "xe") != 0))
+        if (!gpu_card_text(c->number, name, text) || (strcmp(text, "i915") != 0 && strcmp(text, "xe") != 0))
             continue;
         c->is_xe = *text == 'x';
         return true;
@@ -100,10 +82,10 @@ static bool find_sensors(struct card *c)
 
 bool gpu_intel_open(void)
 {
-    char text[TEXT_MAX];
-    for (int i = 0; i < MAX_CARDS && n_cards < GPU_MAX; i++) {
+    char text[GPU_FILE];
+    for (int i = 0; i < GPU_CARDS && n_cards < GPU_MAX; i++) {
         struct card c = {.number = i};
-        if (read_file(&c, "device/vendor", text) && strcmp(text, "0x8086") == 0 && find_sensors(&c))
+        if (gpu_card_text(c.number, "device/vendor", text) && strcmp(text, "0x8086") == 0 && find_sensors(&c))
             cards[n_cards++] = c;
     }
     return n_cards > 0;
@@ -173,10 +155,10 @@ static void read_card(struct gpu_reading *to, int device, struct card *c)
 
 void gpu_intel_read(struct gpu_reading *to)
 {
-    char id[TEXT_MAX];
+    char id[GPU_FILE];
     for (int i = 0; i < n_cards; i++)
         read_card(to, i, &cards[i]);
     to->n_others = n_cards;
-    if (n_cards > 0 && read_file(&cards[0], "device/device", id))
+    if (n_cards > 0 && gpu_card_text(cards[0].number, "device/device", id))
         snprintf(to->other_name, sizeof to->other_name, "Intel GPU %.16s", id);
 }
