@@ -47,6 +47,22 @@ static inline bool str_ends(struct str a, struct str suffix)
     return a.n >= suffix.n && (suffix.n == 0 || memcmp(a.p + a.n - suffix.n, suffix.p, suffix.n) == 0);
 }
 
+/* As isspace() of the C locale. */
+static inline bool str_is_space(char c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+/* Without white space at its ends. */
+static inline struct str str_trim(struct str s)
+{
+    while (s.n > 0 && str_is_space(s.p[s.n - 1]))
+        s.n--;
+    while (s.n > 0 && str_is_space(*s.p))
+        s = str_make(s.p + 1, s.n - 1);
+    return s;
+}
+
 /* 0 to 15, upper or lower case; -1: none. */
 static inline int hex_digit(char c)
 {

@@ -193,27 +193,11 @@ static bool is_kept(struct openmetrics *o, const struct sample *s)
 
 /* ---- lines ---- */
 
-static bool is_space(char c)
-{
-    return c == ' ' || (c >= '\t' && c <= '\r');
-}
-
-static struct str trim(struct str s)
-{
-    while (s.n > 0 && is_space(s.p[0])) {
-        s.p++;
-        s.n--;
-    }
-    while (s.n > 0 && is_space(s.p[s.n - 1]))
-        s.n--;
-    return s;
-}
-
 /* Cut *s at its first white space; false if there is none. */
 static bool cut_at_space(struct str s, struct str *head, struct str *rest)
 {
     for (size_t i = 0; i < s.n; i++) {
-        if (!is_space(s.p[i]))
+        if (!str_is_space(s.p[i]))
             continue;
         *head = (struct str){s.p, i};
         *rest = (struct str){s.p + i + 1, s.n - i - 1};
@@ -255,7 +239,7 @@ static bool read_label(struct openmetrics *o, struct sample *s, struct str *rest
     const char *equals = memchr(rest->p, '=', rest->n);
     if (!equals || s->n_labels >= OPENMETRICS_MAX_LABELS)
         return false;
-    struct str name = trim((struct str){rest->p, (size_t)(equals - rest->p)});
+    struct str name = str_trim((struct str){rest->p, (size_t)(equals - rest->p)});
     struct label *l = &s->label[s->n_labels++];
     l->name = o->text.len;
     l->n_name = name.n;
@@ -391,7 +375,7 @@ void openmetrics_put(struct buf *items, struct str key, double v)
 
 static void take_sample(struct openmetrics *o, struct sample *s, struct buf *items)
 {
-    struct str word = trim(s->rest), after;
+    struct str word = str_trim(s->rest), after;
     double v;
     unsigned number;
     cut_at_space(word, &word, &after);
@@ -416,9 +400,9 @@ static void take_type(struct type **types, struct arena *arena, struct str rest)
 {
     struct str metric, kind;
     struct type *t = NULL;
-    if (!cut_at_space(trim(rest), &metric, &kind))
+    if (!cut_at_space(str_trim(rest), &metric, &kind))
         return;
-    kind = trim(kind);
+    kind = str_trim(kind);
     HASH_FIND(hh, *types, metric.p, metric.n, t);
     if (!t) {
         if (!(t = arena_calloc(arena, sizeof *t)))
@@ -445,7 +429,7 @@ void openmetrics_read(struct openmetrics *o, struct str text, struct buf *items)
     while (text.n > 0) {
         const char *end = memchr(text.p, '\n', text.n);
         size_t n = end ? (size_t)(end - text.p) : text.n;
-        struct str line = trim((struct str){text.p, n});
+        struct str line = str_trim((struct str){text.p, n});
         text = (struct str){text.p + n + (end != NULL), text.n - n - (end != NULL)};
         if (str_starts(line, STR("# TYPE ")))
             take_type(&types, &arena, (struct str){line.p + 7, line.n - 7});

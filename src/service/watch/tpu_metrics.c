@@ -105,20 +105,6 @@ void tpu_put_memory(struct tpu_figures *f)
 
 /* ---- texts ---- */
 
-static bool is_space(char c)
-{
-    return c == ' ' || (c >= '\t' && c <= '\r');
-}
-
-static struct str trim(struct str s)
-{
-    while (s.n > 0 && is_space(s.p[s.n - 1]))
-        s.n--;
-    while (s.n > 0 && is_space(*s.p))
-        s = str_make(s.p + 1, s.n - 1);
-    return s;
-}
-
 /* Without any of two characters at either end. */
 static struct str strip(struct str s, char a, char b)
 {
@@ -131,7 +117,7 @@ static struct str strip(struct str s, char a, char b)
 
 static bool number(struct str s, double *v)
 {
-    s = trim(s);
+    s = str_trim(s);
     return s.n > 0 && number_parse_double(s.p, s.n, v) == s.n;
 }
 
@@ -165,11 +151,11 @@ enum { MAX_PARTS = 64 };
 static size_t split(struct str s, struct str *parts)
 {
     size_t n = 0;
-    s = strip(trim(s), '[', ']');
+    s = strip(str_trim(s), '[', ']');
     for (size_t at = 0; at < s.n && n < MAX_PARTS;) {
         const char *comma = memchr(s.p + at, ',', s.n - at);
         size_t end = comma ? (size_t)(comma - s.p) : s.n;
-        struct str part = strip(trim(str_make(s.p + at, end - at)), '"', '\'');
+        struct str part = strip(str_trim(str_make(s.p + at, end - at)), '"', '\'');
         if (part.n > 0)
             parts[n++] = part;
         at = end + 1;
