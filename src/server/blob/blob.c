@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -494,11 +493,8 @@ int blob_open_part(struct blobs *b, const char *name, int64_t first, int64_t n, 
 
 bool blob_put_path(struct blobs *b, const char *name, struct buf *to)
 {
-    char path[PATH_MAX], real[PATH_MAX];
-    if (!b->ops->path || !blob_is_name(name))
-        return false;
-    b->ops->path(b, name, path);
-    return realpath(path, real) && buf_puts(to, real) == 0;
+    char path[PATH_MAX];
+    return b->ops->path && blob_is_name(name) && b->ops->path(b, name, path) && buf_puts(to, path) == 0;
 }
 
 int blob_exists(struct blobs *b, const char *name, struct err *e)

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/os.h"
+#include "base/path.h"
 #include "base/random.h"
 
 #include <dirent.h>
@@ -21,6 +22,15 @@
 static void path_of(const struct blobs *b, const char *name, char path[PATH_MAX])
 {
     snprintf(path, PATH_MAX, "%s/%.2s/%s", b->dir, name, name);
+}
+
+/* From that of the staging folder, which was looked up once. */
+static bool absolute_path_of(const struct blobs *b, const char *name, char path[PATH_MAX])
+{
+    if (!b->staging)
+        return false;
+    struct str dir = path_dir(str_of(b->staging));
+    return snprintf(path, PATH_MAX, "%.*s/%.2s/%s", STR_ARG(dir), name, name) < PATH_MAX;
 }
 
 static void kept_path(const struct blobs *b, const char *key, char path[PATH_MAX])
@@ -220,7 +230,7 @@ static const struct blob_ops ops = {.stage = stage,
                                     .adopt = adopt,
                                     .settle = settle,
                                     .open = open_blob,
-                                    .path = path_of,
+                                    .path = absolute_path_of,
                                     .size = size_of,
                                     .remove = remove_blob,
                                     .each = each_blob,

@@ -33,7 +33,8 @@ struct blob_ops {
      * other bytes may be zeros. `size_bytes` is the blob's. TARE_ENOTFOUND. */
     int (*open)(struct blobs *b, const char *name, int64_t first, int64_t n, int *fd, int64_t *size_bytes,
                 struct err *e);
-    void (*path)(const struct blobs *b, const char *name, char path[PATH_MAX]); /* NULL: none are in a directory */
+    /* The absolute path; false if it is not known. NULL: none are in a directory. */
+    bool (*path)(const struct blobs *b, const char *name, char path[PATH_MAX]);
     int64_t (*size)(struct blobs *b, const char *name, struct err *e); /* -1: not there; other negative codes */
     int (*remove)(struct blobs *b, const char *name, struct err *e); /* 0 also when it is not there */
     int (*each)(struct blobs *b, int (*each)(void *arg, const char *name, int64_t size_bytes), void *arg,
