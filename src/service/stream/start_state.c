@@ -2,6 +2,7 @@
 #include "service/stream/start_state.h"
 
 #include "base/alloc.h"
+#include "base/digest.h"
 #include "base/err.h"
 #include "base/json.h"
 #include "base/number.h"
@@ -13,7 +14,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,8 +32,7 @@ static char *elsewhere(const char *path)
     xxh3_init(&x);
     xxh3_add(&x, path, strlen(path));
     xxh3_end(&x, digest);
-    for (size_t i = 0; i < sizeof digest; i++)
-        snprintf(name + 5 + 2 * i, 3, "%02x", digest[i]);
+    digest_hex(name + 5, digest, sizeof digest);
     strcat(name, ".json");
     if (!(state && *state == '/') && !(home && *home == '/'))
         return NULL;

@@ -42,15 +42,6 @@ static const char question[] = "query OrganizationCoreWeaveOrganizationID ($enti
 
 /* ---- the answer ---- */
 
-static struct str trim(struct str s)
-{
-    while (s.n > 0 && (unsigned char)s.p[s.n - 1] <= ' ')
-        s.n--;
-    while (s.n > 0 && (unsigned char)*s.p <= ' ')
-        s = str_make(s.p + 1, s.n - 1);
-    return s;
-}
-
 void coreweave_read(struct str answer, struct buf *info)
 {
     static const char *const keys[] = {"cluster_name", "org_id", "region"};
@@ -62,8 +53,8 @@ void coreweave_read(struct str answer, struct buf *info)
         const char *colon = n > 0 ? memchr(line.p, ':', n) : NULL;
         size_t at = colon ? (size_t)(colon - line.p) : 0;
         for (int i = 0; colon && i < 3; i++)
-            if (str_eqz(trim(str_make(line.p, at)), keys[i]))
-                found[i] = trim(str_make(colon + 1, n - at - 1));
+            if (str_eqz(str_trim(str_make(line.p, at)), keys[i]))
+                found[i] = str_trim(str_make(colon + 1, n - at - 1));
         n += newline != NULL;
         answer = str_make(answer.p + n, answer.n - n);
     }
