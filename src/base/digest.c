@@ -3,6 +3,8 @@
  * artifacts are named by; several streams at once: md5_together.c. */
 #include "base/digest.h"
 
+#include "base/md5_rounds.h"
+
 #include <string.h>
 
 static uint32_t rotr(uint32_t v, int n)
@@ -123,48 +125,20 @@ const uint32_t md5_k[64] = {
     0x6fa87e4f, 0xfe2ce6e0, 0xa3014314, 0x4e0811a1, 0xf7537e82, 0xbd3af235, 0x2ad7d2bb, 0xeb86d391,
 };
 
-/* The mixing functions of the four rounds. The second is a sum of two that share no bit, of which
- * one does not wait for the last step's `b`. */
-#define F(b, c, d) ((d) ^ ((b) & ((c) ^ (d))))
-#define G(b, c, d) (((b) & (d)) + ((c) & ~(d)))
-#define H(b, c, d) ((b) ^ (c) ^ (d))
-#define I(b, c, d) ((c) ^ ((b) | ~(d)))
-
-#define STEP(mix, a, b, c, d, i, word, shift) \
-    a += md5_k[i] + w[(word) & 15], a += mix(b, c, d), a = b + rotl(a, shift)
-/* Four steps of a round, from step `i` on: step k takes word (k * mul + plus) mod 16. */
-#define STEPS(mix, i, mul, plus, s0, s1, s2, s3)               \
-    STEP(mix, a, b, c, d, i, (i) * (mul) + (plus), s0),         \
-    STEP(mix, d, a, b, c, i + 1, (i + 1) * (mul) + (plus), s1), \
-    STEP(mix, c, d, a, b, i + 2, (i + 2) * (mul) + (plus), s2), \
-    STEP(mix, b, c, d, a, i + 3, (i + 3) * (mul) + (plus), s3)
-#define ROUND(mix, i, mul, plus, s0, s1, s2, s3)    \
-    STEPS(mix, i, mul, plus, s0, s1, s2, s3);       \
-    STEPS(mix, i + 4, mul, plus, s0, s1, s2, s3);   \
-    STEPS(mix, i + 8, mul, plus, s0, s1, s2, s3);   \
-    STEPS(mix, i + 12, mul, plus, s0, s1, s2, s3)
+#define STEP(mix, a, b, c, d, i, word, shift) a += md5_k[i] + w[(word) & 15], a += mix(b, c, d), a = b + rotl(a, shift);
 
 static void md5_compress(uint32_t *h, const uint8_t *block)
 {
     uint32_t a = h[0], b = h[1], c = h[2], d = h[3], w[16];
     for (int i = 0; i < 16; i++, block += 4)
         w[i] = (uint32_t)block[3] << 24 | (uint32_t)block[2] << 16 | (uint32_t)block[1] << 8 | block[0];
-    ROUND(F, 0, 1, 0, 7, 12, 17, 22);
-    ROUND(G, 16, 5, 1, 5, 9, 14, 20);
-    ROUND(H, 32, 3, 5, 4, 11, 16, 23);
-    ROUND(I, 48, 7, 0, 6, 10, 15, 21);
+    MD5_ROUNDS(STEP, MD5_G_SUM)
     h[0] += a;
     h[1] += b;
     h[2] += c;
     h[3] += d;
 }
-#undef F
-#undef G
-#undef H
-#undef I
 #undef STEP
-#undef STEPS
-#undef ROUND
 
 void md5_init(struct digest *d)
 {

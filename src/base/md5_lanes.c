@@ -5,6 +5,8 @@
  * registers. Seconds a GB on Zen 5: one 1.2, two 0.61, three 0.91, four 0.68, five 0.55, eight 0.34. */
 #include "base/md5_lanes.h"
 
+#include "base/md5_rounds.h"
+
 #include <string.h>
 
 typedef uint32_t four __attribute__((vector_size(16)));
@@ -20,25 +22,9 @@ static uint32_t word_at(const uint8_t *p)
     return w;
 }
 
-#define F(b, c, d) ((d) ^ ((b) & ((c) ^ (d))))
-#define G(b, c, d) ((c) ^ ((d) & ((b) ^ (c))))
-#define H(b, c, d) ((b) ^ (c) ^ (d))
-#define I(b, c, d) ((c) ^ ((b) | ~(d)))
-
 #define STEP(mix, a, b, c, d, i, word, shift)        \
     a += w[(word) & 15] + md5_k[i] + mix(b, c, d);    \
     a = ((a << (shift)) | (a >> (32 - (shift)))) + b;
-/* Four steps of a round, from step `i` on: step k takes word (k * mul + plus) mod 16. */
-#define STEPS(mix, i, mul, plus, s0, s1, s2, s3)             \
-    STEP(mix, a, b, c, d, i, (i) * (mul) + (plus), s0)         \
-    STEP(mix, d, a, b, c, i + 1, (i + 1) * (mul) + (plus), s1) \
-    STEP(mix, c, d, a, b, i + 2, (i + 2) * (mul) + (plus), s2) \
-    STEP(mix, b, c, d, a, i + 3, (i + 3) * (mul) + (plus), s3)
-#define ROUND(mix, i, mul, plus, s0, s1, s2, s3)      \
-    STEPS(mix, i, mul, plus, s0, s1, s2, s3)          \
-    STEPS(mix, i + 4, mul, plus, s0, s1, s2, s3)      \
-    STEPS(mix, i + 8, mul, plus, s0, s1, s2, s3)      \
-    STEPS(mix, i + 12, mul, plus, s0, s1, s2, s3)
 
 /* `name`(d, p, n_lanes, n_bytes) on vectors of `lanes` words. Lanes that nobody wants go with the first. */
 #define DEFINE_LANES(name, vector, lanes, gather, attributes)                                                \
@@ -55,10 +41,7 @@ static uint32_t word_at(const uint8_t *p)
             vector a = h[0], b = h[1], c = h[2], d = h[3];                                                   \
             for (int j = 0; j < 16; j++)                                                                     \
                 w[j] = (vector)gather(at + 4 * (size_t)j);                                                   \
-            ROUND(F, 0, 1, 0, 7, 12, 17, 22)                                                                 \
-            ROUND(G, 16, 5, 1, 5, 9, 14, 20)                                                                 \
-            ROUND(H, 32, 3, 5, 4, 11, 16, 23)                                                                \
-            ROUND(I, 48, 7, 0, 6, 10, 15, 21)                                                                \
+            MD5_ROUNDS(STEP, MD5_G)                                                                          \
             h[0] += a;                                                                                       \
             h[1] += b;                                                                                       \
             h[2] += c;                                                                                       \
@@ -92,17 +75,6 @@ DEFINE_LANES(lanes_8_avx512, eight, 8, GATHER_8, __attribute__((target("avx512f,
     a##1 += mix(b##1, c##1, d##1);                                                  \
     a##0 = (a##0 << (shift) | a##0 >> (32 - (shift))) + b##0;                       \
     a##1 = (a##1 << (shift) | a##1 >> (32 - (shift))) + b##1;
-#define STEPS_2(mix, i, mul, plus, s0, s1, s2, s3)               \
-    STEP_2(mix, a, b, c, d, i, (i) * (mul) + (plus), s0)         \
-    STEP_2(mix, d, a, b, c, i + 1, (i + 1) * (mul) + (plus), s1) \
-    STEP_2(mix, c, d, a, b, i + 2, (i + 2) * (mul) + (plus), s2) \
-    STEP_2(mix, b, c, d, a, i + 3, (i + 3) * (mul) + (plus), s3)
-#define ROUND_2(mix, i, mul, plus, s0, s1, s2, s3)      \
-    STEPS_2(mix, i, mul, plus, s0, s1, s2, s3)          \
-    STEPS_2(mix, i + 4, mul, plus, s0, s1, s2, s3)      \
-    STEPS_2(mix, i + 8, mul, plus, s0, s1, s2, s3)      \
-    STEPS_2(mix, i + 12, mul, plus, s0, s1, s2, s3)
-#define G_SUM(b, c, d) (((b) & (d)) + ((c) & ~(d)))
 
 static void lanes_2(struct digest *const *to, const uint8_t *const *from, int n_lanes, size_t n_bytes)
 {
@@ -111,10 +83,7 @@ static void lanes_2(struct digest *const *to, const uint8_t *const *from, int n_
     (void)n_lanes;
     for (const uint8_t *end = p + n_bytes; p < end; p += DIGEST_BLOCK, q += DIGEST_BLOCK) {
         uint32_t a0 = h[0], b0 = h[1], c0 = h[2], d0 = h[3], a1 = g[0], b1 = g[1], c1 = g[2], d1 = g[3];
-        ROUND_2(F, 0, 1, 0, 7, 12, 17, 22)
-        ROUND_2(G_SUM, 16, 5, 1, 5, 9, 14, 20)
-        ROUND_2(H, 32, 3, 5, 4, 11, 16, 23)
-        ROUND_2(I, 48, 7, 0, 6, 10, 15, 21)
+        MD5_ROUNDS(STEP_2, MD5_G_SUM)
         h[0] += a0;
         h[1] += b0;
         h[2] += c0;
