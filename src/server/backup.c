@@ -446,6 +446,7 @@ static int verify_blobs(struct verifying *v, struct db_conn *c, struct blobs *bl
         if (blob_verify(blobs, db_text(rows, 0), &why) != 0)
             fault(v, why.text);
         v->counts->n_blobs++;
+        v->counts->n_bytes += blob_size(blobs, db_text(rows, 0));
     }
     return rc;
 }

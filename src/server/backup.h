@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 struct backup_counts {
-    int64_t n_blobs, n_bytes; /* files, and the size of the archive */
+    int64_t n_blobs, n_bytes; /* files, and the size of the archive; verifying: of database and files */
 };
 
 /* Write FILE (not there before; it appears when it is complete, mode 0600).
