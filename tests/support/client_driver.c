@@ -190,6 +190,7 @@ static void with_fork(char **a)
 {
     tare_run *run = begin(a[0], a[1]);
     must(tare_log(run, tare_i64("parent", 0)), "log");
+    must(tare_flush(run, 5000), "flush"); /* two connections have no order but by answers */
     fflush(stdout);
     pid_t pid = fork();
     if (pid == 0) {
@@ -198,6 +199,7 @@ static void with_fork(char **a)
             _exit(1);
         must(tare_attach(a[1], &mine), "attach in the child");
         must(tare_log(mine, tare_i64("child", 1)), "log in the child");
+        must(tare_flush(mine, 5000), "flush in the child");
         exit(0); /* detaches by the exit hook */
     }
     int status;

@@ -22,7 +22,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { COPY_BYTES = 256 * 1024, HASH_BYTES = 16 };
+enum { HASH_BYTES = 16 };
 
 char *artifact_cache_dir(void)
 {
@@ -85,48 +85,11 @@ int artifact_cache_take(const char *cache, const char *path, struct str digest, 
     return rc;
 }
 
-static int copy_and_hash(int from, int to, uint8_t md5[MD5_BYTES])
-{
-    AUTO_FREE char *block = mem_alloc(COPY_BYTES);
-    struct digest d;
-    md5_init(&d);
-    for (off_t at = 0; block;) {
-        ssize_t n = os->pread(from, block, COPY_BYTES, at);
-        int rc = n > 0 ? os_write_all(to, block, (size_t)n, NULL) : (int)n;
-        if (rc)
-            return rc;
-        if (n == 0)
-            break;
-        md5_add(&d, block, (size_t)n);
-        at += n;
-    }
-    md5_end(&d, md5);
-    return block ? 0 : TARE_ENOMEM;
-}
-
-static int copy_checked(const char *path, const char *temporary, struct str digest)
-{
-    uint8_t md5[MD5_BYTES];
-    char base64[32];
-    int from = os->open(path, O_RDONLY | O_NONBLOCK, 0);
-    if (from < 0)
-        return from;
-    int to = os->open(temporary, O_WRONLY | O_CREAT | O_EXCL, 0666);
-    int rc = to < 0 ? to : copy_and_hash(from, to, md5);
-    os->close(from);
-    if (to >= 0 && os->close(to) && !rc)
-        rc = TARE_EIO;
-    if (rc)
-        return rc;
-    base64_text(base64, md5, MD5_BYTES);
-    return str_eqz(digest, base64) ? 0 : TARE_ECONFLICT; /* it has changed */
-}
-
 int artifact_cache_copy(const char *cache, const char *path, struct str digest)
 {
     AUTO_FREE char *place = artifact_cache_place(cache, digest, false);
     AUTO_BUF temporary = {0};
-    char id[17];
+    char id[17], base64[32];
     if (!place)
         return TARE_EINVAL;
     if (access(place, F_OK) == 0)
@@ -137,11 +100,11 @@ int artifact_cache_copy(const char *cache, const char *path, struct str digest)
         return rc;
     random_id(id, sizeof id - 1);
     buf_printf(&temporary, "/%s", id);
-    rc = copy_checked(path, buf_z(&temporary), digest);
-    if (!rc) {
-        chmod(buf_z(&temporary), 0666);
-        rc = os->rename(buf_z(&temporary), place);
-    }
+    rc = artifact_copy(path, buf_z(&temporary), false, base64);
+    if (rc)
+        return rc;
+    chmod(buf_z(&temporary), 0666);
+    rc = str_eqz(digest, base64) ? os->rename(buf_z(&temporary), place) : TARE_ECONFLICT; /* it has changed */
     if (rc)
         os->unlink(buf_z(&temporary));
     return rc;

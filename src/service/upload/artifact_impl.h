@@ -209,6 +209,12 @@ int artifact_cache_add(const char *cache, const struct manifest_entry *e, const 
 /* One that has been in its user's hands since: only if what was copied still has that XXH128 (hex); else it is left. */
 int artifact_cache_add_if(const char *cache, const struct manifest_entry *e, const char *path, const char *xxh128);
 
+/* -- artifact_copy.c: on a worker -- */
+
+/* A new file `to` with the contents of `from`, and, if `base64` (32 bytes) is not NULL, the MD5 or XXH128 of what was
+ * written. 0, or a negative code and there is none. */
+int artifact_copy(const char *from, const char *to, bool is_xxh128, char *base64);
+
 /* -- artifact_cache.c: on a worker -- */
 
 /* Where a file of that digest lies, its folder made. Heap; NULL if the digest is none. */

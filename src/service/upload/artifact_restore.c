@@ -19,56 +19,6 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { COPY_BYTES = 256 * 1024 };
-
-static int copy_by_hand(int from, int to)
-{
-    AUTO_FREE char *block = mem_alloc(COPY_BYTES);
-    for (off_t at = 0; block;) {
-        ssize_t n = os->pread(from, block, COPY_BYTES, at);
-        int rc = n > 0 ? os_write_all(to, block, (size_t)n, NULL) : (int)n;
-        if (rc || n == 0)
-            return rc;
-        at += n;
-    }
-    return TARE_ENOMEM;
-}
-
-/* The kernel copies, or shares the blocks, where the file systems can. */
-static int copy_bytes(int from, int to)
-{
-#ifdef __linux__
-    for (off_t at = 0;;) {
-        ssize_t n = copy_file_range(from, &at, to, NULL, (size_t)1 << 30, 0);
-        if (n == 0 && at > 0)
-            return 0;
-        if (n <= 0 && at > 0 && errno != EINTR)
-            return errno ? -errno : TARE_EIO;
-        if (n <= 0 && at == 0)
-            break; /* not these two; or empty, or a file that says it is */
-    }
-#endif
-    return copy_by_hand(from, to);
-}
-
-/* A new file `to` with the contents of `from`: 0, or a negative code and there is none. */
-static int copy_file(const char *from, const char *to)
-{
-    int in = os->open(from, O_RDONLY | O_NONBLOCK, 0);
-    if (in < 0)
-        return in;
-    int out = os->open(to, O_WRONLY | O_CREAT | O_EXCL, 0666);
-    int rc = out < 0 ? out : copy_bytes(in, out);
-    os->close(in);
-    if (out >= 0) {
-        int closed = os->close(out);
-        rc = rc ? rc : closed;
-    }
-    if (rc && out >= 0)
-        os->unlink(to);
-    return rc;
-}
-
 static bool is_file(const char *path, uint64_t *size)
 {
     struct stat st;
@@ -80,7 +30,11 @@ static bool is_file(const char *path, uint64_t *size)
 static bool has_digest(const char *path, const struct manifest_entry *e)
 {
     char base64[32];
-    return download_digest_of(path, e->is_xxh128, base64) == 0 && str_eqz(e->digest, base64);
+    int fd = os->open(path, O_RDONLY | O_NONBLOCK, 0);
+    int rc = fd < 0 ? fd : download_digest_of(fd, -1, e->is_xxh128, base64);
+    if (fd >= 0)
+        os->close(fd);
+    return rc == 0 && str_eqz(e->digest, base64);
 }
 
 static bool is_checked(const struct manifest_entry *e)
@@ -130,12 +84,13 @@ static int bring(const char *place, const struct manifest_entry *e, const char *
 {
     struct str dir = path_dir(str_of(to));
     AUTO_FREE char *folder = mem_strndup(dir.p, dir.n), *part = beside(to, ".");
+    char base64[32];
     int rc = folder && part ? os_mkdirs(folder, 0777) : TARE_ENOMEM;
     if (!rc)
-        rc = copy_file(place, part);
+        rc = artifact_copy(place, part, e->is_xxh128, is_checked(e) ? base64 : NULL);
     if (rc)
         return rc == UV_ENOENT ? 0 : rc;
-    if (is_checked(e) && !has_digest(part, e)) {
+    if (is_checked(e) && !str_eqz(e->digest, base64)) {
         diag_warn("cache: %s is not what its name says: removed", place);
         os->unlink(place);
         os->unlink(part);
@@ -158,15 +113,15 @@ int artifact_restore(const char *cache, const struct manifest_entry *e, const ch
     return bring(place, e, to);
 }
 
-static bool has_xxh128(const char *path, const char *xxh128)
+static bool is_hex_of(struct str base64, const char *hex)
 {
-    char base64[32], hex[2 * XXH128_BYTES + 1];
+    char other[2 * XXH128_BYTES + 1];
     uint8_t bytes[XXH128_BYTES];
     size_t n;
-    if (download_digest_of(path, true, base64) || !base64_get(str_of(base64), BASE64_STANDARD, bytes, sizeof bytes, &n))
+    if (!base64_get(base64, BASE64_STANDARD, bytes, sizeof bytes, &n))
         return false;
-    digest_hex(hex, bytes, n);
-    return strcmp(hex, xxh128) == 0;
+    digest_hex(other, bytes, n);
+    return strcmp(other, hex) == 0;
 }
 
 int artifact_cache_add(const char *cache, const struct manifest_entry *e, const char *path)
@@ -179,6 +134,7 @@ int artifact_cache_add_if(const char *cache, const struct manifest_entry *e, con
     AUTO_FREE char *place = place_of(cache, e);
     AUTO_BUF folder = {0};
     uint64_t size;
+    char base64[32];
     if (!place)
         return str_eq(e->digest, e->ref) ? 0 : TARE_EIO;
     if (is_checked(e) && is_file(place, &size) && size == (uint64_t)e->size)
@@ -187,10 +143,10 @@ int artifact_cache_add_if(const char *cache, const struct manifest_entry *e, con
     int rc = os_mkdirs(buf_z(&folder), 0777);
     AUTO_FREE char *temporary = beside(buf_z(&folder), "/");
     if (!rc)
-        rc = temporary ? copy_file(path, temporary) : TARE_ENOMEM;
+        rc = temporary ? artifact_copy(path, temporary, true, xxh128 ? base64 : NULL) : TARE_ENOMEM;
     if (rc)
         return rc;
-    if (xxh128 && !has_xxh128(temporary, xxh128)) {
+    if (xxh128 && !is_hex_of(str_of(base64), xxh128)) {
         diag_info("cache: %s has changed: left out", path);
         os->unlink(temporary);
         return 0;

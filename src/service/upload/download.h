@@ -114,7 +114,8 @@ int download_part_finish(struct download *d);
 /* It will not: away with the part, or keep it for who comes next. */
 void download_part_drop(struct download *d);
 
-/* The digest of a file's contents as base64: at least 32 bytes. 0 or a negative code. */
-int download_digest_of(const char *path, bool is_xxh128, char base64[32]);
+/* The digest of an open file's contents as base64. With `to` (else -1) they are written there on the way: the digest is
+ * of what was written, whoever changes the file meanwhile. 0 or a negative code. */
+int download_digest_of(int from, int to, bool is_xxh128, char base64[32]);
 
 #endif

@@ -62,35 +62,38 @@ static void sum_end(struct download *d, uint8_t bytes[XXH128_BYTES])
         md5_end(&d->sum.md5, bytes);
 }
 
-/* Into the sum what the file has. */
-static int sum_file(struct download *d, int fd)
+/* Into the sum what the file `from` has, and into the file `to` (-1: none). */
+static int sum_copy(struct download *d, int from, int to)
 {
     AUTO_FREE char *block = mem_alloc(SUM_BLOCK_BYTES);
     if (!block)
         return TARE_ENOMEM;
     sum_begin(d);
     for (;;) {
-        ssize_t n = os->pread(fd, block, SUM_BLOCK_BYTES, (off_t)d->have);
-        if (n <= 0)
-            return (int)n;
+        ssize_t n = os->pread(from, block, SUM_BLOCK_BYTES, (off_t)d->have);
+        int rc = n > 0 && to >= 0 ? os_write_all(to, block, (size_t)n, NULL) : 0;
+        if (n <= 0 || rc)
+            return n <= 0 ? (int)n : rc;
         sum_add(d, block, (size_t)n);
     }
 }
 
-int download_digest_of(const char *path, bool is_xxh128, char base64[32])
+static int sum_file(struct download *d, int fd)
 {
+    return sum_copy(d, fd, -1);
+}
+
+int download_digest_of(int from, int to, bool is_xxh128, char base64[32])
+{
+    uint8_t bytes[XXH128_BYTES];
     struct download *d = mem_calloc(1, sizeof *d);
-    int fd = d ? os->open(path, O_RDONLY | O_NONBLOCK, 0) : TARE_ENOMEM;
-    int rc = fd < 0 ? fd : 0;
-    if (!rc) {
-        d->is_xxh128 = is_xxh128;
-        d->digest = STR("?");
-        rc = sum_file(d, fd);
-        uint8_t bytes[XXH128_BYTES];
-        sum_end(d, bytes);
-        base64_text(base64, bytes, sizeof bytes);
-        os->close(fd);
-    }
+    if (!d)
+        return TARE_ENOMEM;
+    d->is_xxh128 = is_xxh128;
+    d->digest = STR("?");
+    int rc = sum_copy(d, from, to);
+    sum_end(d, bytes);
+    base64_text(base64, bytes, sizeof bytes);
     mem_free(d);
     return rc;
 }
