@@ -3,6 +3,7 @@
 
 import os
 import pathlib
+import resource
 import signal
 import subprocess
 import sys
@@ -285,3 +286,57 @@ def test_a_full_disk_while_the_backend_is_away(tmp_path, backend):
         out = program.end()
     assert program.process.returncode == 0, out
     assert [row["i"] for row in backend.runs["abc"].history] == list(range(40000))
+
+
+def limit_files(pid, size):
+    """As a disk that is full: no file of the process grows beyond `size`."""
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+def test_a_disk_that_is_full_from_the_start(tmp_path, backend):
+    """Not even the run's file can be made: the run goes on from memory, and is in the file once there is room."""
+    with Program(tmp_path, backend.url, """
+            wandb.setup()
+            point("service")
+            run = wandb.init(project="p", id="abc")
+            for i in range(5000):
+                run.log({"i": i})
+            point("room")
+            run.log({"i": 5000})
+            run.finish()
+            """) as program:
+        program.reaches("service")
+        limit_files(program.service(), 0)
+        program.go("service")
+        program.reaches("room")
+        wait_for(lambda: len(backend.runs["abc"].history) >= 1000)
+        assert not list(tmp_path.glob("wandb/run-*/run-abc*.wandb"))
+        limit_files(program.service(), resource.RLIM_INFINITY)
+        wait_for(lambda: list(tmp_path.glob("wandb/run-*/run-abc.wandb")))
+        program.go("room")
+        out = program.end()
+    assert program.process.returncode == 0, out
+    assert out.count("the run goes on to the backend, and to the file when there is room") == 1, out
+    assert [row["i"] for row in backend.runs["abc"].history] == list(range(5001))
+    assert backend.runs["abc"].exit_code == 0
+    journal, = tmp_path.glob("wandb/run-*/run-abc.wandb")
+    assert len(steps(records(journal))) == 5001
+
+
+def test_a_disk_that_stays_full_from_the_start(tmp_path, backend):
+    with Program(tmp_path, backend.url, """
+            wandb.setup()
+            point("service")
+            run = wandb.init(project="p", id="abc")
+            for i in range(5000):
+                run.log({"i": i})
+            run.finish()
+            """) as program:
+        program.reaches("service")
+        limit_files(program.service(), 0)
+        program.go("service")
+        out = program.end()
+    assert program.process.returncode == 0, out
+    assert [row["i"] for row in backend.runs["abc"].history] == list(range(5000))
+    assert backend.runs["abc"].exit_code == 0
+    assert not list(tmp_path.glob("wandb/run-*/run-abc*.wandb"))

@@ -9,6 +9,7 @@
 #include "service/stream/spill.h"
 #include "tests/support/fake_os.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -340,6 +341,89 @@ static void test_what_the_disk_refuses_is_read_from_memory_until_the_file_has_it
     clean();
 }
 
+/* A stage whose file the disk does not take; 0 … n-1 have come, some before that was known. */
+static void begin_without_file(struct fake_os *fake, int n)
+{
+    begin();
+    fake_os_install(fake, (struct os_fault){.kind = OS_FAULT_DISK_FULL, .countdown = 1});
+    open_stage();
+    f.j.spills = true;
+    f.j.retry_ms = 1000000;
+    append(0, 10, 4000);
+    while (!f.spilled)
+        uv_run(&f.loop, UV_RUN_ONCE);
+    for (int i = 10; i < n; i += 10) {
+        append(i, i + 10, 4000);
+        journal_stage_flush(&f.j);
+    }
+    assert_true(f.opened == 1 && !f.failed && !f.refused);
+    assert_int_equal(f.j.error, -ENOSPC);
+    assert_true(f.j.written == journal_stage_end(&f.j));
+    assert_int_equal(journal_stage_fd(&f.j), -1);
+    assert_int_equal(access(f.file, F_OK), -1);
+}
+
+static void test_a_file_that_cannot_be_made_is_made_later(void **state)
+{
+    struct fake_os fake;
+    struct journal_reader r;
+    struct journal_item item;
+    int n = 0, value;
+    begin_without_file(&fake, 3000);
+    journal_reader_init_read(&r, spill_read, f.j.spill); /* from its header on */
+    for (; journal_reader_next(&r, &item) > 0; n++) {
+        memcpy(&value, item.bytes.p, sizeof value);
+        assert_int_equal(value, n);
+    }
+    assert_true(n == 3000 && r.n_gaps == 0 && r.version >= 0);
+    journal_reader_close(&r);
+    look_again_soon(); /* still no room */
+    while (f.j.tries < 2)
+        uv_run(&f.loop, UV_RUN_ONCE);
+    fake_os_free_space(&fake);
+    while (!f.recovered)
+        uv_run(&f.loop, UV_RUN_ONCE);
+    assert_null(f.j.spill);
+    append(3000, 3010, 100);
+    end();
+    fake_os_remove();
+    assert_int_equal(f.spilled, 1);
+    assert_int_equal(whole_records(f.file), 3010);
+    clean();
+}
+
+static void test_a_file_that_can_never_be_made(void **state)
+{
+    struct fake_os fake;
+    begin_without_file(&fake, 100);
+    look_again_soon();
+    end();
+    fake_os_remove();
+    assert_int_equal(access(f.file, F_OK), -1);
+    clean();
+}
+
+/* Cursors know the name: what has it by then is not written to, and no other is taken. */
+static void test_a_file_that_is_made_later_takes_no_other_name(void **state)
+{
+    struct fake_os fake;
+    char other[128];
+    begin_without_file(&fake, 100);
+    fake_os_free_space(&fake);
+    int fd = open(f.file, O_CREAT | O_WRONLY, 0600);
+    assert_int_equal(write(fd, "mine", 4), 4);
+    close(fd);
+    look_again_soon();
+    end();
+    fake_os_remove();
+    struct stat st;
+    assert_int_equal(stat(f.file, &st), 0);
+    assert_int_equal(st.st_size, 4);
+    snprintf(other, sizeof other, "%s/run-x-2.wandb", f.dir);
+    assert_int_equal(access(other, F_OK), -1);
+    clean();
+}
+
 static void test_no_memory_for_a_spill_loses_nothing(void **state)
 {
     for (int nth = 1, fired = 1; fired; nth++) {
@@ -454,6 +538,9 @@ int main(void)
         cmocka_unit_test(test_a_disk_that_stays_full_ends_after_some_tries),
         cmocka_unit_test(test_memory_is_bounded_while_the_disk_refuses),
         cmocka_unit_test(test_what_the_disk_refuses_is_read_from_memory_until_the_file_has_it),
+        cmocka_unit_test(test_a_file_that_cannot_be_made_is_made_later),
+        cmocka_unit_test(test_a_file_that_can_never_be_made),
+        cmocka_unit_test(test_a_file_that_is_made_later_takes_no_other_name),
         cmocka_unit_test(test_no_memory_for_a_spill_loses_nothing),
         cmocka_unit_test(test_a_spilled_journal_ends_without_room_too),
         cmocka_unit_test(test_a_spill_keeps_what_is_not_sent),

@@ -73,12 +73,14 @@ static void step(struct cursor *c);
 
 static int open_file(struct cursor *c)
 {
+    uint64_t at = c->read_to;
     if (c->next_spill) {
         c->spill = c->next_spill;
         c->next_spill = NULL;
         journal_reader_init_read(&c->reader, spill_read, c->spill);
         c->reader.window_bytes = CURSOR_WINDOW_BYTES;
-        journal_reader_seek(&c->reader, c->read_to);
+        if (at)
+            journal_reader_seek(&c->reader, at);
         return 0;
     }
     int fd = c->given_fd >= 0 ? c->given_fd
@@ -86,7 +88,6 @@ static int open_file(struct cursor *c)
                               : -EMFILE; /* the writer's could not be duplicated */
     if (fd < 0)
         return fd;
-    uint64_t at = c->read_to;
     journal_reader_init_fd(&c->reader, fd);
     c->reader.window_bytes = CURSOR_WINDOW_BYTES;
     if (at)

@@ -8,7 +8,8 @@
  *              CLOSING ◄──────────────────────┘ ──► CLOSED
  *
  * Of a journal that spills, a write that fails moves to the spill; JS_SAVING copies that to the file,
- * a slice at a time, every `retry`, until it has caught up.
+ * a slice at a time, every `retry`, until it has caught up. One that cannot be made begins as a spill,
+ * its header included; JS_SAVING makes the file first.
  *
  * All moves happen in `step`; the pool's results and the timer only note what was and call it. */
 #include "service/stream/journal_stage.h"
@@ -152,12 +153,23 @@ static void forget_old(struct journal_stage *j)
         platform_forget(j->writer.fd, old);
 }
 
+/* What open_file could not: under the name it got to, which cursors know. */
+static int make_late(struct journal_stage *j)
+{
+    int rc = create(j, j->path);
+    if (rc)
+        return rc;
+    j->unmade = false;
+    notes_leave(j->settings, j->diag_path);
+    return 0;
+}
+
 /* A slice of the spill goes to the file: whole records, more at once if one is as long. */
 static int save(struct journal_stage *j)
 {
-    uint64_t from = j->writer.size, left = spill_end(j->spill) - from;
     AUTO_BUF slice = {0};
-    int rc = unpark(j);
+    int rc = j->unmade ? make_late(j) : unpark(j);
+    uint64_t from = j->writer.size, left = spill_end(j->spill) - from;
     for (size_t want = SAVE_BYTES; rc == 0 && left; want *= 2) {
         size_t n = left < want ? (size_t)left : want;
         buf_clear(&slice);
@@ -255,6 +267,24 @@ static void begin_spill(struct journal_stage *j)
     }
 }
 
+/* The file cannot be made: false if memory cannot take its place. */
+static bool begin_without_file(struct journal_stage *j)
+{
+    uint8_t header[JOURNAL_HEADER_BYTES];
+    bool is_of_the_disk = j->rc != TARE_ENOMEM && j->rc != TARE_EEXIST && j->rc != -EEXIST && !is_scarcity(j->rc);
+    if (!j->spills || !j->path || !is_of_the_disk)
+        return false;
+    journal_put_header(header);
+    j->spill = spill_new(0);
+    if (spill_append(j->spill, header, sizeof header)) {
+        spill_unref(j->spill);
+        j->spill = NULL;
+        return false;
+    }
+    j->saved = JOURNAL_HEADER_BYTES; /* comes with the file */
+    return j->unmade = true;
+}
+
 static void end_spill(struct journal_stage *j)
 {
     spill_unref(j->spill); /* cursors may hold it */
@@ -331,16 +361,19 @@ static void after_open(struct journal_stage *j)
             return;
         }
     }
-    if (j->rc) {
-        j->error = j->rc;
+    j->error = j->rc;
+    if (j->rc && !begin_without_file(j)) {
         j->state = JS_CLOSED;
         j->on_event(j, JOURNAL_OPEN_FAILED);
         return;
     }
-    j->error = 0;
     j->written = JOURNAL_HEADER_BYTES;
     j->state = JS_READY;
     j->on_event(j, JOURNAL_OPENED);
+    if (j->spill) {
+        j->on_event(j, JOURNAL_SPILLED);
+        wait_and_retry(j, j->retry_ms);
+    }
     if (j->state == JS_READY)
         step(j);
 }

@@ -6,8 +6,9 @@
  * kept and written again every JOURNAL_RETRY_MS; only beyond JOURNAL_FAILED_BYTES are further
  * records dropped, and counted. The journal of an online run (`spills`) goes on in memory instead, so
  * that the backend gets what comes: `spill` is at its end until the file has caught up. Beyond
- * JOURNAL_FAILED_BYTES the file is left as it is, and memory holds what is still to be sent. Loop
- * thread only. */
+ * JOURNAL_FAILED_BYTES the file is left as it is, and memory holds what is still to be sent. Where
+ * not even the file can be made, all of it is in memory, and the file is made when that works.
+ * Loop thread only. */
 #ifndef TARE_SERVICE_STREAM_JOURNAL_STAGE_H
 #define TARE_SERVICE_STREAM_JOURNAL_STAGE_H
 
@@ -27,7 +28,7 @@ enum journal_event {
     JOURNAL_OPEN_FAILED, /* `error` says why; only journal_stage_fini may follow */
     JOURNAL_WRITTEN,     /* `written` has moved */
     JOURNAL_REFUSED,     /* a write failed with `error`, for the `tries`-th time in a row */
-    JOURNAL_SPILLED,     /* a write failed with `error`: memory has it, and what follows */
+    JOURNAL_SPILLED,     /* a write failed with `error`, or the file cannot be made: memory has it, and what follows */
     JOURNAL_RECOVERED,   /* what was refused is in the file now */
     JOURNAL_CLOSED,      /* only journal_stage_fini may follow */
 };
@@ -61,7 +62,7 @@ struct journal_stage {
     uint64_t keep_from;             /* of a file in memory: what lies before it may be forgotten */
     uint64_t forget_to;             /* the same, the worker's */
     uint64_t dropped;               /* records lost because the disk refused for too long */
-    char *path;                     /* the file; differs from the setting if that existed */
+    char *path;                     /* the file, made or to be made; differs from the setting if that existed */
     enum journal_state state;
     int error;    /* of the last try; 0 when it went well */
     int tries;    /* in a row that failed */
@@ -70,6 +71,7 @@ struct journal_stage {
     bool ending;  /* close when all is written, or after JOURNAL_END_TRIES */
     bool renamed; /* path differs from the setting */
     bool parked;  /* the file is closed meanwhile, to spare a descriptor */
+    bool unmade;  /* there is no file yet: its disk did not take one; the worker's while `work.busy` */
     int retry_ms; /* JOURNAL_RETRY_MS, less in tests */
     int opens;    /* tries to open while descriptors are scarce */
     int64_t last_write_ms; /* loop time */
