@@ -20,6 +20,9 @@
  *   X-Tare-Local: NAME SIZE         200 or why not, as after a PUT of everything; the file is the server's now. 4xx: it
  *                                   may be sent as ever
  *
+ * Or it makes a symbolic link there, "links-" and 32 hex digits, to a file of that size, which the server copies. Only for
+ * files whose URL says which digest they have.
+ *
  * (in the manner of the resumable uploads of Google Cloud Storage). Digests are those of the whole. What has
  * come is private: to have written it and to find it again wants a URL with the right to write this very place.
  * It is kept for a day, counts for the quota, and gives way to new uploads where room is scarce (partial.h). */
@@ -376,7 +379,7 @@ static struct blob_put *adopt(struct http_request *r, struct upload *u)
     struct server *s = r->app;
     struct blob_put *put = NULL;
     struct err e = {0};
-    int rc = atomic_fetch_add(&n_at_it, 1) < ADOPTIONS ? blob_put_adopt(s->blobs, u->local, u->range.total, &put, &e)
+    int rc = atomic_fetch_add(&n_at_it, 1) < ADOPTIONS ? blob_put_adopt(s->blobs, u->local, u->range.total, u->md5.n > 0, &put, &e)
                                                        : err_set(&e, TARE_EINVAL, "too many at once");
     atomic_fetch_sub(&n_at_it, 1);
     if (rc < 0)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Uploads to a `tare server` on the same machine: files are copied into its folder and named, not sent; and every way in
-which that does not work ends in their being sent as ever."""
+"""Uploads to a `tare server` on the same machine: files are linked or copied into its folder and named, not sent; and every
+way in which that does not work ends in their being sent as ever."""
 
 import base64
 import hashlib
@@ -185,10 +185,76 @@ def test_what_is_named_must_be_a_file_of_the_staging_folder(server, tmp_path):
     assert server.request("GET", "/files/local/up/maker/named")[2] == b"y" * 10
 
 
+class Watching(Proxy):
+    """What do the names lead to when they are told? `instead`: lead them there."""
+
+    def __init__(self, server, instead=None):
+        super().__init__(server, lambda i, p: None)
+        self.instead, self.seen, self.n_put = instead, [], 0
+
+    def handle(self, method, path, headers, body):
+        if "x-tare-local" in headers:
+            named = staging(self.server) / headers["x-tare-local"].split()[0]
+            self.seen.append(os.readlink(named) if named.is_symlink() else None)
+            if self.instead and named.is_symlink():
+                named.unlink()
+                named.symlink_to(self.instead)
+        self.n_put += method == "PUT" and len(body) > MIB
+        return super().handle(method, path, headers, body)
+
+
+def test_files_of_artifacts_are_linked(asker, server):
+    content = random.Random(11).randbytes(2 * MIB)
+    record = asker.artifact("linked", {"f": content})
+    source = pathlib.Path(record.manifest.contents[0].local_path)
+    before = source.stat() if source.exists() else None
+    proxy = Watching(server)
+    try:
+        (answer,) = asker.ask(asker.log(record), url=proxy.url)
+    finally:
+        proxy.close()
+    assert answer.error_message == "" and proxy.seen == [os.path.realpath(source)] and proxy.n_put == 0
+    assert bytes.fromhex(read_back(server, "linked:latest")["files"]["f"]) == content
+    assert list(staging(server).iterdir()) == []
+    if before and source.exists(): # nothing about it has changed
+        after = source.stat()
+        assert (after.st_ino, after.st_mode, after.st_nlink, after.st_ctime_ns) == \
+            (before.st_ino, before.st_mode, before.st_nlink, before.st_ctime_ns)
+
+
+def test_a_link_that_leads_elsewhere_there(asker, server, tmp_path):
+    """As in a container that has the folder, but other files: the same size, other bytes."""
+    content = random.Random(12).randbytes(2 * MIB)
+    (tmp_path / "other").write_bytes(random.Random(13).randbytes(2 * MIB))
+    proxy = Watching(server, instead=tmp_path / "other")
+    try:
+        (answer,) = asker.ask(asker.log(asker.artifact("elsewhere2", {"f": content})), url=proxy.url)
+    finally:
+        proxy.close()
+    assert answer.error_message == "" and len(proxy.seen) == 1 and proxy.n_put == 1
+    assert bytes.fromhex(read_back(server, "elsewhere2:latest")["files"]["f"]) == content
+    assert list(staging(server).iterdir()) == []
+
+
+def test_a_link_is_not_followed_without_a_digest(server, tmp_path):
+    """Who can write to the folder may not be let near the file."""
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"s" * 10)
+    name = "links-" + "0" * 32
+    (staging(server) / name).symlink_to(secret)
+    url = upload_url(server, "stolen").split("#")[0]
+    assert server.request("PUT", url, b"", key=None, X_Tare_Local=f"{name} 10")[0] == 400
+    assert server.request("GET", "/files/local/up/maker/stolen")[0] == 404
+    (staging(server) / name).unlink()
+
+
 def test_what_a_killed_service_left_goes_with_the_next_start(tmp_path):
     with Server(tmp_path) as server:
         left = staging(server) / ("local-" + "1" * 32)
         left.write_bytes(b"z" * 1000)
+        link = staging(server) / ("links-" + "1" * 32)
+        link.symlink_to(tmp_path / "theirs")
+        (tmp_path / "theirs").write_bytes(b"z")
         assert left.exists()
     with Server(tmp_path):
-        assert not left.exists()
+        assert not left.exists() and not link.is_symlink() and (tmp_path / "theirs").exists()

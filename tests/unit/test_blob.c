@@ -304,7 +304,7 @@ static void test_a_file_that_a_client_staged_is_taken(void **state)
     struct blob_info info, same;
     struct err e = {0};
     stage(f, LOCAL, "hello\n");
-    assert_int_equal(blob_put_adopt(f->store, LOCAL, 6, &put, &e), 0);
+    assert_int_equal(blob_put_adopt(f->store, LOCAL, 6, true, &put, &e), 0);
     assert_int_equal(blob_put_end(put, hello_md5, &info, &e), 0);
     assert_string_equal(info.name, hello_name);
     assert_string_equal(info.md5, hello_md5);
@@ -323,19 +323,84 @@ static void test_a_staged_file_that_is_not_right_is_dropped(void **state)
     struct blob_put *put;
     struct blob_info info;
     struct err e = {0};
-    assert_int_equal(blob_put_adopt(f->store, LOCAL, 6, &put, &e), TARE_ENOTFOUND);
-    assert_int_equal(blob_put_adopt(f->store, "local-0123", 6, &put, &e), TARE_EINVAL);
-    assert_int_equal(blob_put_adopt(f->store, "kept-00123456789abcdef0123456789abcdef", 6, &put, &e), TARE_EINVAL);
+    assert_int_equal(blob_put_adopt(f->store, LOCAL, 6, true, &put, &e), TARE_ENOTFOUND);
+    assert_int_equal(blob_put_adopt(f->store, "local-0123", 6, true, &put, &e), TARE_EINVAL);
+    assert_int_equal(blob_put_adopt(f->store, "kept-00123456789abcdef0123456789abcdef", 6, true, &put, &e), TARE_EINVAL);
     stage(f, LOCAL, "hello\n");
-    assert_int_equal(blob_put_adopt(f->store, LOCAL, 7, &put, &e), TARE_EINVAL);
+    assert_int_equal(blob_put_adopt(f->store, LOCAL, 7, true, &put, &e), TARE_EINVAL);
     assert_int_equal(count_tmp(f), 0);
     stage(f, LOCAL, "hellO\n");
-    assert_int_equal(blob_put_adopt(f->store, LOCAL, 6, &put, &e), 0);
+    assert_int_equal(blob_put_adopt(f->store, LOCAL, 6, true, &put, &e), 0);
     assert_int_equal(blob_put_end(put, hello_md5, &info, &e), TARE_ECONFLICT);
     stage(f, LOCAL, "hello\n");
     blobs_limit(f->store, 0, 5, 0);
-    assert_int_equal(blob_put_adopt(f->store, LOCAL, 6, &put, &e), TARE_ENOSPACE);
+    assert_int_equal(blob_put_adopt(f->store, LOCAL, 6, true, &put, &e), TARE_ENOSPACE);
     assert_int_equal(count_tmp(f), 0);
+    assert_int_equal(count_blobs(f), 0);
+}
+
+#define LINK "links-0123456789abcdef0123456789abcdef"
+
+static void test_a_file_that_a_client_linked_is_copied(void **state)
+{
+    struct fixture *f = *state;
+    struct blob_put *put;
+    struct blob_info info;
+    struct err e = {0};
+    struct stat st;
+    char theirs[200], named[200];
+    snprintf(theirs, sizeof theirs, "%.*s/../theirs", STR_ARG(blobs_staging(f->store)));
+    snprintf(named, sizeof named, "%.*s/" LINK, STR_ARG(blobs_staging(f->store)));
+    stage(f, "../theirs", "hello\n");
+    assert_int_equal(chmod(theirs, 0444), 0);
+    for (int i = 0; i < 2; i++) { /* the second time it is known */
+        assert_int_equal(symlink(theirs, named), 0);
+        assert_int_equal(blob_put_adopt(f->store, LINK, 6, true, &put, &e), 0);
+        assert_int_equal(blob_put_end(put, hello_md5, &info, &e), 0);
+        assert_string_equal(info.name, hello_name);
+        assert_int_equal(info.fresh, i == 0);
+        assert_int_equal(count_tmp(f), 0);
+    }
+    assert_int_equal(stat(theirs, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0444);
+    assert_int_equal(st.st_nlink, 1);
+    assert_int_equal(blobs_used(f->store), 6);
+}
+
+static void test_a_link_that_is_not_right_is_no_upload(void **state)
+{
+    struct fixture *f = *state;
+    struct blob_put *put;
+    struct err e = {0};
+    char theirs[200], named[200];
+    snprintf(theirs, sizeof theirs, "%.*s/../theirs", STR_ARG(blobs_staging(f->store)));
+    snprintf(named, sizeof named, "%.*s/" LINK, STR_ARG(blobs_staging(f->store)));
+    stage(f, "../theirs", "hello\n");
+    const char *to[] = {"/dev/zero", "/nowhere/at/all", LINK, ".", "/proc/self/environ"};
+    for (size_t i = 0; i < sizeof to / sizeof to[0]; i++) {
+        assert_int_equal(symlink(to[i], named), 0);
+        assert_true(blob_put_adopt(f->store, LINK, 6, true, &put, &e) < 0);
+        unlink(named);
+    }
+    for (int64_t size = 5; size <= 7; size += 2) {
+        assert_int_equal(symlink(theirs, named), 0);
+        assert_int_equal(blob_put_adopt(f->store, LINK, size, true, &put, &e), TARE_EINVAL);
+        assert_int_equal(count_tmp(f), 0);
+    }
+    assert_int_equal(symlink(theirs, named), 0);
+    assert_int_equal(blob_put_adopt(f->store, LINK, 6, false, &put, &e), TARE_EINVAL);
+    blobs_limit(f->store, 0, 5, 0);
+    assert_int_equal(blob_put_adopt(f->store, LINK, 6, true, &put, &e), TARE_ENOSPACE);
+    assert_int_equal(count_tmp(f), 0);
+    assert_int_equal(count_blobs(f), 0);
+    assert_int_equal(access(theirs, F_OK), 0);
+    stage(f, LOCAL, "hello\n"); /* what is not said to be a link is not followed */
+    assert_int_equal(unlink(theirs), 0);
+    snprintf(named, sizeof named, "%.*s/" LOCAL, STR_ARG(blobs_staging(f->store)));
+    assert_int_equal(rename(named, theirs), 0);
+    assert_int_equal(symlink(theirs, named), 0);
+    blobs_limit(f->store, 0, 0, 0);
+    assert_true(blob_put_adopt(f->store, LOCAL, 6, true, &put, &e) < 0);
     assert_int_equal(count_blobs(f), 0);
 }
 
@@ -354,6 +419,8 @@ int main(void)
         TEST(test_a_failing_disk_leaves_nothing_half_done),
         TEST(test_a_file_that_a_client_staged_is_taken),
         TEST(test_a_staged_file_that_is_not_right_is_dropped),
+        TEST(test_a_file_that_a_client_linked_is_copied),
+        TEST(test_a_link_that_is_not_right_is_no_upload),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

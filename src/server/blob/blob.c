@@ -12,6 +12,11 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
+#ifdef __linux__
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#endif
 
 enum {
     LOOK_BYTES = 8 << 20,        /* of an upload between looks at the room on the disk */
@@ -403,54 +408,97 @@ struct str blobs_staging(const struct blobs *b)
     return str_of(b->staging);
 }
 
-static bool is_local_name(const char *name)
+bool blob_is_linked(const char *name)
 {
-    return strlen(name) == BLOB_LOCAL - 1 && strncmp(name, "local-", 6) == 0 &&
-           strspn(name + 6, "0123456789abcdef") == BLOB_LOCAL - 7;
+    return strncmp(name, BLOB_LINKED_PREFIX, BLOB_PREFIX_LEN) == 0;
 }
 
-/* Threads that are in here share the lanes of a vector for their MD5. */
-static int sum_file(struct blob_put *p, int64_t size, struct err *e)
+static bool is_local_name(const char *name)
+{
+    return strlen(name) == BLOB_LOCAL - 1 &&
+           (strncmp(name, BLOB_LOCAL_PREFIX, BLOB_PREFIX_LEN) == 0 || blob_is_linked(name)) &&
+           strspn(name + BLOB_PREFIX_LEN, "0123456789abcdef") == BLOB_LOCAL - 1 - BLOB_PREFIX_LEN;
+}
+
+/* The next piece into p's digests and, if `from` is another file, into p's. Threads that are in here share the lanes of a
+ * vector for their MD5. */
+static int take_piece(struct blob_put *p, int from, const char *piece, size_t n, int64_t size)
+{
+    if ((int64_t)n > size - p->size_bytes)
+        return TARE_EINVAL;
+    int rc = from == p->fd ? 0 : os_write_all(p->fd, piece, n, NULL);
+    EVP_DigestUpdate(p->sha256, piece, n);
+    xxh3_add(&p->xxh, piece, n);
+    md5_add_together(&p->own_md5, piece, n);
+    p->size_bytes += (int64_t)n;
+    return rc;
+}
+
+static int take_file(struct blob_put *p, int from, int64_t size, struct err *e)
 {
     char *piece = mem_alloc(BLOB_COPY_BYTES);
     ssize_t n = 0;
-    int rc = piece ? 0 : err_set(e, TARE_ENOMEM, "out of memory");
-    while (rc == 0 && (n = os->read(p->fd, piece, BLOB_COPY_BYTES)) > 0) {
-        EVP_DigestUpdate(p->sha256, piece, (size_t)n);
-        xxh3_add(&p->xxh, piece, (size_t)n);
-        md5_add_together(&p->own_md5, piece, (size_t)n);
-        p->size_bytes += n;
-    }
-    mem_free(piece);
-    if (rc == 0 && n < 0)
-        rc = blob_fail(e, (int)n, "cannot read", p->tmp);
-    return rc == 0 && p->size_bytes != size ? err_set(e, TARE_EINVAL, "the file is not as long as was said") : rc;
-}
-
-int blob_put_adopt(struct blobs *b, const char *name, int64_t size, struct blob_put **out, struct err *e)
-{
-    if (!b->ops->adopt || !is_local_name(name))
-        return err_set(e, TARE_EINVAL, "this name is not understood");
-    struct blob_put *p = put_new(b, size, e);
-    if (!p)
-        return TARE_ENOMEM;
+    int rc = piece ? 0 : TARE_ENOMEM;
     p->is_adopted = true;
     md5_init(&p->own_md5);
-    p->fd = b->ops->adopt(b, name, p->tmp, e);
-    if (p->fd < 0) {
-        int rc = p->fd;
-        put_free(p);
+    while (rc == 0 && (n = os->read(from, piece, BLOB_COPY_BYTES)) > 0)
+        rc = take_piece(p, from, piece, (size_t)n, size);
+    mem_free(piece);
+    if (rc == TARE_EINVAL || (rc == 0 && n == 0 && p->size_bytes != size))
+        return err_set(e, TARE_EINVAL, "the file is not as long as was said");
+    return rc < 0 ? blob_fail(e, rc, "cannot write", p->tmp) : n < 0 ? blob_fail(e, (int)n, "cannot read", p->tmp) : 0;
+}
+
+/* A file of our own, which shares the blocks of `from` where the file system can. */
+static int take_copy(struct blobs *b, int from, int64_t size, struct blob_put **out, struct err *e)
+{
+    int rc = blobs_check_room(b, size, e);
+    if (rc == 0)
+        rc = begin(b, NULL, out, size, e);
+    if (rc < 0)
         return rc;
+    bool is_clone = false;
+#ifdef FICLONE
+    is_clone = ioctl((*out)->fd, FICLONE, from) == 0;
+#endif
+    return take_file(*out, is_clone ? (*out)->fd : from, size, e);
+}
+
+/* Nobody else has this file: it becomes ours. */
+static int take_over(struct blobs *b, int fd, const char *tmp, int64_t size, struct blob_put **out, struct err *e)
+{
+    struct blob_put *p = *out = put_new(b, size, e);
+    if (!p) {
+        os->close(fd);
+        os->unlink(tmp);
+        return TARE_ENOMEM;
     }
+    p->fd = fd;
+    strcpy(p->tmp, tmp);
     int rc = check_quota(b, size, e);
     if (rc == 0)
         rc = check_disk(b, 0, e); /* its bytes are there already */
-    if (rc == 0)
-        rc = sum_file(p, size, e);
+    return rc < 0 ? rc : take_file(p, fd, size, e);
+}
+
+int blob_put_adopt(struct blobs *b, const char *name, int64_t size, bool may_follow, struct blob_put **out, struct err *e)
+{
+    char tmp[PATH_MAX];
+    if (!b->ops->adopt || !is_local_name(name) || (blob_is_linked(name) && !may_follow))
+        return err_set(e, TARE_EINVAL, "this name is not understood");
+    *out = NULL;
+    int rc, fd = b->ops->adopt(b, name, tmp, e);
+    if (fd < 0)
+        return fd;
+    if (blob_is_linked(name)) {
+        os->unlink(tmp);
+        rc = take_copy(b, fd, size, out, e);
+        os->close(fd);
+    } else {
+        rc = take_over(b, fd, tmp, size, out, e);
+    }
     if (rc < 0)
-        blob_put_abort(p);
-    else
-        *out = p;
+        blob_put_abort(*out);
     return rc;
 }
 

@@ -7,7 +7,7 @@
  *   ab/abcdef…   a complete blob (first two digits of its name, then the whole name), mode 0600
  *   tmp/…        uploads on the way; emptied when the store is opened (directory only), but for
  *   tmp/kept-…   what has come of uploads that may go on: blob_put_resume; and
- *   tmp/local-…  what clients on this machine put there: blob_put_adopt
+ *   tmp/local-…  what clients on this machine put there, or, links-…, symbolic links: blob_put_adopt
  *
  * An upload is hashed while it is written to a file, then kept: synced and renamed into place, or PUT. A
  * name that exists is complete and durable. Nothing here knows who refers to a blob; the caller deletes those that
@@ -99,16 +99,20 @@ void blob_put_keep(struct blob_put *p);
 /* ---- uploads of clients on this machine ---- */
 
 /* A client that runs as the same user may write a file into the staging folder by itself, under a name that nobody
- * guesses: "local-" and 32 lower-case hex digits. */
-enum { BLOB_LOCAL = 39 };
+ * guesses: "local-" and 32 lower-case hex digits; or a symbolic link, "links-...", to one that stays its own. */
+#define BLOB_LOCAL_PREFIX "local-"
+#define BLOB_LINKED_PREFIX "links-"
+enum { BLOB_PREFIX_LEN = 6, BLOB_LOCAL = BLOB_PREFIX_LEN + 32 + 1 };
 
 /* The absolute path of that folder; empty if there is none. Lives as long as the store. */
 struct str blobs_staging(const struct blobs *b);
 
-/* Take such a file of `size` bytes over, reading it for the digests: it may take seconds, fewer each if threads do so at
- * the same time. It has its name no longer afterwards, whatever happens, unless it was not there.
+/* Take such a file of `size` bytes over, or copy what is linked, reading it for the digests: it may take seconds, fewer
+ * each if threads do so at the same time. It has its name no longer afterwards, whatever happens, unless it was not there.
+ * A link is only followed where `may_follow`: whoever made it may be shut out from the file (a container that has but the
+ * folder), so the caller must hold what comes to a digest.
  * Expected: TARE_ENOTFOUND; TARE_EINVAL not a name, not a file of our user, another size; TARE_ENOSPACE (quota); errno values. */
-int blob_put_adopt(struct blobs *b, const char *name, int64_t size, struct blob_put **out, struct err *e);
+int blob_put_adopt(struct blobs *b, const char *name, int64_t size, bool may_follow, struct blob_put **out, struct err *e);
 
 int64_t blob_put_size(const struct blob_put *p); /* bytes so far */
 

@@ -17,7 +17,6 @@
 #include <unistd.h>
 
 #define KEPT "kept-"
-#define LOCAL "local-"
 
 static void path_of(const struct blobs *b, const char *name, char path[PATH_MAX])
 {
@@ -65,28 +64,39 @@ static int64_t unstage(struct blobs *b, const char *key)
     return stat(path, &st) == 0 && os->unlink(path) == 0 ? st.st_size : 0;
 }
 
+/* What is no plain file is not opened: that alone does something to a pipe or a device. */
+static int open_linked(const char *path, struct stat *st)
+{
+    if (stat(path, st) != 0)
+        return -errno;
+    return S_ISREG(st->st_mode) ? os->open(path, O_RDONLY | O_NONBLOCK, 0) : TARE_EINVAL;
+}
+
 static int adopt(struct blobs *b, const char *name, char tmp[PATH_MAX], struct err *e)
 {
     struct stat st;
+    bool is_linked = blob_is_linked(name);
     snprintf(tmp, PATH_MAX, "%s/tmp/%s", b->dir, name);
-    int fd = os->open(tmp, O_RDWR | O_NOFOLLOW | O_NONBLOCK, 0);
+    int fd = is_linked ? open_linked(tmp, &st) : os->open(tmp, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
     if (fd < 0)
         return fd == -ENOENT ? err_set(e, TARE_ENOTFOUND, "there is no such file") : blob_fail(e, fd, "cannot open", tmp);
     int rc = os->fstat(fd, &st);
-    if (!rc && (!S_ISREG(st.st_mode) || st.st_uid != geteuid() || st.st_nlink != 1))
+    bool is_ours = st.st_uid == geteuid() && st.st_nlink == 1;
+    if (!rc && (!S_ISREG(st.st_mode) || (!is_ours && !is_linked)))
         rc = TARE_EINVAL;
     if (rc) {
         os->close(fd);
         return err_set(e, rc, "this is no file of the server's user");
     }
-    fchmod(fd, 0600);
+    if (!is_linked)
+        fchmod(fd, 0600);
     return fd;
 }
 
 /* Those of clients that have gone. They are in no account. */
 static bool drop_local(int dir, const char *name, const struct stat *st, int64_t seconds)
 {
-    if (strncmp(name, LOCAL, strlen(LOCAL)) != 0)
+    if (!blob_is_linked(name) && strncmp(name, BLOB_LOCAL_PREFIX, BLOB_PREFIX_LEN) != 0)
         return false;
     if (seconds > 0 && time(NULL) - st->st_mtim.tv_sec >= seconds)
         unlinkat(dir, name, 0);

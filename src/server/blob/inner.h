@@ -24,7 +24,8 @@ struct blob_ops {
     int (*stage_again)(struct blobs *b, const char *key, char tmp[PATH_MAX], struct err *e);
     int64_t (*unstage)(struct blobs *b, const char *key);
     int (*drop_staged)(struct blobs *b, int64_t seconds, int64_t *dropped_bytes, int64_t *left_bytes);
-    /* The file `name` that a client has staged: its descriptor; NULL where none can be. */
+    /* The file `name` that a client has staged or linked: its descriptor, to read, and its name;
+     * NULL where none can be. */
     int (*adopt)(struct blobs *b, const char *name, char tmp[PATH_MAX], struct err *e);
     /* Keep p's file, whose bytes are on their way to disk, as info->name; durable when this returns. Sets
      * info->fresh. The file has no name left afterwards, or p->tmp. */
@@ -66,6 +67,9 @@ struct blob_put {
     int64_t looked_at_bytes;  /* when room on the disk was last asked for */
     char tmp[PATH_MAX]; /* "": a file without a name */
 };
+
+/* Is it the name of a client's link? */
+bool blob_is_linked(const char *name);
 
 /* Tell a system call's failure in the store's own words. */
 int blob_fail(struct err *e, int rc, const char *what, const char *path);

@@ -12,7 +12,7 @@
  * Where the server knows how (its headers say X-Tare-Resumable; the requests are in server/storage_put.c), a
  * try goes on where the one before broke off, also one of another process: LOOKING asks how much of this state
  * of the file is there, and what is sent after that comes with the digest of the whole. A file that has changed
- * since begins from its start. A server on this machine may let the file be copied into its folder (transfer_place.c);
+ * since begins from its start. A server on this machine may let the file be linked or copied into its folder (transfer_place.c);
  * if it then does not take it (NAMING), it is sent as ever.
  *
  * (peer: core/internal/filetransfer) */
@@ -89,7 +89,7 @@ struct transfer {
     uint8_t md5[MD5_BYTES];
     bool no_place, is_placing; /* not again; one of PLACES */
     const char *backend_url;   /* for the worker */
-    char *placed;              /* the copy, while it is ours */
+    char *placed;              /* the copy, or the link, while it is ours */
     int place_fd;
     uint64_t n_placed;
     bool by_hand;              /* the kernel does not copy between these two */
@@ -113,7 +113,8 @@ void transfer_close(struct transfer *t, void (*closed)(struct transfer *t));
 /* -- transfer_place.c -- */
 
 bool place_is_wanted(const struct transfer *t);
-/* Copy the next bytes: 1 if there are more, 0 if that was all: `placed`. A negative code: there is no copy. On a worker. */
+/* Link it, or copy the next bytes: 1 if there are more, 0 if that was all: `placed`. A negative code: there is none. On a
+ * worker. */
 int place_step(struct transfer *t);
 /* Away with the copy, if there is one. On a worker. */
 void place_drop(struct transfer *t);

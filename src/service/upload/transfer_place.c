@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* A file for a server on this machine: copied into its folder, where it then only has to be named
- * (server/storage_put.c). Half of the work of sending it, and where the file system can share blocks, none. */
+/* A file for a server on this machine: a symbolic link to it is put into the server's folder, and the server makes its own
+ * copy, with the digests, in one pass (server/storage_put.c). What has no digest that the server could hold it to, and parts
+ * of files, we copy there by ourselves. */
 #include "service/upload/transfer.h"
 
 #include "base/alloc.h"
@@ -12,6 +13,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -31,26 +33,45 @@ static bool is_private(const char *folder)
     return lstat(folder, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid() && (st.st_mode & 07777) == 0700;
 }
 
+/* The path could lead the server to another file than the one that is open: then the digest is wrong, and it is sent. */
+static bool link_place(const struct transfer *t, const char *placed)
+{
+    struct stat st;
+    if (t->part_at > 0 || !transfer_has_header(t->headers, "Content-MD5") || os->fstat(t->fd, &st) ||
+        (uint64_t)st.st_size != t->total)
+        return false;
+    char *path = realpath(t->path, NULL);
+    bool is_linked = path && symlink(path, placed) == 0;
+    free(path);
+    return is_linked;
+}
+
+static int create_place(struct transfer *t, const char *placed)
+{
+    t->place_fd = os->open(placed, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
+    return t->place_fd < 0 ? t->place_fd : 0;
+}
+
+/* `placed`, with all of the file, or with `place_fd` to write it to. */
 static int open_place(struct transfer *t)
 {
     uint8_t id[ID_BYTES];
     char hex[2 * ID_BYTES + 1];
-    AUTO_BUF path = {0};
+    AUTO_BUF link = {0}, copy = {0};
     AUTO_FREE char *folder = url_place(t->url, t->backend_url);
     if (!folder || !is_private(folder))
         return TARE_EINVAL;
     random_bytes(id, sizeof id);
     digest_hex(hex, id, sizeof id);
-    buf_printf(&path, "%s/local-%s", folder, hex);
-    t->placed = path.failed ? NULL : mem_strndup(path.data, path.len);
-    if (!t->placed)
-        return TARE_ENOMEM;
-    t->place_fd = os->open(t->placed, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
-    if (t->place_fd >= 0)
-        return 0;
-    mem_free(t->placed);
-    t->placed = NULL;
-    return t->place_fd;
+    buf_printf(&link, "%s/links-%s", folder, hex);
+    buf_printf(&copy, "%s/local-%s", folder, hex);
+    bool is_linked = !link.failed && link_place(t, buf_z(&link));
+    int rc = is_linked ? 0 : copy.failed ? TARE_ENOMEM : create_place(t, buf_z(&copy));
+    if (rc)
+        return rc;
+    t->n_placed = is_linked ? t->total : 0;
+    t->placed = xmem_strdup(is_linked ? buf_z(&link) : buf_z(&copy));
+    return 0;
 }
 
 static ssize_t copy_by_hand(struct transfer *t, size_t n)
@@ -87,7 +108,7 @@ int place_step(struct transfer *t)
         return 1;
     if (rc)
         place_drop(t);
-    else
+    else if (t->place_fd >= 0)
         rc = os->close(t->place_fd);
     t->place_fd = -1;
     return rc;
