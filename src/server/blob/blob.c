@@ -446,6 +446,8 @@ static int take_file(struct blob_put *p, int from, int64_t size, struct err *e)
     mem_free(piece);
     if (rc == TARE_EINVAL || (rc == 0 && n == 0 && p->size_bytes != size))
         return err_set(e, TARE_EINVAL, "the file is not as long as was said");
+    if (rc == 0 && n < 0 && from != p->fd)
+        return err_set(e, TARE_EINVAL, "the file cannot be read: %s", err_text((int)n)); /* the client's: it may send it */
     return rc < 0 ? blob_fail(e, rc, "cannot write", p->tmp) : n < 0 ? blob_fail(e, (int)n, "cannot read", p->tmp) : 0;
 }
 

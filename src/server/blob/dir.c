@@ -64,12 +64,15 @@ static int64_t unstage(struct blobs *b, const char *key)
     return stat(path, &st) == 0 && os->unlink(path) == 0 ? st.st_size : 0;
 }
 
-/* What is no plain file is not opened: that alone does something to a pipe or a device. */
-static int open_linked(const char *path, struct stat *st)
+/* What is no plain file is not opened: that alone does something to a pipe or a device. What we may not open the client
+ * must send, which it will after TARE_EINVAL; it would try again after an error of the server's own. */
+static int open_linked(const char *path)
 {
-    if (stat(path, st) != 0)
-        return -errno;
-    return S_ISREG(st->st_mode) ? os->open(path, O_RDONLY | O_NONBLOCK, 0) : TARE_EINVAL;
+    struct stat st;
+    if (stat(path, &st) != 0)
+        return errno == ENOENT ? -ENOENT : TARE_EINVAL;
+    int fd = S_ISREG(st.st_mode) ? os->open(path, O_RDONLY | O_NONBLOCK, 0) : TARE_EINVAL;
+    return fd == -EACCES || fd == -EPERM ? TARE_EINVAL : fd;
 }
 
 static int adopt(struct blobs *b, const char *name, char tmp[PATH_MAX], struct err *e)
@@ -77,7 +80,7 @@ static int adopt(struct blobs *b, const char *name, char tmp[PATH_MAX], struct e
     struct stat st;
     bool is_linked = blob_is_linked(name);
     snprintf(tmp, PATH_MAX, "%s/tmp/%s", b->dir, name);
-    int fd = is_linked ? open_linked(tmp, &st) : os->open(tmp, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
+    int fd = is_linked ? open_linked(tmp) : os->open(tmp, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
     if (fd < 0)
         return fd == -ENOENT ? err_set(e, TARE_ENOTFOUND, "there is no such file") : blob_fail(e, fd, "cannot open", tmp);
     int rc = os->fstat(fd, &st);
