@@ -330,6 +330,9 @@ def test_a_disk_that_stays_full_from_the_start(tmp_path, backend):
             run = wandb.init(project="p", id="abc")
             for i in range(5000):
                 run.log({"i": i})
+            print("hello")
+            time.sleep(2) # output.log is tried
+            print("hello")
             run.finish()
             """) as program:
         program.reaches("service")

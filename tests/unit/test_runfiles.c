@@ -40,6 +40,7 @@ static void keep(void *ctx, uint32_t kind, struct str body)
 static void work(void *ctx, struct handler_job *job)
 {
     struct fixture *f = ctx;
+    assert_true(f->n_jobs < (int)(sizeof f->jobs / sizeof f->jobs[0]));
     f->jobs[f->n_jobs++] = job;
 }
 
@@ -257,6 +258,34 @@ static void test_output_is_written_in_time_and_at_the_end(void **state)
     assert_string_equal(buf_z(&got), "a\nlogged\nb\n");
 }
 
+static void test_output_that_cannot_be_written_ends(void **state)
+{
+    struct fixture *f = *state;
+    char path[128];
+    snprintf(path, sizeof path, "%s/output.log", f->files);
+    assert_int_equal(mkdir(path, 0777), 0); /* in the file's way */
+    start(f);
+    put_output(f, "a\n");
+    for (int i = 0; i < 2; i++) {
+        f->now = runfiles_deadline(f->r);
+        runfiles_tick(f->r, f->now);
+        assert_int_equal(f->n_jobs, 1);
+        if (i == 0)
+            run_jobs(f);
+    }
+    put_output(f, "b\n");
+    runfiles_finish(f->r, f->now); /* while it is tried: once more, and no more */
+    f->jobs[0]->run(f->jobs[0]);
+    assert_int_equal(rmdir(path), 0);
+    f->jobs[0]->done(f->jobs[0], NULL);
+    assert_int_equal(f->n_jobs, 2);
+    assert_int_equal(mkdir(path, 0777), 0);
+    f->jobs[0] = f->jobs[1];
+    f->n_jobs = 1;
+    run_jobs(f);
+    assert_int_equal(f->n_jobs, 0);
+}
+
 static void test_metrics_are_sampled_until_the_end_unless_paused(void **state)
 {
     struct fixture *f = *state;
@@ -347,6 +376,7 @@ int main(void)
         T(code_is_saved_where_asked),
         T(code_path_may_not_leave_the_folder),
         T(output_is_written_in_time_and_at_the_end),
+        T(output_that_cannot_be_written_ends),
         T(metrics_are_sampled_until_the_end_unless_paused),
         T(endpoints_have_time_before_the_first_sample),
         T(the_end_waits_for_records),

@@ -465,6 +465,7 @@ struct console_job {
     struct handler_job base;
     struct runfiles *r;
     struct console_write *write;
+    bool is_last; /* begun after the end: not tried again */
 };
 
 static void console_job_run(struct handler_job *base)
@@ -479,11 +480,12 @@ static void console_job_done(struct handler_job *base, struct handler *h)
     (void)h;
     struct console_job *job = (struct console_job *)base;
     struct runfiles *r = job->r;
+    bool is_lost = job->write->rc < 0 && job->is_last;
     int rc = console_written(r->console, job->write, clock_steady_ns());
     if (rc < 0)
         diag_warn("runfiles: output.log of %s: %s", r->settings->files_dir, err_text(rc));
-    else if (r->finished)
-        write_console(r, clock_steady_ns()); /* what came while this was under way */
+    if (r->finished && !is_lost)
+        write_console(r, clock_steady_ns()); /* what came while this was under way, or was refused before */
     mem_free(job);
 }
 
@@ -515,6 +517,7 @@ static void write_console(struct runfiles *r, int64_t now_ns)
     job->base.done = console_job_done;
     job->r = r;
     job->write = w;
+    job->is_last = r->finished;
     r->owner.work(r->owner.ctx, &job->base);
 }
 
