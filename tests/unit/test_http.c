@@ -7,6 +7,7 @@
 #include "server/http/route.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <libdeflate.h>
 #include <netinet/in.h>
@@ -386,6 +387,29 @@ static void test_streams_are_not_kept(void **state)
     assert_has(t, "{\"error\":\"not \\\"you\\\"\"");
 }
 
+/* Go's client, which reads meanwhile, and Python's, which first writes all, find out why either way. */
+static void test_a_refusal_reaches_who_still_writes(void **state)
+{
+    enum { BODY = 40 << 20 };
+    AUTO_BUF b = {0};
+    char *body = calloc(1, BODY);
+    int fd = dial(state);
+    dprintf(fd, "PUT /put/no HTTP/1.1\r\n" GOOD "Content-Length: %d\r\n\r\n", BODY);
+    usleep(100000); /* the refusal is sent before the first byte of the body comes */
+    for (int at = 0; at < BODY;) {
+        ssize_t n = send(fd, body + at, (size_t)(BODY - at), MSG_NOSIGNAL);
+        if (n <= 0)
+            fail_msg("after %d bytes: %s", at, strerror(errno));
+        at += (int)n;
+    }
+    ssize_t got;
+    while ((got = read(fd, buf_reserve(&b, 4096), 4096)) > 0)
+        b.len += (size_t)got;
+    assert_has(buf_z(&b), "HTTP/1.1 403 ");
+    close(fd);
+    free(body);
+}
+
 static void test_a_client_that_goes_away_is_forgotten(void **state)
 {
     int before = n_ended, fd = dial(state);
@@ -631,6 +655,7 @@ int main(void)
         cmocka_unit_test(test_bodies_are_kept_and_limited),
         cmocka_unit_test(test_small_bodies_do_not_wait_for_a_worker),
         cmocka_unit_test(test_streams_are_not_kept),
+        cmocka_unit_test(test_a_refusal_reaches_who_still_writes),
         cmocka_unit_test(test_a_client_that_goes_away_is_forgotten),
         cmocka_unit_test(test_ranges),
         cmocka_unit_test(test_large_headers_are_refused),

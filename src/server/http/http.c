@@ -321,8 +321,10 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const 
             return MHD_NO;
         begin_request(q);
         set_phase(q, CONN_BODY);
-        if (q->bad || (http_replied(&q->r) && has_body(&q->r) && !is_small(&q->r)))
-            return send_reply(q);
+        if (q->bad || (http_replied(&q->r) && has_body(&q->r) && !is_small(&q->r))) {
+            linger_add(&q->server->linger, q->client ? q->client->fd : -1);
+            return send_reply(q); /* the library reads no more of this connection */
+        }
         return MHD_YES;
     }
     if (*upload_size) {
@@ -498,6 +500,7 @@ static void server_free(struct http_server *s)
     if (s->unix_path)
         unlink(s->unix_path);
     mem_free(s->unix_path);
+    linger_fini(&s->linger);
     pthread_cond_destroy(&s->changed);
     pthread_mutex_destroy(&s->lock);
     mem_free(s);
@@ -509,6 +512,7 @@ int http_open(const struct http_options *o, struct http_server **out, struct err
     s->o = *o;
     s->listen_fd = -1;
     pthread_mutex_init(&s->lock, NULL);
+    linger_init(&s->linger);
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);

@@ -4,6 +4,7 @@
 #define TARE_SERVER_HTTP_INNER_H
 
 #include "server/http/http.h"
+#include "server/http/linger.h"
 #include "server/http/workers.h"
 
 #include <microhttpd.h>
@@ -44,6 +45,7 @@ struct http_server {
     bool draining;          /* somebody waits for n_requests to be 0 */
     bool stopping;
     pthread_t watcher;
+    struct lingering linger;
     struct budget memory; /* of all requests together */
     atomic_int n_waiting;   /* requests that are REQ_WAITING, or just being resumed */
 };
