@@ -6,6 +6,7 @@
 #include "server/request.h"
 #include "server/resolve/access.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 enum { ARENA_BYTES = 1 << 20 };
@@ -29,6 +30,9 @@ static void reply_failure(struct http_request *r, int rc, const struct err *e)
         break;
     case TARE_EPERM:
         http_reply_error(r, 403, "%s", text);
+        break;
+    case -EDQUOT: /* for good, as far as a client can know: it keeps the rest for later and says so */
+        http_reply_error(r, 413, "%s", text);
         break;
     case TARE_ENOSPACE:
         http_set_header(r, "Retry-After", "10");

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Database and files share the quota: each may grow into what the other leaves. The shares are
- * set anew every few seconds, so for that long the sum may be over by what came in meanwhile. */
+/* Database and files share the quota: each may grow into what the other leaves, but for a part that is kept for the
+ * database: where files are refused, rows are still taken for a while. The shares are set anew every few seconds, so
+ * for that long the sum may be over by what came in meanwhile. */
 #include "server/quota.h"
 
 #include "server/blob/blob.h"
@@ -10,7 +11,7 @@
 #include <stdlib.h>
 
 enum { KEEP_FREE_BYTES = 64 << 20 };
-static const int64_t min_share = 1 << 20;
+static const int64_t min_share = 1 << 20, max_reserve = 1 << 30;
 
 int quota_parse(const char *text, int64_t *bytes, struct err *e)
 {
@@ -41,9 +42,15 @@ static int64_t share(int64_t quota, int64_t used_by_other)
     return quota - used_by_other > min_share ? quota - used_by_other : min_share;
 }
 
+/* Of the quota, for the database alone. */
+static int64_t rows_reserve(int64_t quota)
+{
+    return quota / 16 < max_reserve ? quota / 16 : max_reserve;
+}
+
 static int apply(struct server *s, int64_t quota, int64_t counted, struct err *e)
 {
-    blobs_limit(s->blobs, KEEP_FREE_BYTES, share(quota, db_size_bytes(s->db)), counted);
+    blobs_limit(s->blobs, KEEP_FREE_BYTES, share(quota - rows_reserve(quota), db_size_bytes(s->db)), counted);
     return db_limit(s->db, share(quota, blobs_used(s->blobs)), e);
 }
 

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* How much disk a server may take: --quota SIZE over database and files together.
  *
- * At the limit what would take more room is refused (file streams and uploads get 507, mutations an error)
- * with a text that says so; reading and deleting go on, and writing does as soon as there is room. */
+ * At the limit what would take more room is refused with 413 and a text that says so: files first, rows when the
+ * last sixteenth (1 GiB at most), which is kept for them, is used up as well. A client gives up at once then, tells its
+ * user, and has what was refused on its own disk; one that was answered 507 would try for days. 507 is for what passes:
+ * a full disk, unfinished uploads, deleted files that have not been collected yet. Reading and deleting go on, and
+ * writing does as soon as there is room. */
 #ifndef TARE_SERVER_QUOTA_H
 #define TARE_SERVER_QUOTA_H
 

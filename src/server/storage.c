@@ -16,6 +16,7 @@
 #include "server/server.h"
 #include "server/token.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -122,6 +123,7 @@ int storage_status(int rc)
     case TARE_EINVAL:
         return 400;
     case TARE_ELIMIT:
+    case -EDQUOT: /* clients give up at once and say so */
         return 413;
     case TARE_ENOSPACE:
         return 507; /* clients try such again: there may be room by then */

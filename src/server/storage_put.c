@@ -153,6 +153,9 @@ static const char *wanted_md5(struct http_request *r, struct upload *u)
 
 static void refuse(struct http_request *r, int rc, const struct err *e)
 {
+    const struct server *s = r->app;
+    if (rc == -EDQUOT && s->collect_soon) /* there is room in a moment */
+        rc = TARE_ENOSPACE;
     if (rc == TARE_EFULL || rc == -EBUSY) {
         http_set_header(r, "Retry-After", rc == TARE_EFULL ? "1" : "0");
         http_reply_error(r, 503, "%s", e->text);
@@ -226,6 +229,8 @@ void storage_put_begin(struct http_request *r)
     struct err full = {0};
     if (!rc && r->content_length > 0 && blobs_check_room(s->blobs, r->content_length, &full))
         partials_make_room(s->partials); /* if that is not enough, it is said when the room ends */
+    if (!rc && u->range.total > 0 && blobs_check_room(s->blobs, u->range.total, &full) == -EDQUOT)
+        rc = err_set(&e, -EDQUOT, "%s", full.text); /* as it would be in the middle, but before all those bytes */
     if (!rc && !local)
         rc = begin_once(r, u, &e);
     if (rc < 0)

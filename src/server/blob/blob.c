@@ -27,7 +27,7 @@ enum {
 int blob_fail(struct err *e, int rc, const char *what, const char *path)
 {
     if (rc == -ENOSPC || rc == -EDQUOT)
-        return err_set(e, TARE_ENOSPACE, "%s: no space left for files", what);
+        return err_set(e, rc == -EDQUOT ? rc : TARE_ENOSPACE, "%s: no space left for files", what);
     return err_set(e, rc, "%s %s: %s", what, path, err_text(rc));
 }
 
@@ -103,15 +103,18 @@ void blobs_limit(struct blobs *b, int64_t keep_free_bytes, int64_t quota_bytes, 
     pthread_mutex_unlock(&b->lock);
 }
 
-/* Does the quota leave room for `more` bytes? */
-static int check_quota(struct blobs *b, int64_t more, struct err *e)
+/* Does the quota leave room for `more` bytes of a file, `kept` of which are kept already? What unfinished uploads
+ * take is free again soon. */
+static int check_quota(struct blobs *b, int64_t more, int64_t kept, struct err *e)
 {
     pthread_mutex_lock(&b->lock);
-    int64_t quota = b->quota_bytes, used = b->used_bytes + b->kept_bytes;
+    int64_t quota = b->quota_bytes, used = b->used_bytes, all_kept = b->kept_bytes;
     pthread_mutex_unlock(&b->lock);
-    return quota && used + more > quota ? err_set(e, TARE_ENOSPACE, "the server's quota for files (%lld bytes) is used up",
-                                                  (long long)quota)
-                                        : 0;
+    if (!quota || used + all_kept + more <= quota)
+        return 0;
+    if (used + kept + more <= quota)
+        return err_set(e, TARE_ENOSPACE, "unfinished uploads take what the server's quota leaves");
+    return err_set(e, -EDQUOT, "the server's quota for files (%lld bytes) is used up", (long long)quota);
 }
 
 /* Does the disk? With much room it is not asked again at once: a small file costs three questions else. */
@@ -133,7 +136,7 @@ static int check_disk(struct blobs *b, int64_t more, struct err *e)
 
 int blobs_check_room(struct blobs *b, int64_t bytes, struct err *e)
 {
-    int rc = check_quota(b, bytes, e);
+    int rc = check_quota(b, bytes, 0, e);
     return rc ? rc : check_disk(b, bytes, e);
 }
 
@@ -218,7 +221,7 @@ int blob_put_begin(struct blobs *b, struct blob_put **out, int64_t max_bytes, st
 static int check_room(struct blob_put *p, size_t n, struct err *e)
 {
     int64_t more = (int64_t)n + (p->has_key ? 0 : p->size_bytes);
-    int rc = check_quota(p->store, more, e);
+    int rc = check_quota(p->store, more, p->has_key ? p->size_bytes : 0, e);
     if (rc == 0 && (p->size_bytes == 0 || p->size_bytes - p->looked_at_bytes >= LOOK_BYTES)) {
         p->looked_at_bytes = p->size_bytes;
         rc = check_disk(p->store, (int64_t)n + LOOK_BYTES, e);
@@ -240,10 +243,11 @@ int blob_put_write(struct blob_put *p, const void *data, size_t n, struct err *e
         return err_set(e, TARE_ELIMIT, "the file is larger than %lld bytes",
                        (long long)p->max_bytes);
     int rc = check_room(p, n, e);
-    if (rc == 0)
-        rc = os_write_all(p->fd, data, n, NULL);
     if (rc < 0)
-        return rc == TARE_ENOSPACE ? rc : blob_fail(e, rc, "cannot write", *p->tmp ? p->tmp : "the staged file");
+        return rc;
+    rc = os_write_all(p->fd, data, n, NULL);
+    if (rc < 0)
+        return blob_fail(e, rc, "cannot write", *p->tmp ? p->tmp : "the staged file");
     add_bytes(p, data, n);
     if (p->has_key)
         count_kept(p->store, (int64_t)n);
@@ -477,7 +481,7 @@ static int take_over(struct blobs *b, int fd, const char *tmp, int64_t size, str
     }
     p->fd = fd;
     strcpy(p->tmp, tmp);
-    int rc = check_quota(b, size, e);
+    int rc = check_quota(b, size, 0, e);
     if (rc == 0)
         rc = check_disk(b, 0, e); /* its bytes are there already */
     return rc < 0 ? rc : take_file(p, fd, size, e);

@@ -60,13 +60,14 @@ void blobs_limit(struct blobs *b, int64_t keep_free_bytes, int64_t quota_bytes, 
 /* Bytes of all blobs, as told to blobs_limit and counted since. */
 int64_t blobs_used(struct blobs *b);
 
-/* Would the quota and the disk take so many bytes more? Expected: TARE_ENOSPACE. */
+/* Would the quota and the disk take so many bytes more? Expected: -EDQUOT (the quota is used up), TARE_ENOSPACE (the
+ * disk is nearly full, or unfinished uploads take what the quota leaves). */
 int blobs_check_room(struct blobs *b, int64_t bytes, struct err *e);
 
-/* Begin an upload of at most `max_bytes`. Expected: TARE_ENOSPACE (disk or quota), errno values. */
+/* Begin an upload of at most `max_bytes`. Expected: as blobs_check_room, errno values. */
 int blob_put_begin(struct blobs *b, struct blob_put **out, int64_t max_bytes, struct err *e);
 
-/* Add bytes. Expected: TARE_ELIMIT over max_bytes, TARE_ENOSPACE, errno values. After a failure only
+/* Add bytes. Expected: TARE_ELIMIT over max_bytes, -EDQUOT, TARE_ENOSPACE, errno values. After a failure only
  * blob_put_abort is allowed. */
 int blob_put_write(struct blob_put *p, const void *data, size_t n, struct err *e);
 
@@ -111,7 +112,8 @@ struct str blobs_staging(const struct blobs *b);
  * each if threads do so at the same time. It has its name no longer afterwards, whatever happens, unless it was not there.
  * A link is only followed where `may_follow`: whoever made it may be shut out from the file (a container that has but the
  * folder), so the caller must hold what comes to a digest.
- * Expected: TARE_ENOTFOUND; TARE_EINVAL not a name, not a file of our user, another size; TARE_ENOSPACE (quota); errno values. */
+ * Expected: TARE_ENOTFOUND; TARE_EINVAL not a name, not a file of our user, another size; -EDQUOT, TARE_ENOSPACE;
+ * errno values. */
 int blob_put_adopt(struct blobs *b, const char *name, int64_t size, bool may_follow, struct blob_put **out, struct err *e);
 
 int64_t blob_put_size(const struct blob_put *p); /* bytes so far */

@@ -52,7 +52,7 @@ typedef void (*filestream_done_fn)(int rc, const struct filestream_answer *answe
  * Expected: TARE_EFORMAT, TARE_ELIMIT: answer 400
  *           TARE_EFULL: too much is waiting, answer 429 with Retry-After: 1
  *           TARE_ENOMEM; `done` is called only if this returned 0, then also with
- *           TARE_ENOTFOUND: 404, TARE_ENOSPACE: 507, TARE_EIO: 503. Any thread. */
+ *           TARE_ENOTFOUND: 404, -EDQUOT: 413, TARE_ENOSPACE: 507, TARE_EIO: 503. Any thread. */
 int filestream_post(struct db *db, int64_t run, int64_t writer, struct buf *body,
                     filestream_done_fn done, void *arg, struct err *e);
 

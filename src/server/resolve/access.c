@@ -2,6 +2,7 @@
 #include "server/resolve/access.h"
 #include "server/resolve/run_rows.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 struct str access_keep(const struct accessor *a, struct str s)
@@ -49,6 +50,8 @@ int access_status(int rc)
         return 400; /* 409 would be retried */
     case TARE_ELIMIT:
         return 422;
+    case -EDQUOT:
+        return 413;
     case TARE_ENOSPACE:
         return 507;
     case TARE_EFULL:

@@ -226,7 +226,7 @@ int db_shrink(struct db *db, struct err *e);
 int db_trim(struct db *db, struct err *e);
 
 /* Let the database file grow no further than `max_bytes` (it never shrinks by this): what needs more room fails
- * with TARE_ENOSPACE. Nothing on PostgreSQL. Not the writer's thread. */
+ * with -EDQUOT. Nothing on PostgreSQL. Not the writer's thread. */
 int db_limit(struct db *db, int64_t max_bytes, struct err *e);
 
 /* Bytes the database takes on disk. */

@@ -18,9 +18,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 enum { N_BUCKETS = 64, MAX_STATEMENTS = 128, BUSY_MS = 15000, CHECKPOINT_PAGES = 1000,
-       SLACK_PAGES = 512, PAGE_BYTES = 8192 };
+       SLACK_PAGES = 512, PAGE_BYTES = 8192,
+       ROOM_BYTES = 64 << 20 /* a disk with so much is not full */ };
 
 struct stmt {
     struct db_rows rows; /* first: a busy statement is the running query */
@@ -42,6 +44,7 @@ struct conn {
     uint64_t clock;
     sqlite3_blob *part;    /* the value parts are read of; NULL outside of a transaction */
     struct db_place place; /* where it is */
+    int64_t max_bytes;     /* of the file, as sq_limit set it; 0: none */
 };
 
 static int map_code(int rc)
@@ -75,10 +78,20 @@ static int map_code(int rc)
     }
 }
 
+/* SQLite says the same of a disk without room and of a file that has reached its limit. */
+static int fail_full(struct conn *c, struct err *e)
+{
+    const char *path = sqlite3_db_filename(c->h, "main");
+    struct statvfs fs;
+    if (c->max_bytes && path && statvfs(path, &fs) == 0 && (int64_t)fs.f_bavail * (int64_t)fs.f_frsize >= ROOM_BYTES)
+        return err_set(e, -EDQUOT, "the server's quota is used up");
+    return err_set(e, TARE_ENOSPACE, "the server's disk is full");
+}
+
 static int fail(struct conn *c, int rc, struct err *e)
 {
     if ((rc & 0xff) == SQLITE_FULL)
-        return err_set(e, TARE_ENOSPACE, "the disk is full, or the server's quota is used up");
+        return fail_full(c, e);
     return err_set(e, map_code(rc), "database: %s", sqlite3_errmsg(c->h));
 }
 
@@ -555,8 +568,10 @@ static int sq_trim(struct db_conn *base, struct err *e)
 static int sq_limit(struct db_conn *base, int64_t max_bytes, struct err *e)
 {
     char sql[64];
+    struct conn *c = (struct conn *)base;
     snprintf(sql, sizeof sql, "PRAGMA max_page_count=%lld", (long long)(max_bytes / PAGE_BYTES));
-    return run((struct conn *)base, sql, e);
+    c->max_bytes = max_bytes;
+    return run(c, sql, e);
 }
 
 static int64_t file_size(const char *path, const char *suffix)
