@@ -8,6 +8,7 @@ import math
 
 import pytest
 
+from online_support import TARE, run_script
 from server_support import Server
 
 LOG = """
@@ -157,6 +158,27 @@ import wandb
 with wandb.init(project="demo", resume_from="trunk?_step=1") as run: run.log({"v": 7})
 """)
     assert server.script(read % "trunk") == [[0, 0], [1, 1], [2, 7]]
+
+
+@pytest.mark.parametrize("core", [None, TARE], ids=["wandb-core", "tare"])
+@pytest.mark.parametrize("branch, words", [
+    ('id="orphan", fork_from="absent?_step=2"', "cannot fork from run absent"),
+    ('id="orphan", fork_from="gone?_step=0"', "cannot fork from run gone"),
+    ('resume_from="absent?_step=2"', "failed to rewind run"),
+])
+def test_a_fork_or_rewind_of_no_run_is_refused(server, tmp_path, branch, words, core):
+    done = run_script(tmp_path, server.url, f"""
+        import wandb
+        wandb.init(project="demo", id="gone").finish()
+        wandb.Api().run("local/demo/gone").delete()
+        try:
+            wandb.init(project="demo", {branch})
+        except wandb.errors.CommError as e:
+            print("REFUSED:", e)
+        """, core=core, WANDB_API_KEY=server.key)
+    assert "REFUSED: " in done.stdout and words in done.stdout, done.stdout
+    names = server.graphql('{ project(name: "demo") { runs { edges { node { name } } } } }')["data"]["project"]["runs"]
+    assert not {"orphan", "absent"} & {e["node"]["name"] for e in names["edges"]}
 
 
 def test_api_changes_runs(server):

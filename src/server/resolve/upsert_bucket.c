@@ -135,7 +135,8 @@ static int sweep_id(const struct accessor *a, struct upsert *u, struct db_value 
 }
 
 /* config._wandb.value.branch_point of another run: where this one was forked from. Its history up to
- * there is copied; the count of lines in the answer tells the client where to go on. */
+ * there is copied; the count of lines in the answer tells the client where to go on. Without that run there is nothing
+ * to go on from: the new one is not made, and the client's user is told. */
 static int note_fork(const struct accessor *a, struct upsert *u)
 {
     struct str config = gql_in_str(u->in, "config"), v, run;
@@ -147,9 +148,11 @@ static int note_fork(const struct accessor *a, struct upsert *u)
     if (str_eq(run, u->run.name) || !json_find(v, "step", &v))
         return 0;
     int64_t step = strtoll(v.p, &end, 10), parent = 0, lines = 0;
-    int rc = db_get_int(a->db, a->e, &parent, "SELECT id FROM runs WHERE project_id = $1 AND name = $2",
+    int rc = db_get_int(a->db, a->e, &parent, "SELECT id FROM runs WHERE project_id = $1 AND name = $2 AND deleted_at IS NULL",
                         DB_ARGS(db_i(u->run.project_id), db_s(run)));
-    if (rc <= 0)
+    if (rc == 0)
+        return err_set(a->e, TARE_ENOTFOUND, "cannot fork from run %.*s: this project has no such run", STR_ARG(run));
+    if (rc < 0)
         return rc;
     rc = db_exec(a->db, a->e, "UPDATE runs SET parent_run_id = $2, parent_step = $3 WHERE id = $1",
                  DB_ARGS(db_i(u->run.id), db_i(parent), db_i(step)));
