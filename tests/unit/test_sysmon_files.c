@@ -83,19 +83,20 @@ static void test_a_tree_of_processes(void **state)
 {
     struct sysmon_table t = {0};
     struct sysmon_process p;
-    int32_t pids[8];
-    sysmon_read_table(&t);
+    sysmon_table_look(&t);
+    sysmon_read_tree(&p, &t, 100);
     assert_int_equal(t.n, 4); /* those that vanish or are torn are left out */
-    assert_int_equal(sysmon_descendants(&t, 100, pids, 8), 3);
-    sysmon_sum_tree(&p, &t, pids, 3);
     assert_true(p.found);
     assert_int_equal(p.threads, 6);
     assert_int_equal(p.rss_bytes, 1110 * sysconf(_SC_PAGESIZE));
     assert_int_equal((int)(p.cpu_s * (double)sysconf(_SC_CLK_TCK) + 0.5), 370);
-    assert_int_equal(sysmon_descendants(&t, 100, pids, 2), 2); /* no more than there is room for */
-    assert_int_equal(sysmon_descendants(&t, 999, pids, 8), 1);
-    sysmon_sum_tree(&p, &t, pids, 1);
+    sysmon_read_tree(&p, &t, 999);
     assert_false(p.found);
+    assert_true(sysmon_is_below(&t, 90, 100));
+    assert_true(sysmon_is_below(&t, 999, 999)); /* whether it is there or not */
+    assert_false(sysmon_is_below(&t, 90, 200));
+    assert_false(sysmon_is_below(&t, 103, 100));
+    assert_false(sysmon_is_below(&t, 0, 100));
     sysmon_table_fini(&t);
 }
 
@@ -107,43 +108,50 @@ static int count_open(const char *path, int flags, mode_t mode)
     return os_real.open(path, flags, mode);
 }
 
-/* Their numbers and parents are known: only those that are new, lost their parent or are asked for are read. */
-static void test_processes_are_read_when_need_be(void **state)
+static int ticks_of(struct sysmon_table *t, int32_t pid)
+{
+    struct sysmon_process p;
+    sysmon_read_tree(&p, t, pid);
+    return p.found ? (int)(p.cpu_s * (double)sysconf(_SC_CLK_TCK) + 0.5) : -1;
+}
+
+/* Of this /proc nobody says what is new, so all are listed in a look. */
+static void test_processes_are_read_once_in_a_look(void **state)
 {
     struct sysmon_table t = {0};
-    struct sysmon_process p;
     struct os_ops counting = os_real;
-    int32_t pids[8];
     counting.open = count_open;
     os = &counting;
-    sysmon_read_table(&t);
-    assert_int_equal(n_opened, 7); /* three of them cannot be read */
-    n_opened = 0;
+    sysmon_table_look(&t);
+    assert_int_equal(ticks_of(&t, 100), 370);
+    assert_int_equal(n_opened, 7 + 1); /* three of them cannot be read; and the number of the last */
     process(100, 1, "python", 400, 3, 1000);
-    sysmon_read_table(&t);
-    assert_int_equal(n_opened, 3 + 2); /* those, and two whose parent, number 1, is not in the tree of files */
-    n_opened = 0;
-    int n = sysmon_descendants(&t, 100, pids, 8);
-    assert_int_equal(n, 3);
-    sysmon_sum_tree(&p, &t, pids, n);
-    assert_int_equal(n_opened, 2); /* number 100 was one of them */
-    assert_int_equal((int)(p.cpu_s * (double)sysconf(_SC_CLK_TCK) + 0.5), 470);
-    sysmon_sum_tree(&p, &t, pids, n);
-    assert_int_equal(n_opened, 2); /* once in a reading */
+    assert_int_equal(ticks_of(&t, 100), 370);
+    assert_int_equal(ticks_of(&t, 101), 70);
+    assert_int_equal(n_opened, 7 + 1);
     process(102, 90, "new", 5, 1, 1);
-    sysmon_read_table(&t);
-    assert_int_equal(sysmon_descendants(&t, 100, pids, 8), 4);
-    tree_spoil("/proc/101/stat"); /* between two looks */
-    n = sysmon_descendants(&t, 100, pids, 8);
-    sysmon_sum_tree(&p, &t, pids, n);
-    assert_true(p.found);
-    assert_int_equal((int)(p.cpu_s * (double)sysconf(_SC_CLK_TCK) + 0.5), 455);
-    t.all_ns -= SYSMON_ALL_NS; /* a minute later its number is another's */
+    sysmon_table_look(&t);
+    assert_int_equal(ticks_of(&t, 100), 475);
+    tree_spoil("/proc/101/stat");
     process(102, 1, "other", 5, 1, 1);
-    sysmon_read_table(&t);
-    assert_int_equal(sysmon_descendants(&t, 100, pids, 8), 1); /* 101 is gone, and 90 was its child */
+    sysmon_table_look(&t);
+    assert_int_equal(ticks_of(&t, 100), 400); /* 101 is gone, and 90 was its child */
+    assert_int_equal(ticks_of(&t, 101), -1);
+    tree_spoil("/proc/100/stat");
+    sysmon_table_look(&t);
+    assert_int_equal(ticks_of(&t, 100), -1);
     sysmon_table_fini(&t);
     os = &os_real;
+}
+
+static void test_a_tree_has_no_more_than_there_is_room_for(void **state)
+{
+    struct sysmon_table t = {0};
+    for (int i = 0; i < SYSMON_MAX_TREE + 10; i++)
+        process(1000 + i, i < 1 ? 1 : 1000 + (i - 1) / 2, "many", 1, 1, 1);
+    sysmon_table_look(&t);
+    assert_int_equal(ticks_of(&t, 1000), SYSMON_MAX_TREE);
+    sysmon_table_fini(&t);
 }
 
 static void test_limits_of_a_control_group(void **state)
@@ -208,7 +216,8 @@ int main(void)
         cmocka_unit_test(test_a_sample_in_a_container),
     };
     const struct CMUnitTest changing[] = {
-        cmocka_unit_test(test_processes_are_read_when_need_be), /* in a tree of its own */
+        cmocka_unit_test(test_processes_are_read_once_in_a_look), /* in a tree of its own */
+        cmocka_unit_test(test_a_tree_has_no_more_than_there_is_room_for),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down) + cmocka_run_group_tests(changing, set_up, tear_down);
 }

@@ -74,6 +74,16 @@ static int count_of(const struct gpu_reading *r)
     return r ? r->n_gpus + r->n_others : 0;
 }
 
+bool gpu_may_be(void)
+{
+    bool any = false;
+    sources_lock();
+    for (int i = 0; i < N_SOURCES; i++)
+        any |= sources[i].state != SOURCE_ABSENT;
+    sources_unlock();
+    return any;
+}
+
 bool gpu_read(struct gpu_reading *to, int64_t wait_ns)
 {
     const struct gpu_reading *last[N_SOURCES];

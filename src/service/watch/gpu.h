@@ -50,6 +50,9 @@ struct gpu_reading {
  * left out. False if there is none. Any thread. */
 bool gpu_read(struct gpu_reading *to, int64_t wait_ns);
 
+/* False where it is known that there is none of any kind. Any thread. */
+bool gpu_may_be(void);
+
 /* From now on ask DCGM, too: for the service's start. */
 void gpu_enable_dcgm(void);
 

@@ -9,13 +9,13 @@
 #include "service/watch/machine.h"
 #include "service/watch/place.h"
 #include "service/watch/source.h"
+#include "service/watch/sysmon_file.h"
 #include "service/watch/tpu.h"
 #include "service/watch/trainium.h"
 
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 enum {
@@ -31,6 +31,8 @@ enum {
     SET_SELF_USAGE = 210,
 };
 
+enum { MAX_PATHS = 16 }; /* of disks */
+
 enum { STATS_TIMESTAMP = 2, STATS_ITEM = 3, ITEM_KEY = 1, ITEM_VALUE = 16 };
 
 #define MIB 1048576.0
@@ -43,42 +45,14 @@ struct sysmon {
     struct sysmon_group group;
     int64_t interval_ns;
     struct str label;
+    int n_paths;
+    char *path[MAX_PATHS];     /* whose disks are told, owned */
     struct sysmon_host *first; /* where the counters began; NULL before the first sample */
     int64_t last_ns;           /* monotonic, of the last sample; 0 for none */
     double last_cpu_s, last_self_cpu_s;
     uint64_t last_periods, last_throttled;
     uint64_t first_oom_kills; /* UINT64_MAX before the first sample */
 };
-
-struct sysmon *sysmon_new(struct str settings)
-{
-    if (settings.n == 0 || setting_wire_bool(settings, SET_DISABLE_STATS) ||
-        setting_wire_bool(settings, SET_DISABLE_MACHINE_INFO))
-        return NULL;
-    struct sysmon *s = xmem_calloc(1, sizeof *s);
-    double seconds = setting_wire_double(settings, SET_INTERVAL);
-    s->settings = settings;
-    s->pid = (int32_t)setting_wire_int(settings, SET_PID);
-    s->tree = setting_wire_bool(settings, SET_TREE);
-    s->self = setting_wire_bool(settings, SET_SELF_USAGE);
-    s->first_oom_kills = UINT64_MAX;
-    s->label = setting_wire_text(settings, SET_LABEL);
-    s->interval_ns = seconds > 0 && seconds < 1e6 ? (int64_t)(seconds * 1e9) : SYSMON_DEFAULT_NS;
-    if (s->interval_ns < SYSMON_LEAST_NS)
-        s->interval_ns = SYSMON_LEAST_NS;
-    return s;
-}
-
-static void forget_process(int32_t pid);
-
-void sysmon_free(struct sysmon *s)
-{
-    if (!s)
-        return;
-    forget_process(s->pid);
-    mem_free(s->first);
-    mem_free(s);
-}
 
 int64_t sysmon_interval_ns(const struct sysmon *s)
 {
@@ -114,23 +88,24 @@ static void shared_host(struct sysmon_host *to, int64_t mono_ns)
     pthread_mutex_unlock(&shared_lock);
 }
 
-/* The process and all below it, by a table as old as that. How many there are, at most `max`; what they use is
- * in `to`, if it is not NULL. */
-static int shared_tree(struct sysmon_process *to, int32_t pid, int32_t *pids, int max, int64_t mono_ns)
+/* Processes as old as that; with the lock. */
+static struct sysmon_table *shared_table(int64_t mono_ns)
 {
     static struct sysmon_table table;
     static int64_t read_ns;
-    pthread_mutex_lock(&shared_lock);
     if (is_stale(&read_ns, mono_ns))
-        sysmon_read_table(&table);
-    int n = sysmon_descendants(&table, pid, pids, max);
-    if (to)
-        sysmon_sum_tree(to, &table, pids, n);
-    pthread_mutex_unlock(&shared_lock);
-    return n;
+        sysmon_table_look(&table);
+    return &table;
 }
 
-enum { N_KNOWN_PROCESSES = 64, MANY_DESCRIPTORS = 4096 };
+static void shared_tree(struct sysmon_process *to, int32_t pid, int64_t mono_ns)
+{
+    pthread_mutex_lock(&shared_lock);
+    sysmon_read_tree(to, shared_table(mono_ns), pid);
+    pthread_mutex_unlock(&shared_lock);
+}
+
+enum { N_KNOWN_PROCESSES = 64 };
 
 static struct known_process {
     int32_t pid;
@@ -143,13 +118,6 @@ static struct known_process {
 static struct known_process *known_process(int32_t pid)
 {
     return &known_processes[(uint32_t)pid % N_KNOWN_PROCESSES];
-}
-
-/* Descriptors are kept only where there are many: else the runs need them. */
-static bool may_keep(void)
-{
-    struct rlimit r;
-    return getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur >= MANY_DESCRIPTORS;
 }
 
 /* Take the open file out, with the lock. */
@@ -176,7 +144,7 @@ static void shared_process(struct sysmon_process *to, int32_t pid, int64_t mono_
         return;
     bool was_open = fd >= 0;
     sysmon_read_process(to, pid, &fd);
-    if (fd >= 0 && !was_open && !may_keep())
+    if (fd >= 0 && !was_open && !sysmon_may_keep())
         sysmon_close_process(&fd);
     pthread_mutex_lock(&shared_lock);
     int old = take_open(k);
@@ -198,8 +166,51 @@ static void forget_process(int32_t pid)
         fd = take_open(k);
         k->read_ns = 0;
     }
+    sysmon_table_close(shared_table(clock_mono_ns())); /* the runs that go on open theirs again */
     pthread_mutex_unlock(&shared_lock);
     sysmon_close_process(&fd);
+}
+
+/* ---- their life ---- */
+
+static void find_paths(struct sysmon *s)
+{
+    struct str path;
+    for (size_t at = 0; s->n_paths < MAX_PATHS && setting_wire_list(s->settings, SET_DISK_PATHS, &at, &path);)
+        s->path[s->n_paths++] = xmem_strndup(path.p, path.n);
+    if (s->n_paths == 0)
+        s->path[s->n_paths++] = xmem_strdup("/");
+}
+
+struct sysmon *sysmon_new(struct str settings)
+{
+    if (settings.n == 0 || setting_wire_bool(settings, SET_DISABLE_STATS) ||
+        setting_wire_bool(settings, SET_DISABLE_MACHINE_INFO))
+        return NULL;
+    struct sysmon *s = xmem_calloc(1, sizeof *s);
+    double seconds = setting_wire_double(settings, SET_INTERVAL);
+    s->settings = settings;
+    s->pid = (int32_t)setting_wire_int(settings, SET_PID);
+    s->tree = setting_wire_bool(settings, SET_TREE);
+    s->self = setting_wire_bool(settings, SET_SELF_USAGE);
+    s->first_oom_kills = UINT64_MAX;
+    s->label = setting_wire_text(settings, SET_LABEL);
+    s->interval_ns = seconds > 0 && seconds < 1e6 ? (int64_t)(seconds * 1e9) : SYSMON_DEFAULT_NS;
+    if (s->interval_ns < SYSMON_LEAST_NS)
+        s->interval_ns = SYSMON_LEAST_NS;
+    find_paths(s);
+    return s;
+}
+
+void sysmon_free(struct sysmon *s)
+{
+    if (!s)
+        return;
+    forget_process(s->pid);
+    for (int i = 0; i < s->n_paths; i++)
+        mem_free(s->path[i]);
+    mem_free(s->first);
+    mem_free(s);
 }
 
 /* ---- the record ---- */
@@ -361,9 +372,8 @@ static void put_cpu(struct sample *p, const char *key, double used_s, double *la
 static void put_process(struct sample *p, struct sysmon *s, double memory_bytes, int64_t mono_ns)
 {
     struct sysmon_process process = {0};
-    int32_t pids[SYSMON_MAX_TREE];
     if (s->pid > 0 && s->tree)
-        shared_tree(&process, s->pid, pids, SYSMON_MAX_TREE, mono_ns);
+        shared_tree(&process, s->pid, mono_ns);
     else if (s->pid > 0)
         shared_process(&process, s->pid, mono_ns);
     if (!process.found)
@@ -407,13 +417,16 @@ static bool is_watched(const struct sysmon *s, int device)
     return !any;
 }
 
-static bool is_used_by(const struct gpu_reading *r, int device, const int32_t *pids, int n)
+/* Whether the run's process uses the device, or one below it. */
+static bool is_used(const struct gpu_reading *r, int device, int32_t pid, int64_t mono_ns)
 {
-    for (int i = 0; i < r->n_pids[device]; i++)
-        for (int k = 0; k < n; k++)
-            if (r->pids[device][i] == pids[k])
-                return true;
-    return false;
+    bool used = false;
+    pthread_mutex_lock(&shared_lock);
+    struct sysmon_table *table = shared_table(mono_ns);
+    for (int i = 0; i < r->n_pids[device] && pid > 0 && !used; i++)
+        used = sysmon_is_below(table, r->pids[device][i], pid);
+    pthread_mutex_unlock(&shared_lock);
+    return used;
 }
 
 static void put_gpu_metric(struct sample *p, const struct gpu_metric *m, bool used)
@@ -433,14 +446,14 @@ static void put_gpu_metric(struct sample *p, const struct gpu_metric *m, bool us
 
 static void put_gpus(struct sample *p, int64_t mono_ns)
 {
+    if (!gpu_may_be())
+        return;
     struct gpu_reading *r = xmem_alloc(sizeof *r);
     bool watched[GPU_MAX], used[GPU_MAX];
-    int32_t pids[SYSMON_MAX_TREE];
     bool there = gpu_read(r, wait_ns(p->s));
-    int n = there && p->s->pid > 0 ? shared_tree(NULL, p->s->pid, pids, SYSMON_MAX_TREE, mono_ns) : 0;
     for (int d = 0; there && d < GPU_MAX; d++) {
         watched[d] = is_watched(p->s, d);
-        used[d] = is_used_by(r, d, pids, n);
+        used[d] = is_used(r, d, p->s->pid, mono_ns);
     }
     for (int i = 0; there && i < r->n_metrics; i++)
         if (watched[r->metric[i].device])
@@ -462,22 +475,20 @@ static void put_trainium(void *p, const char *key, double v)
 
 /* ---- a sample ---- */
 
-static void put_paths(struct sample *p, struct str settings, const struct sysmon_host *h)
+/* Their threads look while the rest of the sample is taken. */
+static void ask_paths(const struct sysmon *s)
 {
-    enum { MAX_PATHS = 16 };
-    char *paths[MAX_PATHS];
+    for (int i = 0; i < s->n_paths; i++)
+        place_ask(s->path[i]);
+}
+
+static void put_paths(struct sample *p, const struct sysmon_host *h)
+{
+    const struct sysmon *s = p->s;
     struct place places[MAX_PATHS];
     bool wanted[SYSMON_MAX_DEVICES] = {false};
-    int n = 0;
-    struct str path;
-    for (size_t at = 0; n < MAX_PATHS && setting_wire_list(settings, SET_DISK_PATHS, &at, &path);)
-        paths[n++] = xmem_strndup(path.p, path.n);
-    if (n == 0)
-        paths[n++] = xmem_strdup("/");
-    for (int i = 0; i < n; i++)
-        place_ask(paths[i]);
-    for (int i = 0; i < n; i++) {
-        if (place_read(&places[i], paths[i], wait_ns(p->s)))
+    for (int i = 0; i < s->n_paths; i++) {
+        if (place_read(&places[i], s->path[i], wait_ns(s)))
             want_devices(wanted, h, &places[i]);
         else
             places[i].has_usage = false;
@@ -485,10 +496,8 @@ static void put_paths(struct sample *p, struct str settings, const struct sysmon
     for (int d = 0; d < h->n_devices; d++)
         if (wanted[d])
             put_device(p, &h->device[d]);
-    for (int i = 0; i < n; i++) {
-        put_usage(p, paths[i], &places[i]);
-        mem_free(paths[i]);
-    }
+    for (int i = 0; i < s->n_paths; i++)
+        put_usage(p, s->path[i], &places[i]);
 }
 
 static void put_timestamp(struct buf *to, int64_t wall_ns)
@@ -506,6 +515,7 @@ void sysmon_sample(struct sysmon *s, int64_t wall_ns, struct str more, struct bu
     struct sysmon_usage usage;
     struct sample p = {.s = s, .mono_ns = mono_ns, .to = record};
     size_t before = record->len;
+    ask_paths(s);
     shared_host(&host, mono_ns);
     if (s->last_ns == 0 && !setting_wire_bool(s->settings, SET_NO_CGROUP))
         sysmon_find_group(&s->group, s->pid > 0 ? s->pid : getpid(), machine_processors());
@@ -527,7 +537,7 @@ void sysmon_sample(struct sysmon *s, int64_t wall_ns, struct str more, struct bu
     put_process(&p, s, memory_bytes, mono_ns);
     if (s->self)
         put_self(&p, s, mono_ns);
-    put_paths(&p, s->settings, &host);
+    put_paths(&p, &host);
     put_more(&p, more);
     s->last_ns = mono_ns;
     buf_fini(&p.name);

@@ -75,19 +75,33 @@ struct sysmon_process {
 
 enum { SYSMON_MAX_PROCESSES = 32768, SYSMON_MAX_TREE = 1024, SYSMON_GROUP_MAX = 1024 };
 
-/* All processes of the machine at one time, by their numbers. There may be thousands, so what one uses is read
- * only when it is asked for, and whose child it is mostly once: a process keeps its parent until that ends. */
-struct sysmon_table {
-    struct sysmon_entry {
-        int32_t pid, parent;
-        uint64_t ticks, threads, rss_pages;
-        bool is_fresh; /* read since the last sysmon_read_table */
-    } *entry, *before;
-    int n, cap, n_before, cap_before;
-    int64_t all_ns; /* when each was read */
+/* What /proc/PID/stat tells of one. */
+struct sysmon_stat {
+    int32_t parent;
+    uint64_t ticks, threads, rss_pages;
 };
 
-#define SYSMON_ALL_NS (60LL * 1000000000) /* a number that was given to another process is seen by then */
+/* Processes of the machine, by their numbers. There may be thousands, so which there are, and whose child each is,
+ * is mostly known from before, and what one uses is read only when it is asked for, once in a look:
+ * sysmon_table.c. Zeros at first. */
+struct sysmon_table {
+    struct sysmon_entry {
+        int32_t pid;
+        int fd;        /* of one that is read again and again; -1: not open */
+        uint32_t look; /* the one in which it was read; 0: never */
+        bool is_gone;
+        struct sysmon_stat stat;
+    } *entry;
+    int n, cap, n_open;
+    uint32_t look, listed;    /* the look at hand, and the last for which processes were listed */
+    int n_all;                /* how many there were when all were listed */
+    int64_t all_ns;           /* and when that was; 0: never */
+    int32_t last, before;     /* the last number the kernel had given in the last listing and in the one before */
+    long base;                /* where a number is in /proc, less the number; -1: not known */
+};
+
+#define SYSMON_ALL_NS (60LL * 1000000000) /* what should have been noticed before is seen by then */
+enum { SYSMON_MAX_OPEN = 64, SYSMON_MANY_NEW = 256 };
 
 /* The control group of a process; it is looked for once. */
 struct sysmon_group {
@@ -112,17 +126,21 @@ enum sysmon_place {
 void sysmon_read_host(struct sysmon_host *to);
 /* `fd`, if not NULL, is -1 at first; there its file is kept open for the next call, until sysmon_close_process. */
 void sysmon_read_process(struct sysmon_process *to, int32_t pid, int *fd);
+bool sysmon_read_stat(struct sysmon_stat *to, int32_t pid, int *fd); /* false: it is gone */
+void sysmon_add_stat(struct sysmon_process *to, const struct sysmon_stat *stat);
 void sysmon_close_process(int *fd);
 /* Of a machine with `n_logical` processors. */
 void sysmon_find_group(struct sysmon_group *g, int32_t pid, uint32_t n_logical);
 void sysmon_read_group(struct sysmon_usage *to, const struct sysmon_group *g);
-/* The table, zeros at first, keeps its memory for the next reading. */
-void sysmon_read_table(struct sysmon_table *t);
+/* What was read before is old from now on. */
+void sysmon_table_look(struct sysmon_table *t);
+/* The sum of a process and all below it, at most SYSMON_MAX_TREE; found is whether itself is there. */
+void sysmon_read_tree(struct sysmon_process *to, struct sysmon_table *t, int32_t pid);
+/* Whether it is `top`, or below it. */
+bool sysmon_is_below(struct sysmon_table *t, int32_t pid, int32_t top);
+/* Close what is kept open; it is opened again when it is read. */
+void sysmon_table_close(struct sysmon_table *t);
 void sysmon_table_fini(struct sysmon_table *t);
-/* The process and all below it, at most `max` (at least 1). How many. */
-int sysmon_descendants(const struct sysmon_table *t, int32_t pid, int32_t *pids, int max);
-/* The sum of the processes named; found is whether the first is there. */
-void sysmon_sum_tree(struct sysmon_process *to, struct sysmon_table *t, const int32_t *pids, int n);
 /* The kernel's name of the device under a path. */
 enum sysmon_place sysmon_device_of(const char *path, char name[SYSMON_NAME_MAX]);
 

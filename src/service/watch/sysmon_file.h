@@ -15,6 +15,10 @@ const char *sysmon_root(void);
 __attribute__((format(printf, 3, 4))) bool sysmon_read_text(char *to, size_t size,
                                                             const char *format, ...);
 
+/* Whether descriptors may be kept open from sample to sample: where there are many (else the runs need them), and
+ * only for the machine's own files. */
+bool sysmon_may_keep(void);
+
 /* Cut the next line off *rest; NULL at the end. */
 char *sysmon_next_line(char **rest);
 

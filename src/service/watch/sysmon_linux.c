@@ -4,6 +4,7 @@
 #include "service/watch/sysmon.h"
 #include "service/watch/sysmon_file.h"
 
+#include "base/clock.h"
 #include "base/os.h"
 
 #include <fcntl.h>
@@ -12,18 +13,30 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
-enum { SMALL_FILE = 1024 };
+enum { SMALL_FILE = 1024, NAME_SIZE = 64, MAX_INTERFACES = 128 };
+#define INTERFACES_NS (15LL * 1000000000)
 
 static char root[PATH_MAX]; /* before "/proc" and "/sys"; empty but in tests */
+
+static struct {
+    int64_t asked_ns;
+    int n;
+    struct {
+        char name[NAME_SIZE];
+        bool is_part;
+    } known[MAX_INTERFACES];
+} interfaces; /* what is part of another seldom changes */
 
 void sysmon_set_root(const char *path)
 {
     snprintf(root, sizeof root, "%s", path);
+    interfaces.asked_ns = 0;
 }
 
 const char *sysmon_root(void)
@@ -58,6 +71,13 @@ bool sysmon_read_text(char *to, size_t size, const char *format, ...)
     return n > 0;
 }
 
+bool sysmon_may_keep(void)
+{
+    enum { MANY_DESCRIPTORS = 4096 };
+    struct rlimit r;
+    return !*root && getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur >= MANY_DESCRIPTORS;
+}
+
 char *sysmon_next_line(char **rest)
 {
     char *line = *rest;
@@ -81,34 +101,69 @@ static uint64_t number_after(const char *text, const char *name)
 
 static void read_memory(struct sysmon_host *h)
 {
-    char text[4096];
+    char text[SMALL_FILE]; /* they are at its beginning */
     if (!sysmon_read_text(text, sizeof text, "/proc/meminfo"))
         return;
     h->memory_total = number_after(text, "MemTotal:") * 1024;
     h->memory_available = number_after(text, "MemAvailable:") * 1024;
 }
 
+/* `n` numbers from `at` on; where they end, NULL if they are not there. */
+static char *read_numbers(char *at, uint64_t *v, int n)
+{
+    for (int i = 0; i < n; i++) {
+        char *end;
+        v[i] = strtoull(at, &end, 10);
+        if (end == at)
+            return NULL;
+        at = end;
+    }
+    return at;
+}
+
 /* Loopback, and what is part of a bond or bridge that is counted itself. */
-static bool is_counted(const char *name)
+static bool is_part(const char *name)
 {
     char path[PATH_MAX];
     snprintf(path, sizeof path, "%.2048s/sys/class/net/%.64s/master", root, name);
-    return strncmp(name, "lo", 2) != 0 && access(path, F_OK) != 0;
+    return strncmp(name, "lo", 2) == 0 || access(path, F_OK) == 0;
 }
 
+static bool is_counted(const char *name, int64_t mono_ns)
+{
+    if (interfaces.asked_ns == 0 || mono_ns - interfaces.asked_ns > INTERFACES_NS) {
+        interfaces.n = 0;
+        interfaces.asked_ns = mono_ns;
+    }
+    for (int i = 0; i < interfaces.n; i++)
+        if (strcmp(interfaces.known[i].name, name) == 0)
+            return !interfaces.known[i].is_part;
+    bool part = is_part(name);
+    if (interfaces.n < MAX_INTERFACES) {
+        interfaces.known[interfaces.n].is_part = part;
+        strcpy(interfaces.known[interfaces.n++].name, name);
+    }
+    return !part;
+}
+
+/* "  eth0: RECEIVED ... SENT ...", bytes the first of eight each. */
 static void read_network(struct sysmon_host *h)
 {
+    enum { RECEIVED, SENT = 8 };
     char text[32768], *rest = text;
+    int64_t mono_ns = clock_mono_ns();
     if (!sysmon_read_text(text, sizeof text, "/proc/net/dev"))
         return;
     h->has_network = true;
     for (char *line; (line = sysmon_next_line(&rest));) {
-        char name[64];
-        unsigned long long received, sent;
-        if (sscanf(line, " %63[^:]: %llu %*u %*u %*u %*u %*u %*u %*u %llu", name, &received, &sent) == 3 &&
-            is_counted(name)) {
-            h->received += received;
-            h->sent += sent;
+        uint64_t v[SENT + 1];
+        char *name = line + strspn(line, " "), *colon = strchr(name, ':');
+        if (!colon || colon == name || colon - name >= NAME_SIZE || !read_numbers(colon + 1, v, SENT + 1))
+            continue;
+        *colon = 0;
+        if (is_counted(name, mono_ns)) {
+            h->received += v[RECEIVED];
+            h->sent += v[SENT];
         }
     }
 }
@@ -135,23 +190,33 @@ static void read_retransmits(struct sysmon_host *h)
     }
 }
 
+static bool is_no_device(const char *name)
+{
+    return strncmp(name, "loop", 4) == 0 || strncmp(name, "ram", 3) == 0 || strncmp(name, "zram", 4) == 0;
+}
+
+/* "MAJOR MINOR NAME READS MERGED SECTORS MS WRITES MERGED SECTORS ..." */
 static void read_devices(struct sysmon_host *h)
 {
+    enum { READS, READ_SECTORS = 2, WRITES = 4, WRITTEN_SECTORS = 6 };
     char text[65536], *rest = text;
     if (!sysmon_read_text(text, sizeof text, "/proc/diskstats"))
         return;
     for (char *line; (line = sysmon_next_line(&rest)) && h->n_devices < SYSMON_MAX_DEVICES;) {
         struct sysmon_device *d = &h->device[h->n_devices];
-        unsigned long long reads, read_sectors, writes, written_sectors;
-        char name[SYSMON_NAME_MAX];
-        if (sscanf(line, " %*u %*u %47s %llu %*u %llu %*u %llu %*u %llu", name, &reads, &read_sectors,
-                   &writes, &written_sectors) != 5 ||
-            reads + writes == 0 || strncmp(name, "loop", 4) == 0 || strncmp(name, "ram", 3) == 0 ||
-            strncmp(name, "zram", 4) == 0)
+        uint64_t number[2], v[WRITTEN_SECTORS + 1];
+        char *name = read_numbers(line, number, 2);
+        if (!name)
             continue;
-        memcpy(d->name, name, sizeof name);
-        d->read_bytes = read_sectors * 512;
-        d->written_bytes = written_sectors * 512;
+        name += strspn(name, " ");
+        size_t n = strcspn(name, " ");
+        if (n == 0 || n >= SYSMON_NAME_MAX || is_no_device(name) || !read_numbers(name + n, v, WRITTEN_SECTORS + 1) ||
+            v[READS] + v[WRITES] == 0)
+            continue;
+        memcpy(d->name, name, n);
+        d->name[n] = 0;
+        d->read_bytes = v[READ_SECTORS] * 512;
+        d->written_bytes = v[WRITTEN_SECTORS] * 512;
         h->n_devices++;
     }
 }

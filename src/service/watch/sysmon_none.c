@@ -2,6 +2,7 @@
 /* Where we do not know how to ask: disks by path are all there is. */
 #include "service/watch/gpu.h"
 #include "service/watch/sysmon.h"
+#include "service/watch/sysmon_file.h"
 #include "service/watch/tpu.h"
 #include "service/watch/trainium.h"
 
@@ -29,29 +30,41 @@ void sysmon_read_group(struct sysmon_usage *to, const struct sysmon_group *g)
     *to = (struct sysmon_usage){0};
 }
 
-void sysmon_read_table(struct sysmon_table *t)
+void sysmon_table_look(struct sysmon_table *t)
 {
-    t->n = 0;
+}
+
+void sysmon_read_tree(struct sysmon_process *to, struct sysmon_table *t, int32_t pid)
+{
+    *to = (struct sysmon_process){0};
+}
+
+bool sysmon_is_below(struct sysmon_table *t, int32_t pid, int32_t top)
+{
+    return pid == top;
+}
+
+void sysmon_table_close(struct sysmon_table *t)
+{
 }
 
 void sysmon_table_fini(struct sysmon_table *t)
 {
 }
 
-int sysmon_descendants(const struct sysmon_table *t, int32_t pid, int32_t *pids, int max)
+bool sysmon_may_keep(void)
 {
-    pids[0] = pid;
-    return 1;
-}
-
-void sysmon_sum_tree(struct sysmon_process *to, struct sysmon_table *t, const int32_t *pids, int n)
-{
-    *to = (struct sysmon_process){0};
+    return false;
 }
 
 enum sysmon_place sysmon_device_of(const char *path, char name[SYSMON_NAME_MAX])
 {
     return SYSMON_NOWHERE;
+}
+
+bool gpu_may_be(void)
+{
+    return false;
 }
 
 bool gpu_read(struct gpu_reading *to, int64_t wait_ns)

@@ -5,10 +5,8 @@
 #include "service/watch/sysmon_file.h"
 
 #include "base/alloc.h"
-#include "base/clock.h"
 #include "base/os.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
@@ -19,7 +17,7 @@
 /* ---- processes ---- */
 
 /* "PID (NAME) STATE PPID ...": the name may hold anything, so it ends at the last parenthesis. */
-static bool parse_stat(const char *text, int32_t pid, struct sysmon_entry *to)
+static bool parse_stat(const char *text, struct sysmon_stat *to)
 {
     enum { STATE = 3, PARENT = 4, USER = 14, KERNEL = 15, THREADS = 20, RSS = 24 };
     unsigned long long v[RSS + 1] = {0};
@@ -34,7 +32,6 @@ static bool parse_stat(const char *text, int32_t pid, struct sysmon_entry *to)
             return false;
         at = end;
     }
-    to->pid = pid;
     to->parent = (int32_t)v[PARENT];
     to->ticks = v[USER] + v[KERNEL];
     to->threads = v[THREADS];
@@ -42,9 +39,8 @@ static bool parse_stat(const char *text, int32_t pid, struct sysmon_entry *to)
     return true;
 }
 
-/* Where `fd` is not NULL the file is kept open there between calls; -1: it is not open yet. A process that is
- * gone may have given its number to another. */
-static bool read_stat(int32_t pid, int *fd, struct sysmon_entry *to)
+/* A process that is gone may have given its number to another. */
+bool sysmon_read_stat(struct sysmon_stat *to, int32_t pid, int *fd)
 {
     char text[1024], path[PATH_MAX];
     ssize_t n = fd && *fd >= 0 ? os->pread(*fd, text, sizeof text - 1, 0) : 0;
@@ -59,7 +55,7 @@ static bool read_stat(int32_t pid, int *fd, struct sysmon_entry *to)
             os->close(opened);
     }
     text[n > 0 ? n : 0] = 0;
-    return parse_stat(text, pid, to);
+    return parse_stat(text, to);
 }
 
 void sysmon_close_process(int *fd)
@@ -70,142 +66,19 @@ void sysmon_close_process(int *fd)
         *fd = -1;
 }
 
-/* ---- the table ---- */
-
-static int compare_entries(const void *a, const void *b)
+void sysmon_add_stat(struct sysmon_process *to, const struct sysmon_stat *stat)
 {
-    int32_t x = ((const struct sysmon_entry *)a)->pid, y = ((const struct sysmon_entry *)b)->pid;
-    return (x > y) - (x < y);
-}
-
-static struct sysmon_entry *find_entry(struct sysmon_entry *all, int n, int32_t pid)
-{
-    struct sysmon_entry key = {.pid = pid};
-    return n > 0 ? bsearch(&key, all, (size_t)n, sizeof *all, compare_entries) : NULL;
-}
-
-static struct sysmon_entry *add_entry(struct sysmon_table *t)
-{
-    if (t->n == t->cap) {
-        t->cap = t->cap ? t->cap * 2 : 64;
-        t->entry = xmem_realloc(t->entry, (size_t)t->cap * sizeof *t->entry);
-    }
-    return &t->entry[t->n];
-}
-
-/* What was known of the processes is `before`. */
-static void turn_over(struct sysmon_table *t)
-{
-    struct sysmon_entry *entry = t->before;
-    int cap = t->cap_before;
-    t->before = t->entry;
-    t->cap_before = t->cap;
-    t->n_before = t->n;
-    t->entry = entry;
-    t->cap = cap;
-    t->n = 0;
-}
-
-static void list_processes(struct sysmon_table *t)
-{
-    char path[PATH_MAX];
-    snprintf(path, sizeof path, "%.2048s/proc", sysmon_root());
-    DIR *d = opendir(path);
-    bool is_sorted = true;
-    for (struct dirent *e; d && t->n < SYSMON_MAX_PROCESSES && (e = readdir(d));) {
-        int32_t pid = (int32_t)strtol(e->d_name, NULL, 10);
-        if (pid <= 0)
-            continue;
-        struct sysmon_entry *to = add_entry(t), *known = find_entry(t->before, t->n_before, pid);
-        if (known)
-            *to = *known;
-        to->is_fresh = !known && read_stat(pid, NULL, to);
-        if (!known && !to->is_fresh)
-            continue;
-        is_sorted &= t->n == 0 || t->entry[t->n - 1].pid < pid;
-        t->n++;
-    }
-    if (d)
-        closedir(d);
-    if (!is_sorted && t->n > 0)
-        qsort(t->entry, (size_t)t->n, sizeof *t->entry, compare_entries);
-}
-
-/* Those that knew of a parent that is gone have another now. */
-static void follow_orphans(struct sysmon_table *t)
-{
-    for (int i = 0; i < t->n; i++) {
-        struct sysmon_entry *e = &t->entry[i];
-        if (e->is_fresh || e->parent == 0 || find_entry(t->entry, t->n, e->parent))
-            continue;
-        e->is_fresh = read_stat(e->pid, NULL, e);
-    }
-}
-
-void sysmon_read_table(struct sysmon_table *t)
-{
-    int64_t now_ns = clock_mono_ns();
-    turn_over(t);
-    if (t->all_ns == 0 || now_ns - t->all_ns > SYSMON_ALL_NS) {
-        t->all_ns = now_ns;
-        t->n_before = 0;
-    }
-    list_processes(t);
-    follow_orphans(t);
-}
-
-void sysmon_table_fini(struct sysmon_table *t)
-{
-    mem_free(t->entry);
-    mem_free(t->before);
-    *t = (struct sysmon_table){0};
-}
-
-static bool holds(const int32_t *pids, int n, int32_t pid)
-{
-    for (int i = 0; i < n; i++)
-        if (pids[i] == pid)
-            return true;
-    return false;
-}
-
-/* Parents are not always listed before their children: take one after the other as a parent. */
-int sysmon_descendants(const struct sysmon_table *t, int32_t pid, int32_t *pids, int max)
-{
-    int n = 0;
-    pids[n++] = pid;
-    for (int at = 0; at < n; at++)
-        for (int i = 0; i < t->n && n < max; i++)
-            if (t->entry[i].parent == pids[at] && !holds(pids, n, t->entry[i].pid))
-                pids[n++] = t->entry[i].pid;
-    return n;
-}
-
-static void add(struct sysmon_process *to, const struct sysmon_entry *e)
-{
-    to->rss_bytes += e->rss_pages * (uint64_t)sysconf(_SC_PAGESIZE);
-    to->threads += e->threads;
-    to->cpu_s += (double)e->ticks / (double)sysconf(_SC_CLK_TCK);
+    to->rss_bytes += stat->rss_pages * (uint64_t)sysconf(_SC_PAGESIZE);
+    to->threads += stat->threads;
+    to->cpu_s += (double)stat->ticks / (double)sysconf(_SC_CLK_TCK);
 }
 
 void sysmon_read_process(struct sysmon_process *to, int32_t pid, int *fd)
 {
-    struct sysmon_entry e;
-    *to = (struct sysmon_process){.found = read_stat(pid, fd, &e)};
+    struct sysmon_stat stat;
+    *to = (struct sysmon_process){.found = sysmon_read_stat(&stat, pid, fd)};
     if (to->found)
-        add(to, &e);
-}
-
-void sysmon_sum_tree(struct sysmon_process *to, struct sysmon_table *t, const int32_t *pids, int n)
-{
-    *to = (struct sysmon_process){0};
-    for (int i = 0; i < n; i++) {
-        struct sysmon_entry *e = find_entry(t->entry, t->n, pids[i]);
-        if (!e || (!e->is_fresh && !(e->is_fresh = read_stat(e->pid, NULL, e))))
-            continue;
-        to->found |= i == 0;
-        add(to, e);
-    }
+        sysmon_add_stat(to, &stat);
 }
 
 /* ---- control groups ---- */
