@@ -9,11 +9,14 @@ import os
 import pathlib
 import pwd
 import shutil
-import socket
 import subprocess
+import sys
 import tempfile
 
 import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from local_http import hold_port  # noqa: E402
 
 
 def binaries() -> pathlib.Path | None:
@@ -50,13 +53,14 @@ def postgres():
         if as_user:
             os.chown(home, as_user["user"], as_user["group"])
         quiet = {"check": True, "stdout": subprocess.DEVNULL, "cwd": home, **as_user}
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            port = s.getsockname()[1]
+        held = hold_port()
+        port = held.getsockname()[1]
         subprocess.run([folder / "initdb", "-D", f"{home}/data", "-A", "trust", "-U", "tare", "-N"], **quiet)
         options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={home} -c fsync=off"
-        subprocess.run([folder / "pg_ctl", "-D", f"{home}/data", "-o", options, "-l", f"{home}/log", "-w", "start"], **quiet)
+        subprocess.run([folder / "pg_ctl", "-D", f"{home}/data", "-o", options, "-l", f"{home}/log", "-w", "-t", "180",
+                        "start"], **quiet)
         try:
             yield f"postgres://tare@127.0.0.1:{port}/postgres"
         finally:
             subprocess.run([folder / "pg_ctl", "-D", f"{home}/data", "-m", "immediate", "stop"], **quiet)
+            held.close()

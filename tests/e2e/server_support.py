@@ -49,7 +49,7 @@ class Server:
         self.process = subprocess.Popen(
             [BINARY, "--dir", str(self.dir), "--listen", "127.0.0.1:0", "--port-file", str(port_file),
              *self.database, *self.options], stdout=subprocess.PIPE, text=True, env=self.own_env)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not (port_file.exists() and "EOF" in port_file.read_text()):
             assert self.process.poll() is None, "the server ended at once"
             assert time.monotonic() < deadline, "the server does not get ready"
@@ -61,7 +61,7 @@ class Server:
 
     def stop(self) -> int:
         self.process.terminate()
-        code = self.process.wait(timeout=20)
+        code = self.process.wait(timeout=60)
         self.process.stdout.close()
         return code
 

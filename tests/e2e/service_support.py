@@ -160,7 +160,7 @@ class Client:
         assert not response.HasField("error_response"), response.error_response.message
         return response
 
-    def is_closed(self, timeout: float = 10.0) -> bool:
+    def is_closed(self, timeout: float = 60.0) -> bool:
         """Does the service hang up? Answers that come before are kept in `waiting`."""
         self.sock.settimeout(timeout)
         try:
@@ -245,7 +245,7 @@ class Service:
 
     def diag_says(self, text: str) -> bool:
         """Does the debug log say so? Lines reach it a moment after what they tell of."""
-        end = time.monotonic() + 10
+        end = time.monotonic() + 30
         while time.monotonic() < end:
             if any(text in p.read_text() for p in self.workdir.glob("cache/wandb/logs/*.log")):
                 return True
@@ -259,7 +259,7 @@ class Service:
         if self.proc.poll() is None:
             self.proc.send_signal(signal.SIGTERM)
             try:
-                self.proc.wait(20)
+                self.proc.wait(60)
             except subprocess.TimeoutExpired:
                 self.proc.kill()
                 self.proc.wait()

@@ -17,6 +17,7 @@ import psutil
 import pytest
 from client_support import (DRIVER, SERVICES, Proxy, RunFile, environment, kind_of,
                             lines_of)
+from service_support import records, steps
 
 ROUNDS = int(os.environ.get("KILL_ROUNDS", "4"))
 N = 4000
@@ -104,17 +105,28 @@ def test_a_killed_program_leaves_what_it_sent(round_, tmp_path):
                               env=environment("tare", WANDB_SERVICE=proxy.token),
                               stdout=subprocess.PIPE) as program:
             folder = pathlib.Path(program.stdout.readline().split(" ", 1)[1].rstrip())
+            wait_for(lambda: rows_of(proxy))
             time.sleep(rng.uniform(0.02, 0.4))
             program.kill()
             program.wait()
-        assert proxy.ended.wait(10)
-        sent = [message.record_publish.request.partial_history.item[0].value_json
-                for way, message in proxy.frames
-                if way == ">" and kind_of(message) == "request.partial_history"]
-        assert sent
-        time.sleep(0.3)  # the service's write comes within 10 ms, on a busy machine later
-        steps = [h["i"] for h in RunFile(next(folder.glob("*.wandb"))).history]
-        assert steps == [int(i) for i in sent] == list(range(len(sent)))
+        assert proxy.ended.wait(60)
+        sent = rows_of(proxy)
+        journal = next(folder.glob("*.wandb"))
+        # The service's write comes within 10 ms, on a busy machine later; it may be under way when we look.
+        wait_for(lambda: len(records(journal, torn_ok=True)) and
+                 len(steps(records(journal, torn_ok=True))) >= len(sent))
+        assert [h["i"] for h in RunFile(journal).history] == [int(i) for i in sent] == list(range(len(sent)))
+
+
+def rows_of(proxy):
+    return [message.record_publish.request.partial_history.item[0].value_json for way, message in list(proxy.frames)
+            if way == ">" and kind_of(message) == "request.partial_history"]
+
+
+def wait_for(what, seconds=30):
+    end = time.monotonic() + seconds
+    while not what() and time.monotonic() < end:
+        time.sleep(0.005)
 
 
 @contextlib.contextmanager

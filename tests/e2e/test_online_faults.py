@@ -172,7 +172,7 @@ def test_an_interrupted_finish_lets_the_program_go(tmp_path, backend, cancelling
         program.process.send_signal(signal.SIGINT)
         began = time.monotonic()
         out = program.end()
-        assert time.monotonic() - began < 30
+        assert time.monotonic() - began < 90  # it would hang for ever
     assert "interrupted" in out
     assert any(r.HasField("exit") for r in records(journal))
 
@@ -183,14 +183,14 @@ def test_rows_of_a_program_that_is_killed_arrive(tmp_path, backend):
             for i in range(5000):
                 run.log({"i": i})
             run.summary.update({"sent": True})
-            time.sleep(0.5)  # the SDK's own queue
+            assert run.summary["i"] == 4999  # asked of the service, behind all that the SDK has queued
             point("logged")
             """) as program:
         program.reaches("logged")
         service = program.service()
         program.process.kill()
         program.process.wait()
-        wait_for(lambda: not os.path.exists(f"/proc/{service}"), 30)
+        wait_for(lambda: not os.path.exists(f"/proc/{service}"))
     run = backend.runs["abc"]
     assert [row["i"] for row in run.history] == list(range(5000))
     assert run.exit_code is None  # the backend finds out by itself that it crashed
@@ -230,11 +230,12 @@ def test_a_run_that_must_leave_no_file_arrives(tmp_path, backend):
 
 def test_a_removed_folder_does_not_stop_the_run(tmp_path, backend):
     p = run_script(tmp_path, backend.url, """
-        import shutil, time, wandb
+        import os, shutil, time, wandb
         run = wandb.init(project="p", id="abc")
         run.log({"i": 0})
         time.sleep(0.5)
-        shutil.rmtree("wandb")
+        while os.path.exists("wandb"):  # the service may put a file there meanwhile
+            shutil.rmtree("wandb", ignore_errors=True)
         for i in range(1, 1000):
             run.log({"i": i})
         run.finish()

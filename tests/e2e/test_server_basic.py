@@ -221,11 +221,11 @@ import json, threading, time, wandb
 run = wandb.init(project="demo", id="stopped", settings=wandb.Settings(x_file_stream_transmit_interval=0.5))
 threading.Thread(target=lambda: (time.sleep(1), wandb.Api().run("local/demo/stopped").stop()), daemon=True).start()
 try:
-    for i in range(600): run.log({"i": i}); time.sleep(0.05)
+    for i in range(3600): run.log({"i": i}); time.sleep(0.05)
     print(json.dumps("never"))
 except KeyboardInterrupt:
     print(json.dumps("stopped"))
-""")
+""", timeout=250)
     assert got == "stopped"
 
 

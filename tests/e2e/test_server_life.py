@@ -26,7 +26,7 @@ def server(tmp_path_factory):
 
 
 def run(*words: str, **kw):
-    return subprocess.run([BINARY, *words], text=True, capture_output=True, timeout=20, **kw)
+    return subprocess.run([BINARY, *words], text=True, capture_output=True, timeout=60, **kw)
 
 
 def test_first_start_makes_a_key_and_says_it_once(tmp_path):
@@ -40,7 +40,7 @@ def test_first_start_makes_a_key_and_says_it_once(tmp_path):
                                text=True)
     assert "listening on http://127.0.0.1:" in process.stdout.readline()
     process.terminate()
-    assert "local-" not in process.communicate(timeout=10)[0]
+    assert "local-" not in process.communicate(timeout=60)[0]
     if not DATABASES:
         assert key not in (first.dir / "tare.db").read_bytes().decode("latin-1")
 
@@ -57,7 +57,7 @@ def test_a_folder_that_is_removed_ends_the_server(tmp_path):
         s = Server(tmp_path).start()
         assert s.graphql("{viewer{id}}")["status"] == 200
         take_away(s.dir)
-        assert s.process.wait(timeout=20) == 1
+        assert s.process.wait(timeout=60) == 1
         s.process.stdout.close()
 
 
@@ -92,7 +92,7 @@ def test_a_key_that_cannot_be_checked_is_not_a_wrong_key(tmp_path):
 
 def test_too_few_files(tmp_path):
     done = subprocess.run(["prlimit", "--nofile=40:40", BINARY, "--dir", str(tmp_path / "d"), "--listen", "127.0.0.1:0"], text=True,
-                          capture_output=True, timeout=20)
+                          capture_output=True, timeout=60)
     assert done.returncode == 1 and "limit of open files" in done.stderr
     with Server(tmp_path) as s:
         subprocess.run(["prlimit", "--pid", str(s.process.pid), "--nofile=70:70"], check=True)
@@ -137,7 +137,7 @@ def test_run_with_a_server_of_ones_own(tmp_path):
         assert [e["node"] for e in got] == [{"name": r[1], "state": "finished"} for r in seen]
     finally:
         os.kill(pid, signal.SIGTERM)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while os.path.exists(tmp_path / "d" / "address") and time.monotonic() < deadline:
             time.sleep(0.02)
     assert not (tmp_path / "d" / "address").exists()
@@ -153,7 +153,7 @@ def test_unix_socket(tmp_path):
         s.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         assert b" 200 " in s.recv(4096)
     process.terminate()
-    assert process.wait(timeout=10) == 0 and not path.exists()
+    assert process.wait(timeout=60) == 0 and not path.exists()
     process.stdout.close()
 
 
@@ -186,7 +186,7 @@ def test_a_certificate_out_of_its_time_is_told(tmp_path):
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert "listening" in process.stdout.readline()
     process.terminate()
-    assert f"the certificate in {cert} has expired" in process.communicate(timeout=20)[1]
+    assert f"the certificate in {cert} has expired" in process.communicate(timeout=60)[1]
 
 
 def test_users_by_command_line_with_and_without_a_server(tmp_path):
@@ -311,7 +311,7 @@ def test_the_access_log_is_one_plain_line_a_request(server):
         assert b" 404 " in s.recv(4096)
         s.sendall(b"E" * 9000 + b" /x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
         assert b" 404 " in s.recv(4096)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while (lines := log.read_bytes()[before:].splitlines())[1:] == [] and time.monotonic() < deadline:
         time.sleep(0.02)
     status, _, _ = server.request("POST", "/storage/secret.token/x", b"", key=None)
@@ -333,7 +333,7 @@ def test_slow_and_half_requests_do_not_hold_the_server(server):
             pass  # it had to give way
     start = time.monotonic()
     assert server.graphql("{viewer{id}}")["status"] == 200
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 20  # what is half is waited for much longer
     for s in held:
         s.close()
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
@@ -345,7 +345,7 @@ def test_sigterm_finishes_what_is_under_way(tmp_path):
     assert "errors" not in got
     idle = socket.create_connection(("127.0.0.1", s.port))
     start = time.monotonic()
-    assert s.stop() == 0 and time.monotonic() - start < 5
+    assert s.stop() == 0 and time.monotonic() - start < 20  # an idle connection would be kept for minutes
     idle.close()
     s.start()
     assert s.graphql('{project(name:"p"){run(name:"r"){state}}}')["data"]["project"]["run"]["state"] == "running"

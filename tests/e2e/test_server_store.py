@@ -132,11 +132,16 @@ def test_every_acknowledged_value_survives_kills(tmp_path):
         server.process.wait()
         server.process.stdout.close()
         server.start()
+    deadline = time.monotonic() + 60
+    while not all(client.acked for client in clients):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
     time.sleep(0.3)
     for client in clients:
         client.ending = True
     for client in clients:
-        client.join(30)
+        client.join(60)
+        assert not client.is_alive()
     for client in clients:
         rows = all_rows(server, client.name)
         assert [row["_step"] for row in rows] == list(range(len(rows)))
@@ -263,7 +268,7 @@ def test_the_quota_refuses_and_lets_go_on(tmp_path):
         assert lines_of(server, "small") == 10  # reading goes on
         assert sum(p.stat().st_size for p in server.dir.glob("tare.db")) < 13 << 20
         delete_run(server, "large")
-        deadline = time.monotonic() + 100
+        deadline = time.monotonic() + 200
         while post_lines(server, "small", 10, 2000)[0] != 200:
             assert time.monotonic() < deadline, "no room was made"
             time.sleep(1)

@@ -6,17 +6,20 @@ import fcntl
 import os
 import pathlib
 import random
+import re
 import shutil
 import signal
 import socket
 import stat
+import struct
 import subprocess
 import sys
+import termios
 import threading
 import time
 
 import pytest
-from service_support import (TARE, Client, Run, Service, cpu_seconds, end_run, python, read_port_file,
+from service_support import (TARE, Client, Run, Service, cpu_seconds, end_run, frame, python, read_port_file,
                              records, start_run, steps, teardown)
 
 
@@ -95,11 +98,10 @@ def test_what_killed_services_leave_is_removed(tmp_path):
                 with Service(tmp_path, env={"TMPDIR": str(tmp)}) as s:
                     c, run = s.connect(), Run(tmp_path, "r")
                     start_run(c, run)
-                    for _ in range(200):
-                        if not left.exists():
-                            break
+                    end = time.monotonic() + 30
+                    while left.exists():
+                        assert time.monotonic() < end
                         time.sleep(0.02)
-                assert not left.exists()
                 assert os.path.exists(alive.unix) and young.exists() and (foreign / "file").exists()
     finally:
         shutil.rmtree(tmp, ignore_errors=True)
@@ -149,7 +151,7 @@ def test_under_the_peers_name(tmp_path):
                             env={**os.environ, "WANDB_CACHE_DIR": str(tmp_path)})
     read_port_file(tmp_path / "p", proc)
     proc.send_signal(signal.SIGINT)
-    assert proc.wait(10) == 128
+    assert proc.wait(30) == 128
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
@@ -224,22 +226,21 @@ def test_a_run_that_has_exited_keeps_its_exit_code(tmp_path):
 
 
 def test_detached_ends_when_idle_for_long(tmp_path):
-    with Service(tmp_path, "--detached", "--idle-timeout", "700ms") as s:
-        t = time.monotonic()
+    with Service(tmp_path, "--detached", "--idle-timeout", "3s") as s:
         c, run = s.connect(), Run(tmp_path, "r")
         start_run(c, run)
-        time.sleep(1.2)
+        time.sleep(3.5)
         assert s.proc.poll() is None  # a client is there
         c.send(run.history(x=1))
         c.close()
-        time.sleep(0.4)
+        time.sleep(1)
         c = s.connect()
-        time.sleep(0.6)
+        time.sleep(2.5)
         assert s.proc.poll() is None
-        c.close()
         t = time.monotonic()
+        c.close()
         assert s.wait() == 0
-        assert 0.6 < time.monotonic() - t < 5
+        assert 2.9 < time.monotonic() - t < 20
         recs = records(run.file)
         assert recs[-1].HasField("exit") and len(steps(recs)) == 1
     with Service(tmp_path, "--detached", "--idle-timeout", "300ms") as s:
@@ -374,18 +375,20 @@ def test_a_parent_that_is_gone_already(tmp_path):
     dead.wait()
     proc = subprocess.Popen([TARE, "--port-filename", str(tmp_path / "p"), "--pid", str(dead.pid)],
                             env={**os.environ, "WANDB_CACHE_DIR": str(tmp_path)})
-    assert proc.wait(10) == 0
+    assert proc.wait(30) == 0
 
 
 def test_idle_costs_nothing(tmp_path):
     with Service(tmp_path) as s:
         c, run = s.connect(), Run(tmp_path, "r", x_disable_stats=True)
         start_run(c, run)
-        time.sleep(0.3)
-        before = pathlib.Path(f"/proc/{s.pid}/schedstat").read_text().split()
-        time.sleep(1.5)
-        after = pathlib.Path(f"/proc/{s.pid}/schedstat").read_text().split()
-        assert int(after[2]) - int(before[2]) <= 3  # times scheduled
+        for _ in range(20):  # what the start leaves to do later takes its time on a busy machine
+            before = pathlib.Path(f"/proc/{s.pid}/schedstat").read_text().split()
+            time.sleep(1.5)
+            after = pathlib.Path(f"/proc/{s.pid}/schedstat").read_text().split()
+            if int(after[2]) - int(before[2]) <= 3:  # times scheduled
+                return
+        pytest.fail("it is never idle")
 
 
 # -- signals ----------------------------------------------------------------------------------
@@ -394,7 +397,12 @@ SIGNALLER = "import os,sys; os.kill(int(sys.argv[1]), int(sys.argv[2]))"
 
 
 def signal_from_elsewhere(pid: int, number: int) -> None:
+    """Returns when the service has taken it: a second one while the first waits would be none."""
     subprocess.run([sys.executable, "-c", SIGNALLER, str(pid), str(number)], check=True)
+    end = time.monotonic() + 30
+    while int(re.search(r"^ShdPnd:\s*(\w+)", pathlib.Path(f"/proc/{pid}/status").read_text(), re.M)[1], 16):
+        assert time.monotonic() < end
+        time.sleep(0.001)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -497,20 +505,29 @@ def test_kill_9_of_the_program_at_random_moments(tmp_path):
             assert len(xs) >= int(said), name
 
 
+def waiting_bytes(sock) -> int:
+    """At most so many bytes that were sent have not been read yet: the kernel counts its own beside them."""
+    return struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))[0]
+
+
 def test_kill_9_of_the_service_at_random_moments(tmp_path):
-    """The file is a valid beginning, at most the last 50 ms are missing, and nothing is in the
-    way of the next service."""
+    """The file is a valid beginning, at most the last 50 ms of what the service has read are missing, and nothing is
+    in the way of the next service."""
     rng = random.Random(6)
-    late = []
+    late, n_read = [], 0
     for n in range(KILLS):
         s = Service(tmp_path)
         c, run = s.connect(), Run(tmp_path, f"r{n}")
         start_run(c, run)
-        sent = []
+        ends, read_at = [], []  # of each row: up to which byte it was sent, and when it was seen to have been read
         until = time.monotonic() + rng.random() * 0.06
         while time.monotonic() < until:
-            c.send(run.history(x=len(sent), pad="p" * rng.randrange(3000)))
-            sent.append(time.monotonic())
+            row = frame(run.history(x=len(ends), pad="p" * rng.randrange(3000)))
+            c.sock.sendall(row)
+            ends.append((ends[-1] if ends else 0) + len(row))
+            read = ends[-1] - waiting_bytes(c.sock)
+            while len(read_at) < len(ends) and ends[len(read_at)] <= read:
+                read_at.append(time.monotonic())
             if rng.random() < 0.1:
                 time.sleep(0.001)
         killed = time.monotonic()
@@ -520,8 +537,10 @@ def test_kill_9_of_the_service_at_random_moments(tmp_path):
         c.close()
         xs = [int(r["x"]) for r in steps(records(run.file, torn_ok=True))]
         assert xs == list(range(len(xs)))
-        if len(xs) < len(sent):
-            late.append(killed - sent[len(xs)])
+        if len(xs) < len(read_at):
+            late.append(killed - read_at[len(xs)])
+        n_read += len(read_at)
         shutil.rmtree(os.path.dirname(s.unix))
+    assert n_read > 10 * KILLS
     # Two processes share the machine's cores with other tests: the odd one may be later.
     assert sum(x > 0.05 for x in late) <= KILLS // 100, sorted(late)[-5:]

@@ -15,6 +15,14 @@ def fd_count(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
+def comes_to(what, most, seconds=30):
+    """Is it that much at most, once what is under way (a file that a worker reads, say) is over?"""
+    end = time.monotonic() + seconds
+    while what() > most and time.monotonic() < end:
+        time.sleep(0.01)
+    return what() <= most
+
+
 def log_and_finish(c, runs, rows=20):
     for run in runs:
         c.send(*[run.history(x=i) for i in range(rows)])
@@ -43,14 +51,11 @@ def test_two_descriptors_a_run(tmp_path):
         runs = [Run(tmp_path, f"r{i}") for i in range(100)]
         for c, run in zip(clients, runs):
             start_run(c, run)
-        assert fd_count(s.pid) - base <= 2 * 100
+        assert comes_to(lambda: fd_count(s.pid), base + 2 * 100)
         for c, run in zip(clients, runs):
             log_and_finish(c, [run])
             c.close()
-        end = time.monotonic() + 5
-        while fd_count(s.pid) > base + 1 and time.monotonic() < end:
-            time.sleep(0.01)
-        assert fd_count(s.pid) <= base + 1
+        assert comes_to(lambda: fd_count(s.pid), base + 1)
 
 
 def test_more_connections_than_descriptors(tmp_path):
@@ -280,13 +285,12 @@ def test_a_file_system_that_hangs_stalls_its_own_runs_alone(tmp_path):
         assert all(t.is_alive() for t in threads)
         assert rss_bytes(s.pid) < 112 << 20  # 48 MiB may wait, in buffers that double; 160 MB come
         c, run = s.connect(), Run(tmp_path, "quick")
-        t = time.monotonic()
         start_run(c, run)
-        log_and_finish(c, [run], rows=1000)
-        assert time.monotonic() - t < 2
+        log_and_finish(c, [run], rows=1000)  # while the others hang, which they do until `flag` is gone
+        assert all(t.is_alive() for t in threads)
         assert len(steps(records(run.file))) == 1000
         flag.unlink()
-        [t.join(30) for t in threads]
+        [t.join(200) for t in threads]
         for c, run in slow:
             end_run(c, run)
             assert [int(r["x"]) for r in steps(records(run.file))] == list(range(count))
@@ -312,12 +316,13 @@ def test_a_watched_disk_that_hangs_costs_only_its_figures(tmp_path):
             answer = c.must(run.request("get_system_metrics")).result_communicate.response
             return len(answer.get_system_metrics_response.system_metrics[key].record)
 
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while samples("disk./.usageGB") < 5 and time.monotonic() < until:
             time.sleep(0.1)
         assert samples("disk./.usageGB") >= 5
         assert samples(f"disk.{tmp_path}/stall.usageGB") == 0
         flag.unlink()
+        until = time.monotonic() + 60
         while not samples(f"disk.{tmp_path}/stall.usageGB") and time.monotonic() < until:
             time.sleep(0.1)
         assert samples(f"disk.{tmp_path}/stall.usageGB") > 0

@@ -280,14 +280,13 @@ def test_one_who_never_reads_stalls_nobody_and_loses_nothing(service, tmp_path):
     assert sender.is_alive(), "all was taken: no bound on what waits"
     assert rss_bytes(service.pid) < MANY * (160 << 20)
     other, run2 = service.connect(), Run(tmp_path, "r2")
-    t = time.monotonic()
     start_run(other, run2)
     other.send(*[run2.history(i=i) for i in range(1000)])
     end_run(other, run2)
-    assert time.monotonic() - t < 5
+    assert sender.is_alive()  # so the other has not waited for it
     for i in range(count):
         assert c.read().HasField("result_communicate"), i
-    sender.join(30)
+    sender.join(200)
     assert not sender.is_alive()
     end_run(c, run)
     assert len([s for s in steps(records(run.file)) if "i" in s]) == 20000
@@ -308,9 +307,15 @@ def test_one_who_never_reads_and_dies_loses_no_record(service, tmp_path):
     except TimeoutError:
         pass
     c.close()
-    time.sleep(0.2)
     other = service.connect()
     other.must(run.attach())
+    end = time.monotonic() + 30  # what it has sent is read when its answers have gone nowhere
+
+    def last():
+        items = other.must(run.request("get_summary")).result_communicate.response.get_summary_response.item
+        return next((int(item.value_json) for item in items if item.key == "i"), -1)
+    while last() < sent - 1 and time.monotonic() < end:
+        time.sleep(0.05)
     end_run(other, run)
     got = [int(s["i"]) for s in steps(records(run.file)) if "i" in s]
     assert got == list(range(len(got))) and len(got) >= sent

@@ -11,11 +11,15 @@ import random
 import socket
 import struct
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+from local_http import hold_port  # noqa: E402
 
 BUILD = Path(os.environ.get("TARE_BUILD", Path(__file__).resolve().parents[2] / "build"))
 DRIVER = os.environ.get("UPLOAD_DRIVER", str(BUILD / "tests/unit/upload_driver"))
@@ -38,15 +42,16 @@ class Backend:
         self.rewritten = []  # (file, number) of what must not change and did
         self.uploaded, self.files, self.exit_code = [], {}, None
         self.stop_after = None
+        self.held = hold_port()
+        self.port = self.held.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
         self.open_listener()
 
-    def open_listener(self, port=0):
+    def open_listener(self):
         self.listener = socket.socket()
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.listener.bind(("127.0.0.1", port))
+        self.listener.bind(("127.0.0.1", self.port))
         self.listener.listen(64)
-        self.port = self.listener.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
         threading.Thread(target=self.accept, args=(self.listener,), daemon=True).start()
 
     def accept(self, listener):
@@ -65,11 +70,12 @@ class Backend:
             self.listener.shutdown(socket.SHUT_RDWR)
             self.listener.close()
             time.sleep(seconds)
-            self.open_listener(self.port)
+            self.open_listener()
         self.refusing.release()
 
     def close(self):
         self.listener.close()
+        self.held.close()
 
     # ---- one connection
 

@@ -18,6 +18,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from fake_sweeps import FakeSweeps
+from local_http import hold_port
 
 OPERATION = re.compile(r"\b(?:query|mutation)\s+(\w+)")
 FILE_STREAM = re.compile(r"^/files/([^/]+)/([^/]+)/([^/]+)/file_stream")
@@ -57,6 +58,8 @@ class Run:
 
 
 class Server(ThreadingHTTPServer):
+    request_queue_size = 128
+
     def __init__(self, *arguments):
         self.connections = set()
         super().__init__(*arguments)
@@ -82,7 +85,8 @@ class FakeBackend(FakeSweeps):
         self.fail = {}  # operation, "file_stream" or "upload" -> the next answers' statuses
         self.lock = threading.Lock()
         self.handler = type("Handler", (Handler,), {"backend": self})
-        self.server = Server(("127.0.0.1", 0), self.handler)
+        self.held = hold_port()  # while it is away too
+        self.server = Server(self.held.getsockname(), self.handler)
         self.address = self.server.server_address
         self.url = f"http://127.0.0.1:{self.server.server_port}"
 
@@ -93,6 +97,7 @@ class FakeBackend(FakeSweeps):
 
     def __exit__(self, *failure):
         self.go_away()
+        self.held.close()
 
     def go_away(self):
         """No connection is accepted, those that are open are cut."""

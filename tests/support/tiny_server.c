@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <assert.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -48,6 +49,16 @@ static bool answer(struct client *c, int status, const char *extra, const char *
     return send_all(c->fd, head, (size_t)k) && send_all(c->fd, body, n);
 }
 
+/* A process that was stopped for a while is told EINTR where there is a timeout: see signal(7). */
+static ssize_t receive(int fd, void *p, size_t n)
+{
+    ssize_t got;
+    do
+        got = recv(fd, p, n, 0);
+    while (got < 0 && errno == EINTR);
+    return got;
+}
+
 static bool read_head(struct client *c)
 {
     for (;;) {
@@ -56,7 +67,7 @@ static bool read_head(struct client *c)
             c->n_head = (size_t)(end - c->head) + 4;
             return true;
         }
-        ssize_t got = recv(c->fd, c->head + c->n_have, sizeof c->head - 1 - c->n_have, 0);
+        ssize_t got = receive(c->fd, c->head + c->n_have, sizeof c->head - 1 - c->n_have);
         if (got <= 0)
             return false;
         c->n_have += (size_t)got;
@@ -81,7 +92,7 @@ static bool read_body(struct client *c, size_t n, void (*take)(void *ctx, const 
     memmove(c->head, c->head + c->n_head + first, have - first);
     c->n_have = have - first;
     for (n -= first; n > 0;) {
-        ssize_t got = recv(c->fd, block, n < sizeof block ? n : sizeof block, 0);
+        ssize_t got = receive(c->fd, block, n < sizeof block ? n : sizeof block);
         if (got <= 0)
             return false;
         take(ctx, block, (size_t)got);
@@ -143,7 +154,7 @@ static bool reset(struct client *c)
 static bool hole(struct client *c)
 {
     char byte;
-    while (!atomic_load(&c->server->stop) && recv(c->fd, &byte, 1, 0) > 0)
+    while (!atomic_load(&c->server->stop) && receive(c->fd, &byte, 1) > 0)
         ;
     return false;
 }

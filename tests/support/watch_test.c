@@ -61,7 +61,7 @@ bool has(const struct buf *record, const char *key, const char *json)
 
 void sample_until(struct sysmon *s, const char *key, struct buf *record)
 {
-    for (int i = 0; i < 1000 && !*value_of(record, key); i++) {
+    for (int i = 0; i < 4000 && !*value_of(record, key); i++) {
         if (i > 0)
             usleep(5000);
         buf_clear(record);
