@@ -93,6 +93,74 @@ print(json.dumps(dict(one=one, again=again, two=two, all=[v.version for v in api
     assert got["exists"][:2] == [True, False]
 
 
+SAME_AT_ONCE = HEAD + """
+import threading
+for i in range(8):
+    put(f"at-once/{i}", bytes([i]) * (3 << 20))
+N = 4
+runs = [wandb.init(project="once", id=f"r{i}", reinit="create_new") for i in range(N)]
+start, out = threading.Barrier(N), [None] * N
+def log(i):
+    a = wandb.Artifact("ds", type="t")
+    a.add_dir("at-once")
+    start.wait()
+    runs[i].log_artifact(a, aliases=[f"by-{i}"], tags=[f"t{i}"]).wait()
+    runs[i].use_artifact(a)
+    runs[i].link_artifact(a, "models")
+    out[i] = [a.version, a.id]
+threads = [threading.Thread(target=log, args=[i]) for i in range(N)]
+for t in threads: t.start()
+for t in threads: t.join()
+for r in runs: r.finish()
+api = wandb.Api()
+v = api.artifact("local/once/ds:by-2")
+print(json.dumps(dict(out=out, versions=[x.version for x in api.artifacts("t", "local/once/ds")], aliases=sorted(v.aliases),
+    tags=sorted(v.tags), used=sorted(r.id for r in v.used_by()), latest=api.artifact("local/once/ds").id == v.id,
+    outputs=[[x.name for x in api.run(f"local/once/r{i}").logged_artifacts()] for i in range(N)],
+    files=sorted(f.name for f in v.files()))))
+"""
+
+
+def test_the_same_content_logged_at_once_is_one_version(server):
+    got = server.script(SAME_AT_ONCE)
+    assert got["versions"] == ["v0"] and got["latest"] and got["files"] == [str(i) for i in range(8)], got
+    assert [version for version, _ in got["out"]] == ["v0"] * 4 and len({id for _, id in got["out"]}) == 1, got
+    assert got["aliases"] == ["by-0", "by-1", "by-2", "by-3", "latest"] and got["tags"] == ["t0", "t1", "t2", "t3"]
+    assert got["outputs"] == [["ds:v0"]] * 4 and got["used"] == ["r0", "r1", "r2", "r3"]
+
+
+def test_an_id_stands_for_the_version_that_it_became(server):
+    """By hand: of two that are filled at the same time the second to be committed is asked for."""
+    content = json.dumps({"version": 1, "storagePolicy": "wandb-storage-policy-v1", "storagePolicyConfig": {},
+                          "contents": {}}).encode()
+
+    def ask(query, **variables):
+        answer = server.graphql(query, variables)
+        assert "errors" not in answer, answer
+        return next(iter(answer["data"].values()))
+
+    def begin(alias):
+        made = ask("mutation($i: CreateArtifactInput!) { createArtifact(input: $i) { artifact { id state } } }", i={
+            "entityName": "local", "projectName": "became", "artifactTypeName": "t", "artifactCollectionName": "c",
+            "digest": "d" * 32, "clientID": "client-" + alias, "aliases": [{"artifactCollectionName": "c", "alias": alias}]})
+        assert made["artifact"]["state"] == "PENDING"
+        manifest = ask("""mutation($a: ID!) { createArtifactManifest(input: {artifactID: $a, name: "wandb_manifest.json",
+                          digest: "", entityName: "local", projectName: "became", runName: "r", type: FULL}) {
+                          artifactManifest { file { uploadUrl } } } }""", a=made["artifact"]["id"])
+        assert server.request("PUT", manifest["artifactManifest"]["file"]["uploadUrl"], content, key=None)[0] == 200
+        return made["artifact"]["id"]
+
+    first, second = begin("one"), begin("two")
+    commit = "mutation($a: ID!) { commitArtifact(input: {artifactID: $a}) { artifact { id state versionIndex } } }"
+    for id in (first, second, second):
+        assert ask(commit, a=id)["artifact"] == {"id": first, "state": "COMMITTED", "versionIndex": 0}
+    found = ask("query($a: ID!) { artifact(id: $a) { id aliases { alias } } }", a=second)
+    assert found["id"] == first and sorted(a["alias"] for a in found["aliases"]) == ["latest", "one", "two"]
+    assert ask('{ clientIDMapping(clientID: "client-two") { serverID } }')["serverID"] == first
+    ask("mutation($a: ID!) { updateArtifact(input: {artifactID: $a, description: \"changed\"}) { artifact { id } } }", a=second)
+    assert ask("query($a: ID!) { artifact(id: $a) { description } }", a=first)["description"] == "changed"
+
+
 def test_change_link_and_delete(server):
     got = server.script(HEAD + """
 with wandb.init(project="chg") as run:

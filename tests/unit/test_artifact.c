@@ -96,15 +96,20 @@ static int job_bytes(struct db_conn *c, void *arg, struct err *e)
     return rc < 0 ? rc : artifact_file_stored(c, s->made.id, str_of(s->path), &info, now, e);
 }
 
-static int job_manifest(struct db_conn *c, void *arg, struct err *e)
+static int job_fill_manifest(struct db_conn *c, void *arg, struct err *e)
 {
     struct save *s = arg;
     struct blob_info info;
+    int rc = blob_put_bytes(s->f->blobs, s->manifest, strlen(s->manifest), &info, e);
+    return rc < 0 ? rc : artifact_manifest_stored(c, s->manifest_id, &info, now, e);
+}
+
+static int job_manifest(struct db_conn *c, void *arg, struct err *e)
+{
+    struct save *s = arg;
     int rc = artifact_manifest_put(c, s->made.id, STR("wandb_manifest.json"), s->kind, s->base,
                                    str_of(s->writer), STR("d"), now, &s->manifest_id, e);
-    if (rc >= 0)
-        rc = blob_put_bytes(s->f->blobs, s->manifest, strlen(s->manifest), &info, e);
-    return rc < 0 ? rc : artifact_manifest_stored(c, s->manifest_id, &info, now, e);
+    return rc < 0 ? rc : job_fill_manifest(c, s, e);
 }
 
 static int64_t number(struct fixture *f, const char *sql, int64_t a)
@@ -235,6 +240,109 @@ static void test_the_same_digest_is_the_same_version(void **state)
                      second);
 }
 
+/* Two clients fill it at the same time; `s` is one of them. */
+static void fill_same(struct save *s, struct str *alias, const char *digest)
+{
+    s->spec.aliases = alias, s->spec.n_aliases = 1;
+    begin(s, "ds", digest);
+    assert_false(s->made.committed);
+    add_file(s, "a.txt", "AAA=", "one");
+    add_manifest(s, MANIFEST(ENTRY("a.txt", "AAA=")));
+}
+
+static void test_the_same_content_committed_second_becomes_the_first(void **state)
+{
+    struct fixture *f = *state;
+    struct save a = {.f = f}, b = {.f = f}, c = {.f = f};
+    struct str names[] = {STR("of-a"), STR("of-b"), STR("of-c")};
+    b.spec.tags = &names[1], b.spec.n_tags = 1;
+    fill_same(&a, &names[0], "digest-1");
+    fill_same(&b, &names[1], "digest-1");
+    fill_same(&c, &names[2], "digest-2"); /* other content all the same */
+    assert_int_not_equal(a.made.id, b.made.id);
+    assert_int_equal(artifact_commit(f->db, f->blobs, a.made.id, now, &f->e), 0);
+    assert_int_equal(artifact_commit(f->db, f->blobs, b.made.id, now, &f->e), 0);
+    assert_int_equal(artifact_commit(f->db, f->blobs, b.made.id, now, &f->e), 0); /* asked again */
+    assert_int_equal(number(f, "SELECT COUNT(*) FROM artifacts WHERE state = 'COMMITTED' AND $1 = $1", 0), 1);
+    assert_int_equal(number(f, "SELECT artifact_id FROM artifact_aliases WHERE alias = 'of-b' AND $1 = $1", 0), a.made.id);
+    assert_int_equal(number(f, "SELECT COUNT(*) FROM artifact_aliases WHERE artifact_id = $1", a.made.id), 3);
+    assert_int_equal(number(f, "SELECT COUNT(*) FROM artifact_tags WHERE artifact_id = $1", a.made.id), 1);
+    assert_int_equal(number(f, "SELECT merged_into FROM artifacts WHERE id = $1", b.made.id), a.made.id);
+    assert_int_equal(number(f, "SELECT COUNT(*) FROM artifact_files WHERE artifact_id = $1", b.made.id), 0);
+    assert_int_equal(artifact_commit(f->db, f->blobs, c.made.id, now, &f->e), 0);
+    assert_int_equal(number(f, "SELECT version_index FROM artifacts WHERE id = $1", c.made.id), 1); /* none was skipped */
+}
+
+static void test_who_wants_the_same_content_twice_gets_it(void **state)
+{
+    struct fixture *f = *state;
+    struct save a = {.f = f}, b = {.f = f};
+    fill_same(&a, &(struct str){"x", 1}, "digest-1");
+    fill_same(&b, &(struct str){"y", 1}, "digest-1");
+    b.spec.dedup = false;
+    assert_int_equal(artifact_commit(f->db, f->blobs, a.made.id, now, &f->e), 0);
+    assert_true(db_write(f->db, job_create, &b, &f->e) >= 0);
+    add_file(&b, "a.txt", "AAA=", "one");
+    add_manifest(&b, MANIFEST(ENTRY("a.txt", "AAA=")));
+    assert_int_equal(artifact_commit(f->db, f->blobs, b.made.id, now, &f->e), 0);
+    assert_int_equal(number(f, "SELECT version_index FROM artifacts WHERE id = $1", b.made.id), 1);
+}
+
+struct committer {
+    const struct fixture *f;
+    pthread_barrier_t *start;
+    int64_t id;
+    int rc;
+};
+
+/* On a server of its own. */
+static void *commit_beside(void *arg)
+{
+    struct committer *o = arg;
+    struct fixture g = {0};
+    char path[128];
+    snprintf(path, sizeof path, "%s/blobs", o->f->dir);
+    o->rc = db_open(&(struct db_options){.url = o->f->url}, &g.db, &g.e);
+    if (o->rc >= 0)
+        o->rc = blobs_open_shared(&g.blobs, path, &g.e);
+    pthread_barrier_wait(o->start);
+    if (o->rc >= 0)
+        o->rc = artifact_commit(g.db, g.blobs, o->id, now, &g.e);
+    db_close(g.db);
+    blobs_close(g.blobs);
+    return NULL;
+}
+
+static void test_of_many_commits_of_one_content_at_once_one_makes_a_version(void **state)
+{
+    enum { ROUNDS = 8, CLIENTS = 4 };
+    struct fixture *f = *state;
+    for (int round = 0; round < ROUNDS; round++) {
+        struct committer all[CLIENTS];
+        pthread_t threads[CLIENTS];
+        pthread_barrier_t start;
+        char digest[32];
+        snprintf(digest, sizeof digest, "digest-%d", round);
+        pthread_barrier_init(&start, NULL, CLIENTS);
+        for (int i = 0; i < CLIENTS; i++) {
+            struct save s = {.f = f};
+            char name[8];
+            snprintf(name, sizeof name, "by-%d", i);
+            fill_same(&s, &(struct str){name, 4}, digest);
+            all[i] = (struct committer){.f = f, .start = &start, .id = s.made.id};
+        }
+        for (int i = 0; i < CLIENTS; i++)
+            assert_int_equal(pthread_create(&threads[i], NULL, commit_beside, &all[i]), 0);
+        for (int i = 0; i < CLIENTS; i++) {
+            pthread_join(threads[i], NULL);
+            assert_int_equal(all[i].rc, 0);
+        }
+        pthread_barrier_destroy(&start);
+        assert_int_equal(number(f, "SELECT COUNT(*) FROM artifacts WHERE state = 'COMMITTED' AND $1 = $1", 0), round + 1);
+        assert_int_equal(number(f, "SELECT COUNT(DISTINCT artifact_id) FROM artifact_aliases WHERE alias LIKE 'by-%' AND $1 = $1", 0), 1);
+    }
+}
+
 static void test_bytes_are_shared_within_an_entity_only(void **state)
 {
     struct fixture *f = *state;
@@ -340,6 +448,32 @@ static int job_begin_manifest(struct db_conn *c, void *arg, struct err *e)
     struct save *s = arg;
     return artifact_manifest_put(c, s->made.id, STR("wandb_manifest.json"), s->kind, s->base, str_of(s->writer), STR(""),
                                  now, &s->manifest_id, e);
+}
+
+static int job_shorten(struct db_conn *c, void *arg, struct err *e)
+{
+    return db_exec(c, e, "UPDATE artifact_manifests SET name = 'p' || CAST(id AS TEXT)", DB_NONE);
+}
+
+/* As databases of early versions have them. */
+static void test_patches_may_have_short_names(void **state)
+{
+    struct fixture *f = *state;
+    struct save a = {.f = f, .kind = MANIFEST_PATCH, .writer = "run-a"}, b = {.f = f, .kind = MANIFEST_PATCH};
+    a.spec.distributed_id = b.spec.distributed_id = STR("group");
+    begin(&a, "ds", "da");
+    begin(&b, "ds", "db");
+    assert_int_equal(db_write(f->db, job_begin_manifest, &b, &f->e), 0); /* not filled yet */
+    add_file(&a, "a", "aaa=", "aaa");
+    add_manifest(&a, MANIFEST(ENTRY("a", "aaa=")));
+    add_file(&b, "b", "bbb=", "bbb");
+    assert_true(db_write(f->db, job_shorten, NULL, &f->e) > 0);
+    assert_int_equal(artifact_commit(f->db, f->blobs, a.made.id, now, &f->e), TARE_EINVAL);
+    assert_non_null(strstr(f->e.text, "has not been uploaded"));
+    b.manifest = MANIFEST(ENTRY("b", "bbb="));
+    assert_int_equal(db_write(f->db, job_fill_manifest, &b, &f->e), 0);
+    assert_int_equal(artifact_commit(f->db, f->blobs, a.made.id, now, &f->e), 0);
+    assert_int_equal(number(f, "SELECT file_count FROM artifacts WHERE id = $1", a.made.id), 2);
 }
 
 static void test_one_writer_brings_several_patches(void **state)
@@ -727,11 +861,15 @@ int main(void)
         TEST(test_a_version_is_committed_with_its_files),
         TEST(test_commit_writes_what_the_manifest_says_of_uploaded_files),
         TEST(test_the_same_digest_is_the_same_version),
+        TEST(test_the_same_content_committed_second_becomes_the_first),
+        TEST(test_who_wants_the_same_content_twice_gets_it),
+        TEST(test_of_many_commits_of_one_content_at_once_one_makes_a_version),
         TEST(test_bytes_are_shared_within_an_entity_only),
         TEST(test_commit_without_bytes_or_manifest_is_refused),
         TEST(test_incremental_is_laid_over_its_base),
         TEST(test_the_digest_of_a_merged_version_is_of_the_whole),
         TEST(test_patches_of_a_distributed_save_are_joined),
+        TEST(test_patches_may_have_short_names),
         TEST(test_one_writer_brings_several_patches),
         TEST(test_links_have_their_own_versions_and_leave_again),
         TEST(test_versions_are_found_by_alias_and_index),

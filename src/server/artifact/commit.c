@@ -6,7 +6,11 @@
  * contents of its base. PATCHes of a distributed save are laid over one another in the order in which
  * they were made. Where there was more than one, the merged manifest becomes a blob of its own, and that
  * is what readers get; the version's digest, which was that of a part, becomes that of the whole: the same part
- * alone, or laid over something else, is another version. */
+ * alone, or laid over something else, is another version.
+ *
+ * Content that the collection has already is no new version. Mostly that is known when the version is created
+ * (version.c); of two that are filled at the same time the second to be committed finds it here, and becomes the
+ * first: aliases, tags, outputs and uses go there, and so does who asks for its id. */
 #include "server/artifact/artifact.h"
 
 #include "base/alloc.h"
@@ -96,6 +100,11 @@ static int read_base(struct commit *k, struct db_conn *c, int64_t base, struct e
     return rc < 0 ? rc : read_manifest(k, db_text(rows, 0), e);
 }
 
+/* Of a patch's name without what makes it unique; databases from before that have shorter names, and PostgreSQL
+ * refuses a negative length. */
+#define WRITER(row) \
+    "substr(" row ".name, 1, CASE WHEN length(" row ".name) > $2 THEN length(" row ".name) - $2 ELSE length(" row ".name) END)"
+
 /* A patch that was never filled and of whose writer a later one came was begun anew, by a client that did not see the
  * answer or was killed. */
 static int read_manifests(struct commit *k, struct db_conn *c, struct err *e)
@@ -105,7 +114,7 @@ static int read_manifests(struct commit *k, struct db_conn *c, struct err *e)
                       "SELECT id, kind, blob, base_artifact_id FROM artifact_manifests m WHERE artifact_id = $1 "
                       "AND NOT (kind = 'PATCH' AND blob IS NULL AND EXISTS (SELECT 1 FROM artifact_manifests l "
                       "WHERE l.artifact_id = m.artifact_id AND l.id > m.id AND l.kind = 'PATCH' AND l.blob IS NOT NULL "
-                      "AND substr(l.name, 1, length(l.name) - $2) = substr(m.name, 1, length(m.name) - $2))) ORDER BY id",
+                      "AND " WRITER("l") " = " WRITER("m") ")) ORDER BY id",
                       DB_ARGS(db_i(k->artifact_id), db_i(ARTIFACT_PATCH_ID)));
     while (rc >= 0 && (rc = db_next(rows, e)) == 1) {
         bool full = strcmp(db_text(rows, 1), "FULL") == 0;
@@ -218,7 +227,8 @@ static int note_reference(struct commit *k, struct db_conn *c, struct str ref, s
                      "INSERT INTO artifact_references (artifact_id, target_id) SELECT a.id, t.id FROM artifacts a "
                      "JOIN artifact_collections s ON s.id = a.sequence_id JOIN projects p ON p.id = s.project_id "
                      "JOIN projects q ON q.entity_id = p.entity_id JOIN artifact_collections u ON u.project_id = q.id "
-                     "JOIN artifacts t ON t.sequence_id = u.id WHERE a.id = $1 AND t.id = $2 ON CONFLICT DO NOTHING",
+                     "JOIN artifacts t ON t.sequence_id = u.id WHERE a.id = $1 AND t.id = "
+                     "COALESCE((SELECT merged_into FROM artifacts WHERE id = $2), $2) ON CONFLICT DO NOTHING",
                      DB_ARGS(db_i(k->artifact_id), db_i(target)));
     return rc < 0 ? rc : 0;
 }
@@ -274,8 +284,9 @@ static int drop_strays(struct commit *k, struct db_conn *c, struct err *e)
     return rc < 0 ? rc : 0;
 }
 
-static int apply_pending_aliases(struct commit *k, struct db_conn *c, int64_t sequence, const char *json,
-                                 struct err *e)
+/* They name `artifact`, which is the version at hand or the one that it becomes. */
+static int apply_pending_aliases(struct commit *k, struct db_conn *c, int64_t sequence, int64_t artifact,
+                                 const char *json, struct err *e)
 {
     const char *at = json + 1, *end = json + strlen(json);
     struct json_item item;
@@ -284,9 +295,50 @@ static int apply_pending_aliases(struct commit *k, struct db_conn *c, int64_t se
         AUTO_BUF alias = {0};
         if (item.value.n < 2 || json_unescape(&alias, str_make(item.value.p + 1, item.value.n - 2)) < 0)
             continue;
-        rc = artifact_alias_set(c, sequence, buf_str(&alias), k->artifact_id, k->now_us, e);
+        rc = artifact_alias_set(c, sequence, buf_str(&alias), artifact, k->now_us, e);
     }
-    return rc == 0 || rc == 1 ? artifact_alias_set(c, sequence, STR("latest"), k->artifact_id, k->now_us, e) : rc;
+    return rc < 0 ? rc : 0;
+}
+
+/* The version in the collection that has this content: *id, or 0. The collection's row is taken first: who commits there
+ * at the same time, on another server, is waited for. */
+static int find_same(struct commit *k, struct db_conn *c, int64_t sequence, int64_t *id, struct err *e)
+{
+    AUTO_ROWS struct db_rows *rows = NULL;
+    AUTO_BUF lock = {0};
+    *id = 0;
+    if (k->merged)
+        return 0;
+    buf_printf(&lock, "SELECT id FROM artifact_collections WHERE id = $1%s", db_for_update(c));
+    const char *text = buf_z(&lock);
+    int rc = text ? db_first(c, e, &rows, text, DB_ARGS(db_i(sequence))) : err_set(e, TARE_ENOMEM, "out of memory");
+    if (rc >= 0)
+        rc = db_get_int(c, e, id,
+                        "SELECT s.id FROM artifacts a JOIN artifacts s ON s.sequence_id = a.sequence_id "
+                        "AND s.digest = a.digest AND s.state = 'COMMITTED' WHERE a.id = $1 AND a.dedup = 1 "
+                        "ORDER BY s.version_index DESC LIMIT 1",
+                        DB_ARGS(db_i(k->artifact_id)));
+    return rc < 0 ? rc : 0;
+}
+
+static int become(struct commit *k, struct db_conn *c, int64_t sequence, int64_t other, const char *aliases,
+                  struct err *e)
+{
+    static const char *const steps[] = {
+        "INSERT INTO artifact_tags (artifact_id, name, created_at) SELECT $2, name, created_at FROM artifact_tags "
+        "WHERE artifact_id = $1 ON CONFLICT DO NOTHING",
+        "INSERT INTO artifact_outputs (run_id, artifact_id, created_at) SELECT run_id, $2, created_at "
+        "FROM artifact_outputs WHERE artifact_id = $1 ON CONFLICT DO NOTHING",
+        "INSERT INTO artifact_uses (run_id, artifact_id, used_as, created_at) SELECT run_id, $2, used_as, created_at "
+        "FROM artifact_uses WHERE artifact_id = $1 ON CONFLICT DO NOTHING",
+        "DELETE FROM artifact_outputs WHERE artifact_id = $1 AND artifact_id <> $2",
+        "DELETE FROM artifact_uses WHERE artifact_id = $1 AND artifact_id <> $2",
+        "UPDATE artifacts SET merged_into = $2 WHERE id = $1",
+    };
+    int rc = apply_pending_aliases(k, c, sequence, other, aliases, e);
+    for (size_t i = 0; i < sizeof steps / sizeof *steps && rc >= 0; i++)
+        rc = db_exec(c, e, steps[i], DB_ARGS(db_i(k->artifact_id), db_i(other)));
+    return rc < 0 ? rc : artifact_delete(c, k->artifact_id, true, k->now_us, e);
 }
 
 static int write_version(struct commit *k, struct db_conn *c, int64_t sequence, struct err *e)
@@ -319,15 +371,15 @@ static int commit_job(struct db_conn *c, void *arg, struct err *e)
     struct commit *k = arg;
     k->size_bytes = k->last_target = 0;
     AUTO_ROWS struct db_rows *rows = NULL;
-    int rc = db_first(c, e, &rows, "SELECT state, sequence_id, pending_aliases FROM artifacts WHERE id = $1",
+    int rc = db_first(c, e, &rows, "SELECT state, sequence_id, pending_aliases, merged_into FROM artifacts WHERE id = $1",
                       DB_ARGS(db_i(k->artifact_id)));
     if (rc <= 0)
         return rc < 0 ? rc : err_set(e, TARE_ENOTFOUND, "there is no such artifact");
-    if (strcmp(db_text(rows, 0), "COMMITTED") == 0)
+    if (strcmp(db_text(rows, 0), "COMMITTED") == 0 || !db_is_null(rows, 3))
         return 0; /* a repeated request */
     if (strcmp(db_text(rows, 0), "PENDING") != 0)
         return err_set(e, TARE_EINVAL, "the artifact has been deleted");
-    int64_t sequence = db_int(rows, 1);
+    int64_t sequence = db_int(rows, 1), same = 0;
     AUTO_FREE char *aliases = mem_strndup(db_text(rows, 2), strlen(db_text(rows, 2)));
     if (!aliases)
         return err_set(e, TARE_ENOMEM, "out of memory");
@@ -337,9 +389,15 @@ static int commit_job(struct db_conn *c, void *arg, struct err *e)
     if (rc >= 0)
         rc = drop_strays(k, c, e);
     if (rc >= 0)
+        rc = find_same(k, c, sequence, &same, e);
+    if (rc >= 0 && same)
+        return become(k, c, sequence, same, aliases, e);
+    if (rc >= 0)
         rc = write_version(k, c, sequence, e);
     if (rc >= 0)
-        rc = apply_pending_aliases(k, c, sequence, aliases, e);
+        rc = apply_pending_aliases(k, c, sequence, k->artifact_id, aliases, e);
+    if (rc >= 0)
+        rc = artifact_alias_set(c, sequence, STR("latest"), k->artifact_id, k->now_us, e);
     if (rc >= 0 && k->merged)
         rc = blob_row_put(c, &k->manifest, k->now_us, e);
     if (rc >= 0 && k->merged)

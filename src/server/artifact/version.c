@@ -164,13 +164,14 @@ static int insert_version(struct db_conn *c, const struct artifact_spec *spec, i
         c, e, &made->id,
         "INSERT INTO artifacts (sequence_id, type_id, digest, digest_algorithm, client_id, distributed_id, "
         "description, metadata, ttl_s, history_step, storage_region, pending_aliases, run_id, user_id, "
-        "created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, "
-        "$15, $15) RETURNING id",
+        "created_at, updated_at, dedup) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, "
+        "$15, $15, $16) RETURNING id",
         DB_ARGS(db_i(made->sequence_id), db_i(type), db_s(spec->digest), db_s(algorithm),
                 db_s(spec->client_id), db_s(spec->distributed_id), db_s(spec->description),
                 db_s(spec->metadata), db_i(spec->ttl_s), db_i_if(spec->history_step >= 0, spec->history_step),
                 db_s(spec->region), db_s(buf_str(&aliases)), db_i_if(spec->run_id > 0, spec->run_id),
-                db_i_if(spec->user_id > 0, spec->user_id), db_i(now)));
+                db_i_if(spec->user_id > 0, spec->user_id), db_i(now),
+                db_i(spec->dedup && !spec->distributed_id.n)));
     return rc < 0 ? rc : 0;
 }
 

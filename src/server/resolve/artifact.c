@@ -48,8 +48,8 @@ void resolve_Query_clientIDMapping(struct gql_call *c, const void *obj)
     struct str client = gql_arg_str(c, "clientID");
     if (!accessor_of(c, &e, &a))
         return;
-    int rc = db_get_int(a.db, &e, &id, "SELECT id FROM artifacts WHERE client_id = $1 AND state <> 'DELETED' "
-                                       "ORDER BY id DESC LIMIT 1", DB_ARGS(db_s(client)));
+    int rc = db_get_int(a.db, &e, &id, "SELECT id FROM artifacts WHERE client_id = $1 AND (state <> 'DELETED' "
+                                       "OR merged_into IS NOT NULL) ORDER BY id DESC LIMIT 1", DB_ARGS(db_s(client)));
     if (rc == 1)
         rc = load_version(&a, id, ACCESS_READ, &v) == 0;
     if (rc < 0)

@@ -38,7 +38,10 @@ static int find_artifact(const struct accessor *a, struct change *k, enum access
 {
     if (!gql_in_id(k->in, "artifactID", "Artifact", &k->artifact_id))
         return err_set(a->e, TARE_ENOTFOUND, "there is no such artifact");
-    return load_version(a, k->artifact_id, need, v);
+    int rc = load_version(a, k->artifact_id, need, v);
+    if (rc == 0)
+        k->artifact_id = v->id; /* of two with the same content one has become the other */
+    return rc;
 }
 
 static int find_project(const struct accessor *a, const struct gql_value *in, enum access need, bool make,
@@ -375,6 +378,8 @@ static int link_job(struct db_conn *db, void *arg, struct err *e)
             return rc < 0 ? rc : err_set(e, TARE_ENOTFOUND, "there is no such artifact");
     }
     rc = load_version(&a, k->artifact_id, ACCESS_READ, &v);
+    if (rc == 0)
+        k->artifact_id = v.id;
     struct str project = gql_in_str(k->in, "projectName");
     if (rc == 0)
         rc = find_project(&a, k->in, ACCESS_WRITE, link_may_make(project), &p);

@@ -226,6 +226,8 @@ static int create_manifest_job(struct db_conn *db, void *arg, struct err *e)
     if (rc == 0 && gql_in_id(m->in, "baseArtifactID", "Artifact", &base)) {
         struct version_row b;
         rc = load_version(&a, base, ACCESS_READ, &b);
+        if (rc == 0)
+            base = b.id;
     }
     m->row.digest = gql_in_str(m->in, "digest");
     return rc ? rc : artifact_manifest_put(db, m->row.artifact_id, gql_in_str(m->in, "name"), kind, base,

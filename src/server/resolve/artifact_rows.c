@@ -120,8 +120,14 @@ static int load_where(const struct accessor *a, const char *where, const struct 
 
 int load_version(const struct accessor *a, int64_t artifact_id, enum access need, struct version_row *out)
 {
-    int rc = load_where(a, "a.id = $1 AND (m.id IS NULL OR m.collection_id = a.sequence_id)",
-                        DB_ARGS(db_i(artifact_id)), out);
+    static const char by_id[] = "a.id = $1 AND (m.id IS NULL OR m.collection_id = a.sequence_id)";
+    int64_t other = 0;
+    int rc = load_where(a, by_id, DB_ARGS(db_i(artifact_id)), out);
+    if (rc == 0 && str_eqz(out->state, "DELETED")) /* or the same as another (artifact/commit.c) */
+        rc = db_get_int(a->db, a->e, &other, "SELECT merged_into FROM artifacts WHERE id = $1 AND merged_into > 0",
+                        DB_ARGS(db_i(artifact_id)));
+    if (rc == 1)
+        rc = load_where(a, by_id, DB_ARGS(db_i(other)), out);
     struct collection_row *s = arena_calloc(a->arena, sizeof *s);
     if (rc == TARE_ENOTFOUND) /* a deleted version has no membership left in its sequence but may have had others */
         return rc;

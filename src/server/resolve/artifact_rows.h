@@ -41,7 +41,8 @@ int load_collection_named(const struct accessor *a, const struct project_row *p,
     "JOIN artifact_types t ON t.id = s.type_id WHERE "
 extern const struct list_shape collection_list;
 
-/* A version by number, seen in its own sequence; the asker needs the right on the sequence's project. */
+/* A version by number, seen in its own sequence; the asker needs the right on the sequence's project. out->id is another
+ * number where one with the same content was committed at the same time. */
 int load_version(const struct accessor *a, int64_t artifact_id, enum access need, struct version_row *out);
 
 /* "name:alias" or "name" (latest) in a project. */
