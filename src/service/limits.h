@@ -49,8 +49,9 @@
 #define SYNC_LEFT_LOOKS 2                           /* whose writer was seen, is not and wrote nothing: it ends */
 #define SYNC_STILL_LOOKS 20                         /* nobody was ever seen, and it did not grow: that is said */
 
-#define MEMORY_UNSENT_BYTES (64 * 1024 * 1024)      /* of a run that must leave no file; then its
-                                                       clients wait */
+#define MEMORY_RUN_BYTES (64 * 1024 * 1024)         /* unsent, of a run that is in no file; then its clients wait. */
+#define MEMORY_TOTAL_BYTES (512 * 1024 * 1024)      /* of all such runs: one may have as much as is left of it, */
+#define MEMORY_SCARCE_BYTES (1024 * 1024)           /* but so much always */
 #define UPSERT_DEBOUNCE_MS 5000                     /* changes of a run gather so long, as the peer */
 #define MIRROR_END_MS 30000                         /* for mirrors, when the run's own backend has all */
 #define SYNC_PARALLEL_MAX 64                        /* journals of one sync operation at once */

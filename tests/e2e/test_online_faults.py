@@ -12,7 +12,8 @@ import time
 
 import pytest
 from online_support import FakeBackend, clean_env, run_script
-from service_support import MANY, TARE, records, steps
+from service_support import MANY, TARE, Service, records, steps
+from test_online_wire import online_run
 
 
 @pytest.fixture
@@ -344,3 +345,64 @@ def test_a_disk_that_stays_full_from_the_start(tmp_path, backend):
     assert [row["i"] for row in backend.runs["abc"].history] == list(range(5000))
     assert backend.runs["abc"].exit_code == 0
     assert not list(tmp_path.glob("wandb/run-*/run-abc*.wandb"))
+
+
+def fill(client, run):
+    """Log until the service makes the program wait; the bytes it took."""
+    client.sock.settimeout(2)
+    for i in range(100):
+        try:
+            client.send(run.history(x=i, pad="p" * 1_000_000))
+        except TimeoutError:
+            return i
+    raise AssertionError("it never waits")
+
+
+def warnings(client, run):
+    request = run.request("internal_messages")
+    request.record_publish.request.internal_messages.wait = True
+    answer = client.must(request).result_communicate.response
+    return list(answer.internal_messages_response.messages.warning)
+
+
+def test_memory_of_all_runs_that_are_in_no_file_is_bounded(tmp_path, backend):
+    """No room on the disk, no backend: each run takes its share, then its program waits and is told why."""
+    backend.go_away()
+    with Service(tmp_path) as service:
+        limit_files(service.pid, 0)
+        taken = []
+        for n in range(11):
+            run, client = online_run(tmp_path, backend, f"r{n}"), service.connect()
+            client.must(run.init())
+            client.send(run.run())
+            taken.append(fill(client, run))
+            said = "\n".join(warnings(service.connect(), run))
+            assert "MB of the run wait in memory for the backend" in said, (taken, said)
+            assert taken[-1] < 40 or "goes on to the backend alone" in said, (taken, said)
+        assert max(taken) <= 75 and min(taken) >= 1, taken
+        assert sum(taken) < 570, taken
+        assert peak_kb(service.pid) < 640 * 1024 * MANY
+
+
+@pytest.mark.parametrize("settings, said", [
+    ("", "KB of it are in no file either (File too large): they are lost unless there is room at once."),
+    (", x_skip_transaction_log=True", "and the run leaves no file: ")])
+def test_what_is_lost_is_said(tmp_path, backend, settings, said):
+    with Program(tmp_path, backend.url, f"""
+            wandb.setup()
+            point("service")
+            run = wandb.init(project="p", id="abc", settings=wandb.Settings(finish_timeout=1{settings}))
+            point("begun")
+            run.log({{"i": 0}})
+            run.finish()
+            """) as program:
+        program.reaches("service")
+        if not settings:
+            limit_files(program.service(), 0)
+        program.go("service")
+        program.reaches("begun")
+        backend.go_away()
+        program.go("begun")
+        out = program.end()
+    assert said in out, out
+    assert "wandb sync" not in out

@@ -22,12 +22,14 @@ static struct fixture {
     struct journal_stage j;
     struct stream_settings settings;
     char dir[64], file[96];
-    int opened, failed, written, refused, spilled, recovered, closed;
+    int opened, failed, written, refused, spilled, left, recovered, closed;
 } f;
+
+static size_t others_bytes; /* what other streams have in memory, as it were */
 
 static void on_event(struct journal_stage *j, enum journal_event what)
 {
-    int *counters[] = {&f.opened, &f.failed, &f.written, &f.refused, &f.spilled, &f.recovered, &f.closed};
+    int *counters[] = {&f.opened, &f.failed, &f.written, &f.refused, &f.spilled, &f.left, &f.recovered, &f.closed};
     ++*counters[what];
 }
 
@@ -70,6 +72,7 @@ static void end(void)
     journal_stage_fini(&f.j);
     assert_int_equal(uv_loop_close(&f.loop), 0);
     assert_int_equal(journal_stage_total_bytes, 0);
+    assert_int_equal(journal_stage_memory_bytes, others_bytes);
 }
 
 static void clean(void)
@@ -490,6 +493,52 @@ static void test_a_spill_keeps_what_is_not_sent(void **state)
     clean();
 }
 
+static void test_memory_of_all_streams_is_bounded(void **state)
+{
+    struct fake_os fake;
+    assert_int_equal(journal_stage_memory_limit(), MEMORY_RUN_BYTES);
+    others_bytes = journal_stage_memory_bytes = MEMORY_TOTAL_BYTES - (10 << 20);
+    assert_int_equal(journal_stage_memory_limit(), 10 << 20);
+    spill_records(&fake, 50);
+    journal_stage_sent(&f.j, 0);
+    int n = 50;
+    for (; !f.left; n++) {
+        append(n, n + 1, 4000);
+        journal_stage_flush(&f.j);
+    }
+    size_t mine = journal_stage_memory_bytes - others_bytes;
+    assert_true(mine > 4 << 20 && mine < 6 << 20); /* half of what is left is for who comes next */
+    assert_true(f.j.file_left && journal_stage_memory_limit() == (10 << 20) - mine);
+    journal_stage_sent(&f.j, journal_stage_end(&f.j) - 100000); /* frees it at once */
+    assert_true(journal_stage_memory_bytes - others_bytes < 300000);
+    others_bytes = MEMORY_TOTAL_BYTES * 2ull;
+    journal_stage_memory_bytes += others_bytes - MEMORY_TOTAL_BYTES + (10 << 20);
+    assert_int_equal(journal_stage_memory_limit(), MEMORY_SCARCE_BYTES);
+    append(n, n + 1, 4000);
+    fake_os_free_space(&fake);
+    end();
+    fake_os_remove();
+    assert_int_equal(f.left, 1);
+    others_bytes = journal_stage_memory_bytes = 0;
+    clean();
+}
+
+static void test_what_is_not_sent_of_a_file_in_memory_counts(void **state)
+{
+    begin();
+    f.settings.skip_journal = true;
+    f.settings.sync_file = "";
+    open_stage();
+    journal_stage_sent(&f.j, 0);
+    append(0, 1000, 5000);
+    uv_run(&f.loop, UV_RUN_DEFAULT);
+    assert_int_equal(journal_stage_memory_bytes, f.j.written);
+    journal_stage_sent(&f.j, f.j.written - 7);
+    assert_int_equal(journal_stage_memory_bytes, 7);
+    end();
+    clean();
+}
+
 static void test_a_slow_disk_makes_writers_wait(void **state)
 {
     begin();
@@ -544,6 +593,8 @@ int main(void)
         cmocka_unit_test(test_no_memory_for_a_spill_loses_nothing),
         cmocka_unit_test(test_a_spilled_journal_ends_without_room_too),
         cmocka_unit_test(test_a_spill_keeps_what_is_not_sent),
+        cmocka_unit_test(test_memory_of_all_streams_is_bounded),
+        cmocka_unit_test(test_what_is_not_sent_of_a_file_in_memory_counts),
         cmocka_unit_test(test_a_slow_disk_makes_writers_wait),
         cmocka_unit_test(test_without_a_file),
     };

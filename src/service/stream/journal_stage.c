@@ -36,7 +36,7 @@ enum { OP_OPEN, OP_WRITE, OP_SAVE, OP_PARK, OP_CLOSE };
 enum { SAVE_BYTES = 1024 * 1024 };
 enum { MAX_NAMES = 100, MAX_OPENS = 100, OPEN_RETRY_MS = 20, SMALL_BYTES = 2048 };
 
-size_t journal_stage_total_bytes;
+size_t journal_stage_total_bytes, journal_stage_memory_bytes;
 
 /* -- on the pool's threads --------------------------------------------------------------------- */
 
@@ -241,6 +241,36 @@ static bool is_scarcity(int error)
     return error == -EMFILE || error == -ENFILE;
 }
 
+size_t journal_stage_memory_limit(void)
+{
+    size_t left = journal_stage_memory_bytes < MEMORY_TOTAL_BYTES ? MEMORY_TOTAL_BYTES - journal_stage_memory_bytes : 0;
+    return left < MEMORY_SCARCE_BYTES ? MEMORY_SCARCE_BYTES : left < MEMORY_RUN_BYTES ? left : MEMORY_RUN_BYTES;
+}
+
+static void count_memory(struct journal_stage *j)
+{
+    journal_stage_memory_bytes -= j->in_memory;
+    j->in_memory = 0;
+    if (j->spill)
+        j->in_memory = spill_memory(j->spill);
+    else if (j->settings->skip_journal && j->keep_from < j->written)
+        j->in_memory = (size_t)(j->written - j->keep_from);
+    journal_stage_memory_bytes += j->in_memory;
+}
+
+/* What is in the file, or never will be, is only kept until it is sent. */
+static void forget_spilled(struct journal_stage *j)
+{
+    uint64_t unsaved = j->written - j->saved;
+    bool is_left = unsaved > JOURNAL_FAILED_BYTES || unsaved > journal_stage_memory_limit();
+    bool is_news = is_left && !j->file_left;
+    j->file_left |= is_left;
+    spill_forget(j->spill, j->file_left || j->keep_from < j->saved ? j->keep_from : j->saved);
+    count_memory(j);
+    if (is_news)
+        j->on_event(j, JOURNAL_LEFT);
+}
+
 /* What is encoded goes on in memory. False: it has no room either for some of it. */
 static bool spill_over(struct journal_stage *j)
 {
@@ -252,8 +282,7 @@ static bool spill_over(struct journal_stage *j)
         j->written += from[i]->len;
         from[i]->len = 0;
     }
-    j->file_left |= j->written - j->saved > JOURNAL_FAILED_BYTES;
-    spill_forget(j->spill, j->file_left || j->keep_from < j->saved ? j->keep_from : j->saved);
+    forget_spilled(j);
     return true;
 }
 
@@ -289,6 +318,8 @@ static void end_spill(struct journal_stage *j)
 {
     spill_unref(j->spill); /* cursors may hold it */
     j->spill = NULL;
+    j->file_left = false;
+    count_memory(j);
 }
 
 /* The same as step while there is a spill. */
@@ -381,6 +412,7 @@ static void after_open(struct journal_stage *j)
 static void after_write(struct journal_stage *j)
 {
     j->written += j->kept;
+    count_memory(j);
     journal_stage_total_bytes -= j->kept;
     buf_consume(&j->writing, j->kept);
     j->last_write_ms = (int64_t)uv_now(j->loop);
@@ -508,6 +540,17 @@ void journal_stage_flush(struct journal_stage *j)
     }
 }
 
+void journal_stage_sent(struct journal_stage *j, uint64_t offset)
+{
+    if (offset == j->keep_from)
+        return;
+    j->keep_from = offset;
+    if (j->spill)
+        forget_spilled(j);
+    else
+        count_memory(j);
+}
+
 bool journal_stage_is_full(const struct journal_stage *j)
 {
     size_t limit = journal_stage_total_bytes > JOURNAL_PENDING_TOTAL_BYTES
@@ -554,6 +597,7 @@ void journal_stage_fini(struct journal_stage *j)
 {
     assert(!j->work.busy);
     journal_stage_total_bytes -= j->pending.len + j->writing.len;
+    journal_stage_memory_bytes -= j->in_memory;
     buf_fini(&j->pending);
     buf_fini(&j->writing);
     spill_unref(j->spill);

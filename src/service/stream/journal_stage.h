@@ -6,7 +6,8 @@
  * kept and written again every JOURNAL_RETRY_MS; only beyond JOURNAL_FAILED_BYTES are further
  * records dropped, and counted. The journal of an online run (`spills`) goes on in memory instead, so
  * that the backend gets what comes: `spill` is at its end until the file has caught up. Beyond
- * JOURNAL_FAILED_BYTES the file is left as it is, and memory holds what is still to be sent. Where
+ * JOURNAL_FAILED_BYTES, or where memory is scarce, the file is left as it is, and memory holds what
+ * is still to be sent. Where
  * not even the file can be made, all of it is in memory, and the file is made when that works.
  * Loop thread only. */
 #ifndef TARE_SERVICE_STREAM_JOURNAL_STAGE_H
@@ -29,6 +30,7 @@ enum journal_event {
     JOURNAL_WRITTEN,     /* `written` has moved */
     JOURNAL_REFUSED,     /* a write failed with `error`, for the `tries`-th time in a row */
     JOURNAL_SPILLED,     /* a write failed with `error`, or the file cannot be made: memory has it, and what follows */
+    JOURNAL_LEFT,        /* `file_left`: too much is in memory, the file gets no more of it */
     JOURNAL_RECOVERED,   /* what was refused is in the file now */
     JOURNAL_CLOSED,      /* only journal_stage_fini may follow */
 };
@@ -59,7 +61,8 @@ struct journal_stage {
     uint64_t written;               /* bytes in the file, or in the spill behind it */
     struct spill *spill;            /* NULL while the file takes what comes */
     uint64_t saved;                 /* bytes in the file, while there is a spill */
-    uint64_t keep_from;             /* of a file in memory: what lies before it may be forgotten */
+    uint64_t keep_from;             /* of what is in memory alone: what lies before it is sent */
+    size_t in_memory;               /* counted in journal_stage_memory_bytes */
     uint64_t forget_to;             /* the same, the worker's */
     uint64_t dropped;               /* records lost because the disk refused for too long */
     char *path;                     /* the file, made or to be made; differs from the setting if that existed */
@@ -87,6 +90,12 @@ struct journal_stage {
 /* Encoded bytes that wait, of all streams. */
 extern size_t journal_stage_total_bytes;
 
+/* Bytes that are nowhere but in memory, of all streams: spilled, or not sent of files in memory. */
+extern size_t journal_stage_memory_bytes;
+/* How many of these a stream may have. What is left of the total bounds each alike, so streams that
+ * want more than there is come to rest at equal shares. */
+size_t journal_stage_memory_limit(void);
+
 /* Begin to open; JOURNAL_OPENED or JOURNAL_OPEN_FAILED follows, never from inside. Records may be
  * appended meanwhile. */
 void journal_stage_open(struct journal_stage *j, uv_loop_t *loop,
@@ -98,6 +107,9 @@ void journal_stage_append(struct journal_stage *j, struct str record, bool must)
 
 /* Write what has come; at the end of a turn. */
 void journal_stage_flush(struct journal_stage *j);
+
+/* What lies before `offset` is sent to all who are to get it. */
+void journal_stage_sent(struct journal_stage *j, uint64_t offset);
 
 /* Too much waits: no more records, please, until the next JOURNAL_WRITTEN. */
 bool journal_stage_is_full(const struct journal_stage *j);

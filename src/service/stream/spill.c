@@ -65,6 +65,14 @@ uint64_t spill_end(struct spill *s)
     return end;
 }
 
+size_t spill_memory(struct spill *s)
+{
+    pthread_mutex_lock(&s->lock);
+    size_t n = s->n - s->n_forgotten;
+    pthread_mutex_unlock(&s->lock);
+    return n * CHUNK_BYTES;
+}
+
 /* Chunks for bytes up to `end`. */
 static int make_room(struct spill *s, uint64_t end)
 {

@@ -17,6 +17,7 @@ void spill_unref(struct spill *s); /* NULL is fine */
 
 uint64_t spill_start(const struct spill *s); /* stays the same */
 uint64_t spill_end(struct spill *s);
+size_t spill_memory(struct spill *s); /* bytes that it takes */
 
 /* Behind all that is there. 0 or TARE_ENOMEM, and then nothing is appended. Loop thread. */
 int spill_append(struct spill *s, const void *p, size_t n);

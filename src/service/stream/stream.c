@@ -291,6 +291,17 @@ static void on_spilled(struct stream *s)
     handler_warn(s->handler, text);
 }
 
+static void on_left(struct stream *s)
+{
+    const struct journal_stage *j = &s->journal;
+    char text[512];
+    snprintf(text, sizeof text,
+             "%.200s has not taken %llu MB: the run goes on to the backend alone, what is sent is not kept for the file",
+             j->path, (unsigned long long)((j->written - j->saved) >> 20));
+    diag_error("%s", text);
+    handler_warn(s->handler, text);
+}
+
 static void on_recovered(struct stream *s)
 {
     char text[256];
@@ -308,6 +319,7 @@ static void on_journal(struct journal_stage *j, enum journal_event what)
     case JOURNAL_OPEN_FAILED: on_open_failed(s); return;
     case JOURNAL_REFUSED: on_refused(s); return;
     case JOURNAL_SPILLED: on_spilled(s); break;
+    case JOURNAL_LEFT: on_left(s); return;
     case JOURNAL_RECOVERED: on_recovered(s); break;
     case JOURNAL_WRITTEN: break;
     case JOURNAL_CLOSED: s->journal_closed = true; break;

@@ -29,6 +29,7 @@ struct online {
     struct mirrors *mirrors;
     uint64_t exit_asked;   /* who sent the exit, until the answer; 0 */
     uint64_t exit_serial;  /* the same, once nothing but the backend is waited for */
+    uint64_t reached;      /* the backend has what lies before it */
     int64_t bound_ns;      /* when the end was bounded to; 0 */
     char *url; /* the run's page, once it has one */
     char *entity; /* likewise */
@@ -36,6 +37,7 @@ struct online {
     bool probed;
     bool over, complete, timed_out, failed, given_up, exit_seen;
     bool settled; /* the mirrors, too: the handler knows */
+    bool told_full;
 };
 
 /* -- what the sender says ---------------------------------------------------------------------------- */
@@ -114,17 +116,42 @@ static void answer_exit(struct online *o)
     o->exit_serial = o->exit_asked = 0;
 }
 
-/* How to bring what is left. */
+/* What is not sent is nowhere but in memory. */
+static bool is_in_memory(const struct stream *s)
+{
+    return s->settings.skip_journal || s->journal.spill;
+}
+
+/* Bytes from the offset `from` on that are in no file. */
+static uint64_t only_in_memory(const struct online *o, uint64_t from)
+{
+    const struct journal_stage *j = &o->stream->journal;
+    uint64_t end = journal_stage_end(j);
+    if (!is_in_memory(o->stream))
+        return 0;
+    if (j->spill && from < j->saved)
+        from = j->saved;
+    return from < end ? end - from : 0;
+}
+
+/* How to bring what is left, and what cannot be brought. */
 static void tell_of_sync(struct online *o)
 {
     const struct stream_settings *s = &o->stream->settings;
-    char text[1024];
-    if (s->skip_journal)
-        return;
-    snprintf(text, sizeof text,
-             "Not everything reached the backend. To upload the rest later, run: wandb sync %.600s",
-             s->sync_dir);
-    handler_warn(o->stream->handler, text);
+    const struct journal_stage *j = &o->stream->journal;
+    unsigned long long kb = (only_in_memory(o, o->reached) + 1023) / 1024;
+    bool is_file_empty = s->skip_journal || (j->spill && j->saved <= JOURNAL_HEADER_BYTES);
+    AUTO_BUF text = {0};
+    buf_puts(&text, "Not everything reached the backend");
+    if (kb && s->skip_journal)
+        buf_printf(&text, ", and the run leaves no file: %llu KB of it are lost", kb);
+    else if (kb)
+        buf_printf(&text, ", and %llu KB of it are in no file either (%s): they are lost unless there is room at once",
+                   kb, err_text(j->error));
+    buf_puts(&text, ".");
+    if (!is_file_empty)
+        buf_printf(&text, " To upload the rest later, run: wandb sync %.600s", s->sync_dir);
+    handler_warn(o->stream->handler, buf_z(&text));
 }
 
 /* Whoever waits for the end waits for the mirrors, too. */
@@ -176,7 +203,7 @@ static void on_run_failed(void *ctx, int code, const char *message)
 static void on_reached(void *ctx, uint64_t offset)
 {
     struct online *o = ctx;
-    (void)offset;
+    o->reached = offset;
     turn_add(&o->stream->service->turn, &o->stream->task);
 }
 
@@ -273,10 +300,18 @@ static bool is_all_written(const struct stream *s)
            (j->written == journal_stage_end(j) || (j->error && j->tries >= JOURNAL_END_TRIES));
 }
 
-/* What is not sent is nowhere but in memory. */
-static bool is_in_memory(const struct stream *s)
+/* A client waits. If that is why, it is said, once. */
+static void tell_of_waiting(struct online *o)
 {
-    return s->settings.skip_journal || s->journal.spill;
+    char text[200];
+    if (o->told_full || !online_is_full(o))
+        return;
+    o->told_full = true;
+    snprintf(text, sizeof text,
+             "%llu MB of the run wait in memory for the backend, as no file takes them: the program waits until some are sent",
+             (unsigned long long)(only_in_memory(o, sender_offset(o->sender)) >> 20));
+    diag_warn("run %s: %s", o->stream->settings.run_id, text);
+    handler_warn(o->stream->handler, text);
 }
 
 /* The end of output.log and the like is written by jobs: the exit record waits for them. */
@@ -287,12 +322,15 @@ void online_advance(struct online *o)
         return;
     bool all_written = is_all_written(s);
     uint64_t keep_from = o->over ? UINT64_MAX : sender_offset(o->sender);
-    s->journal.keep_from = keep_from < mirrors_offset(o->mirrors) ? keep_from : mirrors_offset(o->mirrors);
+    uint64_t mirrored = mirrors_offset(o->mirrors), limit = journal_stage_memory_limit();
+    journal_stage_sent(&s->journal, keep_from < mirrored ? keep_from : mirrored);
     mirrors_more(o->mirrors, s->journal.written, all_written);
-    if (is_in_memory(s) && s->journal.written > MEMORY_UNSENT_BYTES)
-        mirrors_leave_behind(o->mirrors, s->journal.written - MEMORY_UNSENT_BYTES);
+    if (is_in_memory(s) && s->journal.written > limit)
+        mirrors_leave_behind(o->mirrors, s->journal.written - limit);
     if (o->over)
         return;
+    if (s->waiters)
+        tell_of_waiting(o);
     if (s->late_replies || o->exit_serial || !o->url)
         sender_hurry(o->sender);
     sender_more(o->sender, s->journal.written, all_written);
@@ -352,7 +390,7 @@ bool online_is_full(const struct online *o)
     uint64_t from = sender_offset(o->sender), end = journal_stage_end(j);
     if (j->spill && from < spill_start(j->spill))
         from = spill_start(j->spill);
-    return end > from && end - from > MEMORY_UNSENT_BYTES;
+    return end > from && end - from > journal_stage_memory_limit();
 }
 
 /* -- what clients ask ----------------------------------------------------------------------------------- */
@@ -455,7 +493,7 @@ void online_job_input(struct online *o, struct str request)
 
 void online_put_footer(const struct online *o, struct footer *f)
 {
-    f->sync = !o->complete && !o->failed && !o->stream->settings.skip_journal &&
+    f->sync = !o->complete && !o->failed && !o->stream->settings.skip_journal && !o->stream->journal.unmade &&
               handler_has_run(o->stream->handler);
     f->url = o->complete ? o->url : NULL;
     f->name = o->sender ? sender_display_name(o->sender) : "";
