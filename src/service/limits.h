@@ -170,6 +170,8 @@
 #define END_MS 120000                               /* for the last writes once the end has begun */
 #define ONLINE_END_MS 600000                        /* the same for uploads, if runs are finished, */
 #define ONLINE_PART_MS 10000                        /* and if they are left for `wandb sync` */
+#define END_TELL_MS 2000                            /* then what the end waits for is said, and said again */
+#define END_TELL_AGAIN_MS 10000                     /* when it has changed */
 #define FOOTER_MS 1000                              /* to print what the user should know of runs */
 #define DIAG_FLUSH_MS 200                           /* for the last lines of the debug log */
 

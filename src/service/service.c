@@ -21,6 +21,7 @@
 #include "service/intake/connection.h"
 #include "service/limits.h"
 #include "service/platform.h"
+#include "service/stream/footer.h"
 #include "service/watch/scrape.h"
 
 #include <errno.h>
@@ -77,6 +78,8 @@ static void on_signal(uv_async_t *h)
     bool again = s->signals > 0 && signal_count > s->signals;
     s->signals = signal_count;
     diag_info("signal %d from process %d", (int)signal_number, (int)signal_sender);
+    if (s->stage == FINISHING) /* who pressed Control-C waits for us and has seen why */
+        streams_bound(&s->streams, signal_number == SIGINT ? 0 : ONLINE_PART_MS * INT64_C(1000000));
     if (s->stage != SERVING)
         return;
     if (from_parent || again || s->n_connections == 0 || s->streams.n_open == 0) {
@@ -95,8 +98,12 @@ static void check_signalled(struct service *s)
 
 /* -- the parent -------------------------------------------------------------------------------- */
 
+/* One that does not wait for the end any more was interrupted: whoever reads its output, which is ours too,
+ * shall not wait either. (The C client starts us without an output, and may leave us to ourselves.) */
 static void on_parent_gone(struct service *s)
 {
+    if (s->stage == FINISHING && footer_is_seen())
+        streams_bound(&s->streams, 0);
     service_end(s, "the parent has ended", EXIT_OK, false, 0);
 }
 
@@ -181,11 +188,18 @@ static void on_http_closed(void *ctx)
     (void)ctx;
 }
 
+static void on_tell(uv_timer_t *t)
+{
+    struct service *s = t->data;
+    streams_tell_waits(&s->streams);
+}
+
 static void close_handles(struct service *s)
 {
     s->stage = GONE;
     uv_close((uv_handle_t *)&s->idle_timer, NULL);
     uv_close((uv_handle_t *)&s->end_timer, NULL);
+    uv_close((uv_handle_t *)&s->tell_timer, NULL);
     uv_close((uv_handle_t *)&s->parent_timer, NULL);
     uv_close((uv_handle_t *)&s->orphan_timer, NULL);
     uv_close((uv_handle_t *)&s->refuse_timer, NULL);
@@ -306,6 +320,7 @@ static void on_end(struct turn_task *t)
     uv_timer_stop(&s->idle_timer);
     uv_timer_stop(&s->orphan_timer);
     uv_timer_start(&s->end_timer, on_too_long, END_MS + (s->http ? ONLINE_END_MS : 0), 0);
+    uv_timer_start(&s->tell_timer, on_tell, END_TELL_MS, END_TELL_AGAIN_MS);
     server_sock_accept_waiting(&s->sock);
     server_sock_close(&s->sock);
     DL_FOREACH_SAFE(s->connections, c, next)
@@ -346,6 +361,8 @@ int service_open(struct service *s, const struct options *o, struct err *e)
     s->end_task.run = on_end;
     uv_timer_init(&s->loop, &s->idle_timer);
     uv_timer_init(&s->loop, &s->end_timer);
+    uv_timer_init(&s->loop, &s->tell_timer);
+    s->tell_timer.data = s;
     uv_timer_init(&s->loop, &s->orphan_timer);
     uv_timer_init(&s->loop, &s->refuse_timer);
     s->orphan_timer.data = s->idle_timer.data = s->end_timer.data = s->refuse_timer.data = s;

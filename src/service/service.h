@@ -60,6 +60,7 @@ struct service {
     char diag_path[512];     /* the debug log, "" if there is none */
     uv_timer_t idle_timer;   /* detached, without a client */
     uv_timer_t end_timer;    /* bounds the wait after a signal, and the end */
+    uv_timer_t tell_timer;   /* now and then, while the end lasts */
     uv_timer_t orphan_timer; /* see orphans.h */
     uv_timer_t refuse_timer; /* bounds the stay of `refused` */
     struct connection *refused;

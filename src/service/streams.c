@@ -106,6 +106,20 @@ void streams_end_all(struct streams *m, bool finish, int run_exit)
     }
 }
 
+void streams_tell_waits(struct streams *m)
+{
+    struct stream *s;
+    DL_FOREACH(m->closing, s)
+        stream_tell_waits(s);
+}
+
+void streams_bound(struct streams *m, int64_t within_ns)
+{
+    struct stream *s;
+    DL_FOREACH(m->closing, s)
+        stream_bound(s, within_ns);
+}
+
 bool streams_spare_a_descriptor(struct streams *m)
 {
     struct stream *s, *next, *best = NULL;

@@ -46,6 +46,10 @@ void streams_closed(struct streams *m, struct stream *s);
 /* End them all; see stream_end. */
 void streams_end_all(struct streams *m, bool finish, int run_exit);
 
+/* Of those that are ending; see stream_tell_waits and stream_bound. */
+void streams_tell_waits(struct streams *m);
+void streams_bound(struct streams *m, int64_t within_ns);
+
 /* Close the file of the stream that was idle longest, to be opened again on need. False if all
  * are in use. */
 bool streams_spare_a_descriptor(struct streams *m);

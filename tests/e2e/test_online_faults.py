@@ -178,6 +178,42 @@ def test_an_interrupted_finish_lets_the_program_go(tmp_path, backend, cancelling
     assert any(r.HasField("exit") for r in records(journal))
 
 
+@pytest.mark.parametrize("again", ["program", "service", ""])
+def test_a_finish_that_is_interrupted_before_the_exit_says_what_it_waits_for(tmp_path, backend, again):
+    """The SDK waits for the service then, which makes the exit record; a second Control-C ends all."""
+    with Program(tmp_path, backend.url, """
+            run = wandb.init(project="p", id="abc")
+            def interrupted(*_):
+                raise KeyboardInterrupt
+            run._console_stop = interrupted
+            for i in range(100):
+                run.log({"i": i})
+            point("begun")
+            run.finish()
+            """) as program:
+        program.reaches("begun")
+        service = program.service()
+        backend.go_away()
+        program.go("begun")
+        lines = []
+        while not lines or "is being finished: " not in lines[-1]:
+            lines.append(program.process.stdout.readline())
+            assert lines[-1], lines
+        assert "Run abc is being finished: updating run metadata" in lines[-1] and "Control-C" in lines[-1]
+        if again:
+            os.kill(program.process.pid if again == "program" else service, signal.SIGINT)
+        else:
+            backend.come_back()
+        began = time.monotonic()
+        rest = program.end()  # the service holds the output, too
+        assert time.monotonic() - began < 25  # or ten minutes
+        wait_for(lambda: not os.path.exists(f"/proc/{service}"), 5)
+    assert ("wandb sync" in rest) == bool(again), rest
+    journal, = tmp_path.glob("wandb/run-*/run-abc.wandb")
+    assert any(r.HasField("exit") for r in records(journal))
+    assert again or [row["i"] for row in backend.runs["abc"].history] == list(range(100))
+
+
 def test_rows_of_a_program_that_is_killed_arrive(tmp_path, backend):
     with Program(tmp_path, backend.url, """
             run = wandb.init(project="p", id="abc")

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { TEXT_BYTES = 4096 }; /* which a pipe takes whole, or not at all */
@@ -67,11 +68,36 @@ static int put_sync(char *to, size_t size, const struct colours *c, const struct
                     c->who, c->who, c->bold, s->sync_dir, c->plain);
 }
 
+static const struct colours *colours(void)
+{
+    static const struct colours some = {"\033[1;34mwandb\033[0m", "\033[1m", "\033[33m", "\033[34m", "\033[0m"};
+    static const struct colours none = {"wandb", "", "", "", ""};
+    return isatty(1) && !getenv("NO_COLOR") ? &some : &none;
+}
+
+static void print(uv_loop_t *loop, struct printing *p)
+{
+    p->work.run = on_print;
+    p->work.done = on_printed;
+    work_start(loop, &p->work);
+}
+
+bool footer_is_seen(void)
+{
+    struct stat out, null;
+    return fstat(1, &out) == 0 && (stat("/dev/null", &null) < 0 || out.st_rdev != null.st_rdev || !S_ISCHR(out.st_mode));
+}
+
+void footer_say(uv_loop_t *loop, const char *text)
+{
+    struct printing *p = xmem_calloc(1, sizeof *p);
+    p->n = (size_t)snprintf(p->text, sizeof p->text, "%s: %.*s\n", colours()->who, TEXT_BYTES - 100, text);
+    print(loop, p);
+}
+
 void footer_print(uv_loop_t *loop, const struct stream_settings *s, const struct footer *f)
 {
-    static const struct colours colours = {"\033[1;34mwandb\033[0m", "\033[1m", "\033[33m", "\033[34m", "\033[0m"};
-    static const struct colours none = {"wandb", "", "", "", ""};
-    const struct colours *c = isatty(1) && !getenv("NO_COLOR") ? &colours : &none;
+    const struct colours *c = colours();
     struct printing *p = xmem_calloc(1, sizeof *p);
     p->n = (size_t)snprintf(p->text, sizeof p->text, "%s: \n", c->who);
     if (f->url)
@@ -81,7 +107,5 @@ void footer_print(uv_loop_t *loop, const struct stream_settings *s, const struct
     if (*s->log_dir)
         p->n += (size_t)snprintf(p->text + p->n, sizeof p->text - p->n, "%s: Find logs at: %.1000s\n",
                                  c->who, shown(s->log_dir));
-    p->work.run = on_print;
-    p->work.done = on_printed;
-    work_start(loop, &p->work);
+    print(loop, p);
 }

@@ -25,6 +25,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <utlist.h>
 
 enum { RECORD_EXIT = 18, EXIT_CODE = 1, RESPONSE_FINISH = 4, MAX_TIMER_MS = 3600 * 1000 };
@@ -370,6 +371,7 @@ static void stream_free(struct stream *s)
     handler_free(s->handler);
     journal_stage_fini(&s->journal);
     stream_settings_fini(&s->settings);
+    mem_free(s->told_waits);
     mem_free(s);
 }
 
@@ -541,6 +543,32 @@ void stream_end(struct stream *s, bool give_exit, int exit_code)
     if (s->online)
         online_bound(s->online, (give_exit ? ONLINE_END_MS : ONLINE_PART_MS) * INT64_C(1000000));
     stream_finish(s);
+}
+
+void stream_tell_waits(struct stream *s)
+{
+    AUTO_BUF text = {0};
+    if (!s->print_footer)
+        return;
+    buf_printf(&text, "Run %.100s is being finished: ", s->settings.run_id);
+    if (s->online && !online_is_over(s->online))
+        online_put_waits(s->online, &text);
+    else
+        buf_printf(&text, "writing %.500s", s->journal.path ? s->journal.path : "its records");
+    bool is_first = !s->told_waits;
+    if (!buf_z(&text) || (!is_first && strcmp(s->told_waits, buf_z(&text)) == 0))
+        return;
+    mem_free(s->told_waits);
+    s->told_waits = xmem_strdup(buf_z(&text));
+    if (is_first)
+        buf_puts(&text, " (Control-C: do not wait)");
+    footer_say(&s->service->loop, buf_z(&text));
+}
+
+void stream_bound(struct stream *s, int64_t within_ns)
+{
+    if (s->online)
+        online_bound(s->online, within_ns);
 }
 
 struct str stream_id(const struct stream *s)

@@ -48,6 +48,11 @@ void stream_answer_when_closed(struct stream *s, uint64_t serial);
  * none has come, and the footer is printed. */
 void stream_end(struct stream *s, bool give_exit, int exit_code);
 
+/* While that lasts: what it waits for is printed, if a footer will be and it is not what was last. */
+void stream_tell_waits(struct stream *s);
+/* Nobody waits for its uploads longer than this. */
+void stream_bound(struct stream *s, int64_t within_ns);
+
 struct str stream_id(const struct stream *s);
 struct str stream_settings_bytes(const struct stream *s); /* the Settings of inform_init */
 struct request_list *stream_requests(struct stream *s);

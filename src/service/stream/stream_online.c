@@ -403,6 +403,26 @@ static void put_operations(const struct online *o, struct buf *to)
         sender_operations(o->sender, to);
 }
 
+void online_put_waits(const struct online *o, struct buf *to)
+{
+    enum { OPERATION = 1, DESC = 1, ERROR_STATUS = 4, MOST = 5 };
+    AUTO_BUF stats = {0};
+    struct wire_field f;
+    int n = 0;
+    if (o->sender)
+        put_operations(o, &stats);
+    for (struct wire_reader r = wire_open(buf_str(&stats)); n < MOST && wire_next(&r, &f) > 0;) {
+        if (f.number != OPERATION || f.type != WIRE_BYTES)
+            continue;
+        struct str what = wire_find_bytes(f.bytes, DESC), why = wire_find_bytes(f.bytes, ERROR_STATUS);
+        buf_printf(to, "%s%.*s", n++ ? "; " : "", STR_ARG(what));
+        if (why.n)
+            buf_printf(to, " (%.*s)", STR_ARG(why));
+    }
+    if (!n)
+        buf_puts(to, "waiting for the backend");
+}
+
 static void put_progress(const struct online *o, struct buf *to)
 {
     enum { PUSHER_STATS = 3, FILE_COUNTS = 4, OPERATIONS = 5 };

@@ -36,7 +36,7 @@ void online_answer_exit(struct online *o, uint64_t serial);
 void online_cancelled(struct online *o, uint64_t serial);
 /* Who waits for the exit, if anyone does, wants to be gone: the same. */
 void online_exit_unwanted(struct online *o);
-/* The service ends and waits no longer than so for what is left. */
+/* Nobody waits longer than so for what is left. */
 void online_bound(struct online *o, int64_t within_ns);
 /* Nothing will be sent any more. */
 bool online_is_over(const struct online *o);
@@ -49,6 +49,8 @@ void online_ask(struct online *o, enum handler_ask what, struct buf *to);
 void online_artifact(struct online *o, uint32_t kind, struct str request, uint64_t serial);
 void online_job_input(struct online *o, struct str request); /* handler_out.job_input */
 void online_probed(struct online *o); /* handler_out.probed */
+/* What is under way, in words: never empty. */
+void online_put_waits(const struct online *o, struct buf *to);
 struct footer;
 void online_put_footer(const struct online *o, struct footer *f); /* borrowed from `o` */
 

@@ -46,6 +46,7 @@ struct stream {
     uint64_t open_serial; /* requests to answer when opened and when closed; 0 if none */
     uint64_t close_serial;
     enum stream_state state;
+    char *told_waits;    /* what was printed last of why it does not end; NULL */
     int open_handles;    /* still to close before the memory can go */
     bool removed;        /* no longer in streams->by_id */
     bool journal_closed; /* or could not be opened */
