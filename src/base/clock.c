@@ -46,6 +46,12 @@ int64_t clock_shown_ns(int64_t steady_ns)
     return set_by > CLOCK_JUMP_NS || set_by < -CLOCK_JUMP_NS ? steady_ns + set_by : steady_ns;
 }
 
+struct timespec clock_mono_after(int ms)
+{
+    int64_t at = read_clock(CLOCK_MONOTONIC) + (int64_t)ms * 1000000;
+    return (struct timespec){.tv_sec = (time_t)(at / 1000000000), .tv_nsec = (long)(at % 1000000000)};
+}
+
 void clock_fake(const int64_t *wall_ns, const int64_t *mono_ns)
 {
     fake_wall = wall_ns;

@@ -4,6 +4,7 @@
 #define TARE_BASE_CLOCK_H
 
 #include <stdint.h>
+#include <time.h>
 
 /* Nanoseconds since the epoch (UTC); may jump. */
 int64_t clock_wall_ns(void);
@@ -18,6 +19,9 @@ int64_t clock_steady_ns(void);
  * set by more than CLOCK_JUMP_NS. */
 #define CLOCK_JUMP_NS INT64_C(1000000000)
 int64_t clock_shown_ns(int64_t steady_ns);
+
+/* So long from now on CLOCK_MONOTONIC, for waits on conditions; not faked. */
+struct timespec clock_mono_after(int ms);
 
 /* Make the clocks answer *wall_ns and *mono_ns; NULL, NULL brings the real ones back. Tests only. */
 void clock_fake(const int64_t *wall_ns, const int64_t *mono_ns);

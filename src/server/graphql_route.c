@@ -54,6 +54,7 @@ static void execute(struct http_request *r, struct gql_document *d, const struct
     int status = 200;
     limits.deadline_mono_ns = clock_mono_ns() + deadline_ns;
     limits.memory = http_memory(r);
+    limits.ending = &s->is_ending;
     spare_take(&out, d->answer_bytes);
     out.failed = false; /* only a guess */
     request_init(&q, s, r, a);

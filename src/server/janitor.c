@@ -16,6 +16,7 @@
 #include "server/store/retention.h"
 #include "server/webhook/webhook.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <time.h>
@@ -28,8 +29,8 @@ struct janitor {
     struct server *server;
     pthread_t thread;
     pthread_mutex_t lock;
-    pthread_cond_t wake;
-    bool stopping;
+    pthread_cond_t wake, ended;
+    bool stopping, has_ended;
     int64_t collect_after_ns; /* not earlier, however much is deleted */
 };
 
@@ -158,7 +159,7 @@ static const struct task {
 enum { N_TASKS = sizeof tasks / sizeof *tasks, COLLECT = N_TASKS - 1 };
 
 /* Collecting looks at all files, so after a deletion it comes early, but takes a twentieth of the time at most. */
-enum { COLLECT_AGAIN_S = 3, COLLECT_SHARE = 20 };
+enum { COLLECT_AGAIN_S = 3, COLLECT_SHARE = 20, CANCEL_MS = 500 };
 
 static void advance_collect(struct janitor *j, int64_t *due_ns)
 {
@@ -207,6 +208,8 @@ static void *janitor_main(void *arg)
         run_due(j, due_ns);
         pthread_mutex_lock(&j->lock);
     }
+    j->has_ended = true;
+    pthread_cond_signal(&j->ended);
     pthread_mutex_unlock(&j->lock);
     return NULL;
 }
@@ -220,6 +223,7 @@ int janitor_open(struct server *s, struct janitor **out, struct err *e)
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&j->wake, &monotonic);
+    pthread_cond_init(&j->ended, &monotonic);
     pthread_condattr_destroy(&monotonic);
     if (pthread_create(&j->thread, NULL, janitor_main, j)) {
         mem_free(j);
@@ -229,7 +233,7 @@ int janitor_open(struct server *s, struct janitor **out, struct err *e)
     return 0;
 }
 
-void janitor_close(struct janitor *j)
+void janitor_stop(struct janitor *j)
 {
     if (!j)
         return;
@@ -237,7 +241,22 @@ void janitor_close(struct janitor *j)
     j->stopping = true;
     pthread_cond_signal(&j->wake);
     pthread_mutex_unlock(&j->lock);
+}
+
+void janitor_close(struct janitor *j)
+{
+    if (!j)
+        return;
+    janitor_stop(j);
+    pthread_mutex_lock(&j->lock);
+    while (!j->has_ended) {
+        struct timespec until = clock_mono_after(CANCEL_MS);
+        if (pthread_cond_timedwait(&j->ended, &j->lock, &until) == ETIMEDOUT)
+            server_cancel(j->server);
+    }
+    pthread_mutex_unlock(&j->lock);
     pthread_join(j->thread, NULL);
+    pthread_cond_destroy(&j->ended);
     pthread_cond_destroy(&j->wake);
     pthread_mutex_destroy(&j->lock);
     mem_free(j);

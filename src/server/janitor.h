@@ -9,6 +9,9 @@ struct janitor;
 struct server;
 
 int janitor_open(struct server *s, struct janitor **out, struct err *e);
-void janitor_close(struct janitor *j); /* waits for the task under way; NULL is fine */
+/* No further task. NULL is fine, here and below. */
+void janitor_stop(struct janitor *j);
+/* Ends the task under way (server_cancel: what it has not done waits for the next start), and waits for that. */
+void janitor_close(struct janitor *j);
 
 #endif

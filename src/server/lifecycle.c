@@ -189,6 +189,19 @@ static void on_done(struct http_request *r, int status, int64_t bytes)
     access_log_put(s->access_log, r, status, bytes);
 }
 
+void server_cancel(struct server *s)
+{
+    if (!atomic_exchange(&s->is_ending, true))
+        diag_warn("ending what still runs");
+    db_cancel(s->db);
+    remote_cancel();
+}
+
+static void on_cancel(void *app)
+{
+    server_cancel(app);
+}
+
 static int read_pem(const char *path, struct buf *to, struct err *e)
 {
     int rc = path ? os_read_file(path, 1 << 20, to) : 0;
@@ -240,7 +253,7 @@ static int open_http(struct server *s, struct err *e)
         warn_of_times(s->options.tls_cert, &cert);
     struct http_options o = {
         .listen = s->options.listen, .routes = server_routes, .app = s, .authorize = authorize,
-        .on_done = on_done, .max_workers = s->options.max_workers ? s->options.max_workers : MAX_WORKERS,
+        .on_done = on_done, .cancel = on_cancel, .max_workers = s->options.max_workers ? s->options.max_workers : MAX_WORKERS,
         .tls_cert = s->options.tls_cert ? buf_z(&cert) : NULL,
         .tls_key = s->options.tls_key ? buf_z(&key) : NULL, .base_url = s->options.base_url,
         .max_connections = max_connections,
@@ -322,8 +335,9 @@ void server_close(struct server *s, int grace_ms)
     if (!s)
         return;
     s->http_was_open = s->http != NULL;
-    janitor_close(s->janitor);
+    janitor_stop(s->janitor);
     http_close(s->http, grace_ms);
+    janitor_close(s->janitor);
     webhook_sender_free(s->webhooks);
     access_log_close(s->access_log);
     metrics_free(s->metrics);

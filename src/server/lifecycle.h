@@ -11,8 +11,12 @@
  * local, without TLS; errors of files, sockets and the database. */
 int server_open(struct server_options *options, struct server **out, char **new_key, struct err *e);
 
-/* Finish what is under way (at most `grace_ms`), close, free. */
+/* Finish what is under way, cancel it after `grace_ms`, close, free. */
 void server_close(struct server *s, int grace_ms);
+
+/* End what still runs: statements, requests to other servers. What they were for fails, and changes nothing. Any thread, for
+ * a server that ends; to be called again until all have noticed. */
+void server_cancel(struct server *s);
 
 /* Is the folder that it has locked still where it was? False: removed, or replaced by another. */
 bool server_has_its_folder(struct server *s);

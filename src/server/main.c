@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { DONE = 0, FAILED = 1, USAGE = 2, GRACE_MS = 10000 };
+enum { DONE = 0, FAILED = 1, USAGE = 2, GRACE_MS = 5000 };
 
 static const char options_help[] =
     "\n"

@@ -23,6 +23,7 @@ struct server {
     struct access_log *access_log;
     struct http_server *http;
     atomic_bool is_lost; /* the folder is not ours any more */
+    atomic_bool is_ending; /* what still runs is to give up */
     bool http_was_open; /* at the end: DIR/address is ours to remove */
     struct webhook_sender *webhooks;
     struct janitor *janitor;

@@ -129,6 +129,8 @@ int storage_status(int rc)
         return 507; /* clients try such again: there may be room by then */
     case TARE_ENOTFOUND:
         return 404;
+    case TARE_ECANCELLED:
+        return 503;
     default:
         return 500;
     }

@@ -3,19 +3,27 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import hashlib
 import json
 import os
 import pathlib
+import random
 import signal
 import socket
+import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 import time
+import urllib.error
+import urllib.request
 
 import pytest
 
+from postgres_support import postgres
 from server_support import BINARY, DATABASES, Server
 
 
@@ -355,3 +363,84 @@ def test_sigterm_finishes_what_is_under_way(tmp_path):
     s.start()
     assert s.graphql('{project(name:"p"){runCount}}')["data"]["project"]["runCount"] == 1
     assert s.stop() == 0
+
+
+class Asking(threading.Thread):
+    """A request that takes long, in a thread: `answer` is (status, body) or how the connection ended."""
+
+    def __init__(self, server, query):
+        super().__init__()
+        self.answer = None
+        self.http = urllib.request.Request(server.url + "/graphql", json.dumps({"query": query}).encode(), {
+            "Authorization": "Basic " + base64.b64encode(f"api:{server.key}".encode()).decode()})
+        self.start()
+
+    def run(self):
+        try:
+            with urllib.request.urlopen(self.http, timeout=120) as r:
+                self.answer = r.status, r.read()
+        except urllib.error.HTTPError as e:
+            self.answer = e.code, e.read()
+        except OSError as e:
+            self.answer = None, repr(e)
+
+
+def end_in_the_middle(server, query):
+    asking = Asking(server, query)
+    time.sleep(1.5)
+    assert asking.answer is None, "it was to take long"
+    start = time.monotonic()
+    assert server.stop() == 0
+    seconds = time.monotonic() - start
+    asking.join()
+    assert seconds < 10, seconds  # five of them are grace
+    assert asking.answer[0] == 503 and b"ending" in asking.answer[1], asking.answer
+    return seconds
+
+
+def test_sigterm_cancels_what_takes_too_long(tmp_path):
+    s = Server(tmp_path).start()
+    s.graphql('mutation{upsertBucket(input:{name:"r",modelName:"p"}){bucket{id}}}')
+    for at in range(0, 400_000, 10_000):  # all rows have to be read to find that a and b are never together
+        lines = [json.dumps({"_step": i, "ab"[i % 2]: random.random()}) for i in range(at, at + 10_000)]
+        body = json.dumps({"files": {"wandb-history.jsonl": {"offset": at, "content": lines}}}).encode()
+        assert s.request("POST", "/files/local/p/r/file_stream", body)[0] == 200
+    sample = r'sampledHistory(specs: ["{\"keys\":[\"a\",\"b\"],\"samples\":1}"])'
+    fields = " ".join(f"f{i}: {sample}" for i in range(900))
+    runs = " ".join(f'r{i}: run(name:"r") {{ ...F }}' for i in range(40))
+    end_in_the_middle(s, f'query {{ project(name:"p") {{ {runs} }} }} fragment F on Run {{ {fields} }}')
+    s.start()
+    assert s.graphql('{project(name:"p"){run(name:"r"){historyLineCount}}}')["data"]["project"]["run"]["historyLineCount"] == 400_000
+    assert s.stop() == 0
+
+
+@contextlib.contextmanager
+def locked_sqlite(s):
+    with contextlib.closing(sqlite3.connect(s.dir / "tare.db")) as lock:
+        lock.execute("BEGIN IMMEDIATE")
+        yield
+
+
+@contextlib.contextmanager
+def locked_postgres(url):
+    with subprocess.Popen(["psql", "-q", url], stdin=subprocess.PIPE, text=True) as lock:
+        lock.stdin.write("BEGIN; LOCK TABLE runs IN SHARE MODE;\n")
+        lock.stdin.flush()
+        time.sleep(1)
+        yield
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgres"])
+def test_sigterm_cancels_what_waits_for_a_lock(tmp_path, engine):
+    """Another program holds it, and may do so for ever."""
+    with contextlib.nullcontext() if engine == "sqlite" else postgres() as url:
+        s = Server(tmp_path, *(["--db", url] if url else []))
+        if not url:
+            s.database = []
+        s.start()
+        s.graphql('mutation{upsertBucket(input:{name:"r",modelName:"p"}){bucket{id}}}')
+        with locked_postgres(url) if url else locked_sqlite(s):
+            end_in_the_middle(s, 'mutation{upsertBucket(input:{name:"r2",modelName:"p"}){bucket{id}}}')
+        s.start()
+        assert s.graphql('{project(name:"p"){runCount}}')["data"]["project"]["runCount"] == 1
+        assert s.stop() == 0

@@ -8,6 +8,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -378,6 +379,72 @@ static void test_a_full_queue_refuses(void **state)
     assert_int_equal(put(f, "still", "works"), 1);
 }
 
+/* A statement that takes for ever, read or written by. */
+#define FOR_EVER "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000000000) "
+
+struct endless {
+    struct fixture *f;
+    bool write;
+    atomic_bool began, ended;
+    int rc;
+    struct err e;
+};
+
+static int write_for_ever(struct db_conn *c, void *arg, struct err *e)
+{
+    struct endless *x = arg;
+    int rc = db_exec(c, e, "INSERT INTO settings (name, value, updated_at) VALUES ('half', 'done', 1)", DB_NONE);
+    atomic_store(&x->began, true);
+    return rc < 0 ? rc : db_exec(c, e, FOR_EVER "UPDATE settings SET updated_at = (SELECT count(*) FROM n)", DB_NONE);
+}
+
+static void *run_for_ever(void *arg)
+{
+    struct endless *x = arg;
+    struct db_conn *c;
+    int64_t n = 0;
+    if (x->write) {
+        x->rc = db_write(x->f->db, write_for_ever, x, &x->e);
+    } else if ((x->rc = db_read_begin(x->f->db, &c, &x->e)) == 0) {
+        atomic_store(&x->began, true);
+        x->rc = db_get_int(c, &x->e, &n, FOR_EVER "SELECT count(*) FROM n", DB_NONE);
+        db_read_end(c);
+    }
+    atomic_store(&x->ended, true);
+    return NULL;
+}
+
+static void test_what_takes_for_ever_is_cancelled(void **state)
+{
+    struct fixture *f = *state;
+    struct endless all[2] = {{.f = f}, {.f = f, .write = true}};
+    pthread_t threads[2];
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, run_for_ever, &all[i]), 0);
+    while (!all[0].began || !all[1].began)
+        usleep(1000);
+    usleep(100000);
+    for (int tries = 0; !all[0].ended || !all[1].ended; tries++) {
+        assert_true(tries < 100);
+        db_cancel(f->db);
+        usleep(50000);
+    }
+    for (int i = 0; i < 2; i++) {
+        pthread_join(threads[i], NULL);
+        assert_int_equal(all[i].rc, TARE_ECANCELLED);
+    }
+    assert_int_equal(put(f, "nothing", "more"), TARE_ECANCELLED);
+    db_close(f->db); /* and the half that was done is not there */
+    struct db_options options = {.url = f->url};
+    assert_int_equal(db_open(&options, &f->db, &f->e), 0);
+    struct db_conn *c;
+    int64_t n = -1;
+    assert_int_equal(db_read_begin(f->db, &c, &f->e), 0);
+    assert_int_equal(db_get_int(c, &f->e, &n, "SELECT count(*) FROM settings WHERE name IN ('half', 'nothing')", DB_NONE), 1);
+    assert_int_equal(n, 0);
+    db_read_end(c);
+}
+
 static int raise_version(struct db_conn *c, void *arg, struct err *e)
 {
     (void)arg;
@@ -581,6 +648,7 @@ int main(void)
         TEST(test_many_jobs_are_each_done_once),
         TEST(test_one_that_fails_takes_none_with_it),
         TEST(test_a_full_queue_refuses),
+        TEST(test_what_takes_for_ever_is_cancelled),
         TEST(test_a_newer_schema_is_refused),
         TEST(test_migrating_keeps_a_copy),
         TEST(test_a_copy_is_complete_and_sound),

@@ -22,6 +22,7 @@ struct exec {
     struct buf errors; /* JSON objects, commas between */
     int n_errors;
     int status;         /* of the first error that has one */
+    bool is_cut_off;    /* an error said 503: asked again, there is more */
     void *app;
     const struct gql_limits *limits;
     uint64_t n_fields;
@@ -60,6 +61,7 @@ static void add_error(struct exec *x, const struct gql_call *c, int status, stru
 {
     if (status != 200 && x->status == 200)
         x->status = status;
+    x->is_cut_off |= status == 503;
     if (x->n_errors++ >= MAX_ERRORS)
         return;
     if (x->errors.len)
@@ -111,8 +113,9 @@ static void check_limits(struct exec *x, const struct gql_call *c)
     const struct gql_limits *l = x->limits;
     const char *why = NULL;
     bool full = !take_memory(x) && x->taken < l->max_bytes / 2; /* else waiting for room would not help */
-    if (full)
-        why = "the server is busy";
+    bool ending = l->ending && !(x->n_fields & 1023) && atomic_load(l->ending);
+    if (full || ending)
+        why = full ? "the server is busy" : "the server is ending";
     else if (x->n_fields > l->max_fields)
         why = "the query asks for too many values; use smaller pages";
     else if (x->out->len > l->max_bytes || (l->memory && x->taken < x->out->cap))
@@ -122,7 +125,7 @@ static void check_limits(struct exec *x, const struct gql_call *c)
     if (!why || x->stop)
         return;
     x->stop = true;
-    add_error(x, c, full ? 503 : 422, str_of(why));
+    add_error(x, c, full || ending ? 503 : 422, str_of(why));
 }
 
 /* ---- request and arguments ------------------------------------------------------------ */
@@ -507,6 +510,7 @@ static void check_arena(struct exec *x, size_t from)
     x->errors.len = 0; /* they may be for what is missing */
     x->n_errors = 0;
     x->status = 200;
+    x->is_cut_off = false;
     add_error(x, NULL, large ? 422 : 503,
               large ? STR("the answer takes too much memory; use smaller pages") : STR("the server is busy"));
 }
@@ -518,6 +522,8 @@ static int finish(struct exec *x, size_t from, int *status)
     if (x->n_errors) {
         if (x->status != 200 && !has_value(x->out, from))
             *status = x->status;
+        if (x->is_cut_off && !x->plan->operation->mutation) /* what a mutation has done it is not asked again */
+            *status = 503;
         buf_puts(x->out, ",\"errors\":[");
         buf_put_str(x->out, buf_str(&x->errors));
         buf_putc(x->out, ']');

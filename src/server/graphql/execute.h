@@ -8,10 +8,13 @@
 #include "base/buf.h"
 #include "server/graphql/plan.h"
 
+#include <stdatomic.h>
+
 struct gql_limits {
     uint64_t max_fields;         /* resolver calls */
     size_t max_bytes;            /* of response */
     int64_t deadline_mono_ns;    /* of clock_mono_ns; 0: none */
+    const atomic_bool *ending;   /* true: stop with 503; NULL: never */
     struct budget *memory;       /* the response is taken from it while it grows; NULL: none */
 };
 

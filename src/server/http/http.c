@@ -30,6 +30,7 @@ enum {
     MAX_QUEUE = 2048,
     ARENA_BYTES = 256 * 1024,
     WAIT_NS = 1000000,
+    CANCEL_MS = 500, /* between two tries to end what does not end by itself */
 };
 
 /* ---- one request ----------------------------------------------------------------------- */
@@ -540,9 +541,7 @@ int http_open(const struct http_options *o, struct http_server **out, struct err
 /* Wait until no request is under way. A suspended connection must not meet MHD_stop_daemon. */
 static void drain(struct http_server *s, int grace_ms)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += grace_ms / 1000 + 1;
+    struct timespec until = clock_mono_after(grace_ms);
     pthread_mutex_lock(&s->lock);
     s->draining = true;
     while (s->n_requests && pthread_cond_timedwait(&s->changed, &s->lock, &until) != ETIMEDOUT) {
@@ -551,6 +550,12 @@ static void drain(struct http_server *s, int grace_ms)
         if (c->phase != CONN_ANSWER)
             shutdown(c->fd, SHUT_RDWR);
     pthread_mutex_unlock(&s->lock);
+}
+
+static void cancel(struct http_server *s)
+{
+    if (s->o.cancel)
+        s->o.cancel(s->o.app);
 }
 
 void http_close(struct http_server *s, int grace_ms)
@@ -562,10 +567,17 @@ void http_close(struct http_server *s, int grace_ms)
         close(fd);
     s->listen_fd = -1;
     drain(s, grace_ms);
+    while (!workers_stop(s->workers, CANCEL_MS))
+        cancel(s);
     workers_free(s->workers); /* what they were at is answered now */
     s->workers = NULL;
-    while (atomic_load(&s->n_waiting) > 0) /* what they handed on (to the database's writer) will be */
+    int64_t began_ns = clock_mono_ns();
+    while (atomic_load(&s->n_waiting) > 0) { /* what they handed on (to the database's writer) will be */
         nanosleep(&(struct timespec){.tv_nsec = WAIT_NS}, NULL);
+        if (clock_mono_ns() - began_ns > CANCEL_MS * 1000000ll)
+            cancel(s);
+    }
+    drain(s, CANCEL_MS); /* these answers are on their way */
     pthread_mutex_lock(&s->lock);
     s->stopping = true;
     pthread_cond_broadcast(&s->changed);

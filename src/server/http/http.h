@@ -86,6 +86,8 @@ struct http_options {
     int (*authorize)(struct http_request *r);
     /* Any thread, after the reply went out (status 0: the client was gone). NULL is fine. */
     void (*on_done)(struct http_request *r, int status, int64_t bytes_sent);
+    /* While http_close waits for requests whose time is over, now and again: end what they are at. NULL is fine. */
+    void (*cancel)(void *app);
     int threads;          /* HTTP threads; 0: as many as cores, at most 4 */
     int max_workers;      /* 0: 16 */
     int max_connections;  /* 0: 4096 */
@@ -96,7 +98,7 @@ struct http_options {
 /* Start to listen and answer. Expected: errno values of the address; TARE_EINVAL. */
 int http_open(const struct http_options *o, struct http_server **out, struct err *e);
 
-/* No new requests; those under way get `grace_ms` to be answered; then all is closed. */
+/* No new requests; those under way get `grace_ms` to be answered; then they are cancelled, and all is closed. */
 void http_close(struct http_server *s, int grace_ms);
 
 /* Where it listens: "127.0.0.1:8080" or "unix:/path"; and the TCP port, 0 for unix sockets. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "server/http/workers.h"
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "base/diag.h"
 #include "base/err.h"
 #include "base/thread.h"
@@ -31,7 +32,7 @@ struct workers *workers_new(int max_threads, int max_queue)
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&ws->wake, &attr);
-    pthread_cond_init(&ws->ended, NULL);
+    pthread_cond_init(&ws->ended, &attr);
     pthread_condattr_destroy(&attr);
     return ws;
 }
@@ -103,16 +104,26 @@ int workers_push(struct workers *ws, struct work *w)
     return rc;
 }
 
+bool workers_stop(struct workers *ws, int wait_ms)
+{
+    struct timespec until = clock_mono_after(wait_ms);
+    int rc = 0;
+    pthread_mutex_lock(&ws->lock);
+    ws->stopping = true;
+    pthread_cond_broadcast(&ws->wake);
+    while (ws->threads && rc != ETIMEDOUT)
+        rc = pthread_cond_timedwait(&ws->ended, &ws->lock, &until);
+    bool done = !ws->threads;
+    pthread_mutex_unlock(&ws->lock);
+    return done;
+}
+
 void workers_free(struct workers *ws)
 {
     if (!ws)
         return;
-    pthread_mutex_lock(&ws->lock);
-    ws->stopping = true;
-    pthread_cond_broadcast(&ws->wake);
-    while (ws->threads)
-        pthread_cond_wait(&ws->ended, &ws->lock);
-    pthread_mutex_unlock(&ws->lock);
+    while (!workers_stop(ws, 60000)) {
+    }
     pthread_cond_destroy(&ws->wake);
     pthread_cond_destroy(&ws->ended);
     pthread_mutex_destroy(&ws->lock);

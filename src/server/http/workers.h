@@ -4,6 +4,8 @@
 #ifndef TARE_SERVER_HTTP_WORKERS_H
 #define TARE_SERVER_HTTP_WORKERS_H
 
+#include <stdbool.h>
+
 struct workers;
 
 /* One piece of work; embedded in what it is about. */
@@ -13,6 +15,8 @@ struct work {
 };
 
 struct workers *workers_new(int max_threads, int max_queue);
+/* No more work; waits until all is done, `wait_ms` at most. Is it? */
+bool workers_stop(struct workers *ws, int wait_ms);
 /* Waits until all work is done, then frees. */
 void workers_free(struct workers *ws);
 

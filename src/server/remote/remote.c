@@ -151,10 +151,17 @@ static size_t on_header(char *p, size_t size, size_t n, void *arg)
     return len;
 }
 
+static atomic_bool cancelled;
+
 static int on_progress(void *arg, curl_off_t dltotal, curl_off_t dlnow, curl_off_t ultotal, curl_off_t ulnow)
 {
     const struct call *k = arg;
-    return k->r->stop && atomic_load(k->r->stop);
+    return atomic_load(&cancelled) || (k->r->stop && atomic_load(k->r->stop));
+}
+
+void remote_cancel(void)
+{
+    atomic_store(&cancelled, true);
 }
 
 /* ---- the request ---- */

@@ -48,6 +48,9 @@ struct remote_answer {
 int remote_send(const struct remote_request *r, struct remote_answer *out, struct err *e);
 void remote_answer_fini(struct remote_answer *a);
 
+/* The server ends: requests under way, and all to come, are given up within a second (TARE_ECANCELLED). Any thread. */
+void remote_cancel(void);
+
 /* Close the kept connections: at the end of the process, when no request runs. */
 void remote_close(void);
 

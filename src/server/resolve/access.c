@@ -55,6 +55,7 @@ int access_status(int rc)
     case TARE_ENOSPACE:
         return 507;
     case TARE_EFULL:
+    case TARE_ECANCELLED:
         return 503;
     default:
         return 500;

@@ -17,6 +17,7 @@
 
 #include <assert.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 
 enum { MAX_BATCH = 256, DEFAULT_READERS = 8, DEFAULT_JOBS = 4096 };
@@ -53,9 +54,22 @@ struct db {
 
     pthread_mutex_t pool_lock;
     pthread_cond_t have_reader;
-    struct db_conn *idle;
+    struct db_conn *idle, *open; /* open: idle ones and others */
     int n_readers;
+    atomic_bool cancelled;
 };
+
+/* ---- ending ---- */
+
+bool db_is_cancelled(const struct db_conn *c)
+{
+    return c->db && atomic_load_explicit(&c->db->cancelled, memory_order_relaxed);
+}
+
+static int check_cancelled(const struct db_conn *c, struct err *e)
+{
+    return db_is_cancelled(c) ? err_set(e, TARE_ECANCELLED, "the server is ending") : 0;
+}
 
 /* ---- the writer ---- */
 
@@ -89,6 +103,8 @@ static int run_together(struct db_conn *c, struct job *list, bool savepoints)
     for (struct job *j = list; j; j = j->next)
         j->ran = j->failed = false;
     int rc = c->ops->begin(c, true, &e);
+    if (rc && db_is_cancelled(c)) /* while it waited for a lock */
+        rc = check_cancelled(c, &e);
     for (struct job *j = list; j && !rc; j = j->next) {
         j->err.code = 0;
         j->rc = savepoints ? run_in_savepoint(c, j) : run_job(c, j);
@@ -289,6 +305,27 @@ int db_write(struct db *db, db_job_fn job, void *arg, struct err *e)
 
 /* ---- readers ---- */
 
+static void note_open(struct db *db, struct db_conn *c)
+{
+    c->db = db;
+    pthread_mutex_lock(&db->pool_lock);
+    c->next_open = db->open;
+    if (c->next_open)
+        c->next_open->prev_open = c;
+    db->open = c;
+    pthread_mutex_unlock(&db->pool_lock);
+}
+
+/* Under the pool's lock. */
+static void close_reader(struct db *db, struct db_conn *c)
+{
+    if (c->next_open)
+        c->next_open->prev_open = c->prev_open;
+    *(c->prev_open ? &c->prev_open->next_open : &db->open) = c->next_open;
+    db->n_readers--;
+    c->ops->close(c);
+}
+
 static int take_reader(struct db *db, struct db_conn **out, struct err *e)
 {
     pthread_mutex_lock(&db->pool_lock);
@@ -312,17 +349,15 @@ static int take_reader(struct db *db, struct db_conn **out, struct err *e)
         pthread_mutex_unlock(&db->pool_lock);
         return rc;
     }
-    (*out)->db = db;
+    note_open(db, *out);
     return 0;
 }
 
 static void give_reader(struct db *db, struct db_conn *c, bool broken)
 {
-    if (broken)
-        c->ops->close(c);
     pthread_mutex_lock(&db->pool_lock);
     if (broken) {
-        db->n_readers--;
+        close_reader(db, c);
     } else {
         c->next = db->idle;
         db->idle = c;
@@ -428,8 +463,7 @@ void db_close(struct db *db)
     while (db->idle) {
         struct db_conn *c = db->idle;
         db->idle = c->next;
-        db->n_readers--;
-        c->ops->close(c);
+        close_reader(db, c);
     }
     assert(db->n_readers == 0);
     if (db->writer)
@@ -450,6 +484,16 @@ enum db_engine db_engine(const struct db *db)
 enum db_engine db_conn_engine(const struct db_conn *c)
 {
     return c->ops->engine;
+}
+
+void db_cancel(struct db *db)
+{
+    atomic_store(&db->cancelled, true);
+    pthread_mutex_lock(&db->pool_lock);
+    for (struct db_conn *c = db->open; c; c = c->next_open)
+        c->ops->interrupt(c);
+    pthread_mutex_unlock(&db->pool_lock);
+    db->writer->ops->interrupt(db->writer);
 }
 
 /* ---- statements ---- */
@@ -473,19 +517,22 @@ void db_rows_unlink(struct db_rows *rows)
 
 int db_exec(struct db_conn *c, struct err *e, const char *sql, const struct db_value *args, int n)
 {
-    return c->ops->exec(c, sql, args, n, e);
+    int rc = check_cancelled(c, e);
+    return rc ? rc : c->ops->exec(c, sql, args, n, e);
 }
 
 int db_query(struct db_conn *c, struct err *e, struct db_rows **out, const char *sql,
              const struct db_value *args, int n)
 {
     *out = NULL;
-    return c->ops->query(c, sql, args, n, out, e);
+    int rc = check_cancelled(c, e);
+    return rc ? rc : c->ops->query(c, sql, args, n, out, e);
 }
 
 int db_next(struct db_rows *rows, struct err *e)
 {
-    return rows->conn->ops->next(rows, e);
+    int rc = check_cancelled(rows->conn, e);
+    return rc ? rc : rows->conn->ops->next(rows, e);
 }
 
 int db_first(struct db_conn *c, struct err *e, struct db_rows **out, const char *sql,
@@ -565,7 +612,8 @@ bool db_can_read_parts(const struct db_conn *c)
 
 int db_part_open(struct db_conn *c, const struct db_place *at, size_t *n_bytes, struct err *e)
 {
-    return c->ops->part_open(c, at, n_bytes, e);
+    int rc = check_cancelled(c, e);
+    return rc ? rc : c->ops->part_open(c, at, n_bytes, e);
 }
 
 int db_part_read(struct db_conn *c, size_t offset, size_t n, void *to, struct err *e)
@@ -647,8 +695,7 @@ int db_trim(struct db *db, struct err *e)
     pthread_mutex_lock(&db->pool_lock);
     while ((more = db->idle) != NULL) {
         db->idle = more->next;
-        db->n_readers--;
-        more->ops->close(more);
+        close_reader(db, more);
     }
     pthread_mutex_unlock(&db->pool_lock);
     rc = c->ops->trim(c, e);

@@ -225,6 +225,11 @@ int db_shrink(struct db *db, struct err *e);
  * thread. */
 int db_trim(struct db *db, struct err *e);
 
+/* The server ends: statements under way, and all to come, fail with TARE_ECANCELLED, and with them the jobs, which then
+ * have changed nothing. One that begins at this very moment may get through: to be called again until all who use `db`
+ * have ended. Any thread. */
+void db_cancel(struct db *db);
+
 /* Let the database file grow no further than `max_bytes` (it never shrinks by this): what needs more room fails
  * with -EDQUOT. Nothing on PostgreSQL. Not the writer's thread. */
 int db_limit(struct db *db, int64_t max_bytes, struct err *e);

@@ -11,6 +11,7 @@ struct db_conn {
     const struct db_engine_ops *ops;
     struct db *db;
     struct db_conn *next;    /* in the pool */
+    struct db_conn *next_open, *prev_open; /* of all readers, idle or not; under the pool's lock */
     struct db_rows *running; /* queries not yet ended, ended with the transaction */
 };
 
@@ -26,6 +27,7 @@ struct db_engine_ops {
     const char *key_type; /* for @KEY@ in migrations */
     int (*open)(const char *url, bool writer, struct db_conn **out, struct err *e);
     void (*close)(struct db_conn *c);
+    void (*interrupt)(struct db_conn *c); /* end the statement under way, if any. Any thread, before close. */
     int (*begin)(struct db_conn *c, bool write, struct err *e);
     int (*commit)(struct db_conn *c, struct err *e); /* durable when it returns 0 */
     void (*rollback)(struct db_conn *c);
@@ -71,6 +73,9 @@ extern const char db_versions_table[]; /* the statement that makes their own tab
 /* Bring the schema up to date on a connection outside a transaction. `path` is the SQLite file, of which a
  * copy is kept before a change; NULL for PostgreSQL. */
 int db_migrate(struct db_conn *c, const char *path, bool refuse, struct err *e);
+
+/* Has db_cancel been called? For what waits inside an engine. */
+bool db_is_cancelled(const struct db_conn *c);
 
 /* Link and unlink a query in conn->running. */
 void db_rows_link(struct db_conn *c, struct db_rows *rows);

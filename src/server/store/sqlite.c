@@ -19,8 +19,9 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
-enum { N_BUCKETS = 64, MAX_STATEMENTS = 128, BUSY_MS = 15000, CHECKPOINT_PAGES = 1000,
+enum { N_BUCKETS = 64, MAX_STATEMENTS = 128, BUSY_MS = 15000, BUSY_LOOK_MS = 10, CHECKPOINT_PAGES = 1000,
        SLACK_PAGES = 512, PAGE_BYTES = 8192,
        ROOM_BYTES = 64 << 20 /* a disk with so much is not full */ };
 
@@ -57,6 +58,8 @@ static int map_code(int rc)
         return TARE_ETIMEOUT;
     case SQLITE_NOMEM:
         return TARE_ENOMEM;
+    case SQLITE_INTERRUPT:
+        return TARE_ECANCELLED;
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
         return TARE_EFORMAT;
@@ -92,6 +95,8 @@ static int fail(struct conn *c, int rc, struct err *e)
 {
     if ((rc & 0xff) == SQLITE_FULL)
         return fail_full(c, e);
+    if (rc == SQLITE_INTERRUPT)
+        return err_set(e, TARE_ECANCELLED, "the server is ending");
     return err_set(e, map_code(rc), "database: %s", sqlite3_errmsg(c->h));
 }
 
@@ -402,6 +407,21 @@ static void sq_close(struct db_conn *base)
     mem_free(c);
 }
 
+/* Another program holds the lock. The library's own waiting cannot be interrupted. */
+static int wait_for_lock(void *arg, int n_before)
+{
+    const struct conn *c = arg;
+    if (n_before >= BUSY_MS / BUSY_LOOK_MS || db_is_cancelled(&c->base))
+        return 0;
+    usleep(n_before < 20 ? 1000 : BUSY_LOOK_MS * 1000); /* mostly it is short */
+    return 1;
+}
+
+static void sq_interrupt(struct db_conn *base)
+{
+    sqlite3_interrupt(((struct conn *)base)->h);
+}
+
 /* Wait until the database file itself is on the disk. */
 static int sync_file(struct conn *c, struct err *e)
 {
@@ -434,7 +454,7 @@ static int setup_writer(struct conn *c, struct err *e)
 
 static int setup(struct conn *c, struct err *e)
 {
-    sqlite3_busy_timeout(c->h, BUSY_MS);
+    sqlite3_busy_handler(c->h, wait_for_lock, c);
     sqlite3_extended_result_codes(c->h, 1);
     if (c->writer)
         return setup_writer(c, e);
@@ -597,6 +617,7 @@ const struct db_engine_ops db_sqlite_ops = {
     .key_type = "INTEGER PRIMARY KEY",
     .open = sq_open,
     .close = sq_close,
+    .interrupt = sq_interrupt,
     .begin = sq_begin,
     .commit = sq_commit,
     .rollback = sq_rollback,
