@@ -90,7 +90,7 @@ class Server:
         for name, value in headers.items():
             req.add_header(name.replace("_", "-"), value)
         try:
-            with urllib.request.urlopen(req, timeout=30) as r:
+            with urllib.request.urlopen(req, timeout=60) as r:
                 return r.status, dict(r.headers), r.read()
         except urllib.error.HTTPError as e:
             return e.code, dict(e.headers), e.read()

@@ -292,7 +292,7 @@ def test_tail_ends_when_the_service_was_killed(tmp_path):
     tail = start(["tail", "--json", "--dir", str(tmp_path)])
     wait_for(lambda: tail.stdout.readline())
     os.kill(service, signal.SIGKILL)
-    tail.communicate(timeout=30)
+    tail.communicate(timeout=60)
     assert tail.returncode == 0
     run.kill()
     run.communicate(timeout=60)
@@ -305,7 +305,7 @@ def test_tail_can_be_stopped(tmp_path):
     tail = start(["tail", "--dir", str(tmp_path)])
     wait_for(lambda: "line" in tail.stdout.readline())
     tail.send_signal(signal.SIGINT)
-    tail.communicate(timeout=20)
+    tail.communicate(timeout=60)
     assert tail.returncode == 0
     run.terminate()
     run.communicate(timeout=60)
@@ -326,4 +326,4 @@ def test_runs_of_the_peers_service_are_seen_alive(tmp_path):
     run = the_run(tmp_path)
     assert run["state"] in ("crashed", "failed")
     assert ("exit_code" in run) == (run["state"] == "failed")
-    assert tare("tail", "--dir", tmp_path, timeout=20).returncode == 0
+    assert tare("tail", "--dir", tmp_path, timeout=60).returncode == 0

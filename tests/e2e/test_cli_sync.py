@@ -224,7 +224,7 @@ def test_live_is_not_held_up_and_ends_with_the_program(tmp_path, backend):
         wait_for(lambda: all(backend.runs[run.id].exit_code is not None for run in runs))
         wait_for(mark(runs[0]).exists)
         follower.send_signal(signal.SIGINT)  # the empty one is given a minute
-        said, _ = follower.communicate(timeout=30)
+        said, _ = follower.communicate(timeout=60)
     assert said.count("has gone without finishing") == 6, said
     assert [backend.runs[run.id].exit_code for run in runs] == [0] + [1] * 6
     for run in runs:

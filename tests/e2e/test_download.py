@@ -207,7 +207,7 @@ def test_a_file_on_the_same_machine_is_copied_if_it_is_the_right_one(getter):
         assert get("pipe", skip_cache=True) == 1
         assert writer.is_alive(), "the pipe was opened"
         os.close(os.open(here, os.O_RDONLY))
-        writer.join(timeout=10)
+        writer.join(timeout=60)
         here.unlink()
         here.mkdir()
         assert get("folder", skip_cache=True) == 1

@@ -157,7 +157,7 @@ def test_upload_urls_are_for_one_thing(server):
 
 def test_keys_in_every_form(server):
     def status(header: bytes) -> int:
-        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as s:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=60) as s:
             s.sendall(b"GET /metrics HTTP/1.1\r\nHost: h\r\nConnection: close\r\n" + header + b"\r\n\r\n")
             return int(s.recv(4096).split()[1])
 

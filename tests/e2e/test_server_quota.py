@@ -58,7 +58,7 @@ def finished_in(output):
 
 
 def log_through(tmp_path, server, core, script):
-    done = run_script(tmp_path, server.url, script, core=core, timeout=80, WANDB_API_KEY=server.key)
+    done = run_script(tmp_path, server.url, script, core=core, timeout=200, WANDB_API_KEY=server.key)
     assert "FINISHED IN" in done.stdout, done.stdout
     return done
 
@@ -71,7 +71,7 @@ def logs_of(tmp_path):
 def test_files_beyond_the_quota_are_refused_and_rows_are_not(tmp_path, core):
     with Server(tmp_path, "--quota", "24M") as server:
         done = log_through(tmp_path, server, core, FILES_TOO_LARGE)
-        assert finished_in(done.stdout) < 25, done.stdout
+        assert finished_in(done.stdout) < 60, done.stdout  # refusals that were tried again would take minutes
         assert "ARTIFACT" in done.stdout and "quota" in done.stdout, done.stdout
         told = logs_of(tmp_path) + done.stdout
         assert "large.bin" in told and "quota" in told and "413" in told
@@ -90,12 +90,12 @@ def test_rows_beyond_the_quota_are_refused_and_stay_on_disk(tmp_path, core):
         make_run(server, "small")
         fill_until_refused(server, "large")
         done = log_through(tmp_path, server, core, ROWS_TOO_MANY)
-        assert finished_in(done.stdout) < 25, done.stdout
+        assert finished_in(done.stdout) < 60, done.stdout  # refusals that were tried again would take minutes
         assert ("will not be synced" if core == PEER else "quota") in done.stdout, done.stdout
         n = len(all_rows(server, "rows"))  # what was acknowledged is there, and the rest can follow
         assert n < ROWS
         delete_run(server, "large")
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while post_lines(server, "small", 0, 2000)[0] != 200:
             assert time.monotonic() < deadline, "no room was made"
             time.sleep(1)

@@ -126,7 +126,7 @@ def test_two_hundred_start_at_once(tmp_path):
 
 
 def run_tare(*args: str) -> subprocess.CompletedProcess:
-    return subprocess.run([TARE, *args], capture_output=True, text=True, timeout=20)
+    return subprocess.run([TARE, *args], capture_output=True, text=True, timeout=60)
 
 
 def test_help_version_and_wrong_calls(tmp_path):

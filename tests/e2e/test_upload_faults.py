@@ -29,6 +29,21 @@ LOST = ["refuse", "reset", "black hole", "429", "500", "502", "cut request"]
 DONE = ["reply lost", "truncated", "slow", "empty"]
 
 
+def is_left(connection):
+    """Has the client hung up?"""
+    try:
+        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+    except BlockingIOError:
+        return False
+
+
+def end_listener(listener):
+    """Who waits in accept() is woken: else it would go on with the socket that gets the number next."""
+    with contextlib.suppress(OSError):
+        listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+
+
 class Backend:
     """A server of our own, since those of the library will not misbehave. `fault` says what becomes
     of the nth request: a kind above or None."""
@@ -41,7 +56,7 @@ class Backend:
         self.lines = {}  # file -> {number: text}
         self.rewritten = []  # (file, number) of what must not change and did
         self.uploaded, self.files, self.exit_code = [], {}, None
-        self.stop_after = None
+        self.stop_after, self.over = None, False
         self.held = hold_port()
         self.port = self.held.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
@@ -66,15 +81,16 @@ class Backend:
         """Nobody listens for a while."""
         if not self.refusing.acquire(blocking=False):
             return
-        with contextlib.suppress(OSError):  # the test may be over
-            self.listener.shutdown(socket.SHUT_RDWR)
-            self.listener.close()
+        if not self.over:
+            end_listener(self.listener)
             time.sleep(seconds)
             self.open_listener()
         self.refusing.release()
 
     def close(self):
-        self.listener.close()
+        self.over = True
+        with self.refusing:  # it does not come back
+            end_listener(self.listener)
         self.held.close()
 
     # ---- one connection
@@ -124,6 +140,8 @@ class Backend:
         if fault == "502":
             return self.answer(connection, 502, b"<html><body>Bad Gateway</body></html>")
         with self.lock:
+            if is_left(connection):  # it has sent this again elsewhere, and may have sent more since: too late
+                return False
             status, answer = self.handle(method, path, headers, body)
         if fault == "reply lost":
             return self.reset(connection)

@@ -20,6 +20,7 @@ from online_support import clean_env
 from server_support import ROOT, Server
 from service_support import TARE
 from test_upload_artifacts import Asker
+from test_upload_faults import end_listener
 
 MIB = 1 << 20
 SIZE = 48 * MIB
@@ -89,7 +90,7 @@ class Wire:
         server.close()
 
     def close(self):
-        self.listener.close()
+        end_listener(self.listener)
 
     def __enter__(self):
         return self

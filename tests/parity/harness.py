@@ -19,7 +19,7 @@ ROOT = HERE.parents[1]
 SCRIPTS = HERE / "scripts"
 THEIRS = pathlib.Path(wandb.__file__).parent / "bin" / "wandb-core"
 OURS = pathlib.Path(os.environ.get("PARITY_OURS", ROOT / "build" / "tare"))
-TIMEOUT_S = 60
+TIMEOUT_S = 180
 MOST_LINES_SHOWN = 300
 
 

@@ -9,7 +9,7 @@ import harness
 
 def leet(core, *words):
     return subprocess.run([core, "leet", *map(str, words)], capture_output=True, text=True,
-                          timeout=20)
+                          timeout=60)
 
 
 def test_help_says_what_it_is(tmp_path):

@@ -19,7 +19,7 @@ from fake_backend import FakeBackend
 
 SCRIPTS = ["scalars", "nested", "number_kinds", "summary", "config", "metrics", "metric_globs",
            "files", "console", "exit_code", "steps"]
-TIMEOUT_S = 60
+TIMEOUT_S = 180
 UNDER_WAY = re.compile(r"wandb: (\[\S+\] )?(up|finish|setting up)")
 STATS = {"wandb-events.jsonl"}  # samples of the machine: there or not in a short run
 

@@ -34,7 +34,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 SCRIPTS = sorted(HERE.glob("scripts/[a-z]*.py")) + sorted(harness.SCRIPTS.glob("[a-z]*.py"))
 FEWEST_SCRIPTS = 80
 KEY = "l" * 40
-IDLE_S = 60  # no script takes longer
+IDLE_S = 180  # no script takes longer
 # A program that dies or forks, or captures the process's own descriptors.
 ALONE = {"attach_child", "console_progress", "console_redirect", "exception", "exit_code",
          "fork_child", "module_api", "settings_file", "quiet"}
@@ -91,6 +91,11 @@ def without_faults(side):
     side.pop("faults")
 
 
+def without_number_of_tries(side):
+    """Those that fit into the time: on a busy machine each takes longer."""
+    side["faults"] = sorted(side["faults"])
+
+
 def without_folder(side):
     without_names(side, "out/sub")
     without_count(side)
@@ -133,6 +138,7 @@ ACCEPTED = {
     "console_bytes": without_console, "odd_values": without_printed_numbers,
     "download_artifact": without_needless_questions,
     "console_rewrites": without_console, "console_terminal": without_console,
+    "fault_init_timeout": without_number_of_tries,
     "fault_put_403": without_faults, "fault_urls_404": without_faults,
     "fault_resume_404": without_message, "files": without_folder,
     "job_inputs": without_artifact_count, "job_of_code": without_artifact_count,

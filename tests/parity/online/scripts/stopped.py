@@ -9,7 +9,7 @@ run = wandb.init()
 run.log({"x": 1})
 parity_backend.stop(run.id)
 try:
-    for _ in range(600):
+    for _ in range(1200):
         time.sleep(0.1)
     print("not stopped")
 except KeyboardInterrupt:
