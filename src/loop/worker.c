@@ -153,21 +153,29 @@ static struct runner *find_runner(int state)
     return state == GONE && pool.n_used < WORKERS_WITH_STUCK ? &pool.runners[pool.n_used++] : NULL;
 }
 
-/* If it cannot be done, the timer tries again as long as works wait. */
-static void add_runner(void)
+/* If it cannot be done, the timer tries again as long as works wait. What is to be signalled once the mutex is
+ * free, so that who wakes does not wait for that at once; or NULL. */
+static uv_cond_t *add_runner(void)
 {
     struct runner *r = find_runner(IDLE);
     if (r) {
         r->state = AWAKE;
-        uv_cond_signal(&r->wake);
-        return;
+        return &r->wake;
     }
     r = find_runner(GONE);
     if (!r || (!r->has_wake && uv_cond_init(&r->wake)))
-        return;
+        return NULL;
     r->has_wake = true;
     r->since_ns = 0;
     r->state = thread_start(runner_main, r, STACK_BYTES) ? GONE : AWAKE;
+    return NULL;
+}
+
+static void unlock_and_signal(uv_cond_t *wake)
+{
+    uv_mutex_unlock(&pool.mutex);
+    if (wake)
+        uv_cond_signal(wake);
 }
 
 /* -- the desk, on the loop --------------------------------------------------------------------- */
@@ -224,14 +232,15 @@ static void on_look(uv_timer_t *t)
     static struct runner here;
     struct work_desk *d = t->data;
     uint64_t now_ns = uv_hrtime();
+    uv_cond_t *wake = NULL;
     uv_mutex_lock(&pool.mutex);
     struct work *first = pool.queue.first;
     if (first && now_ns - first->queued_ns >= HELP_MS * UINT64_C(1000000) && n_getting_on(now_ns) < WORKERS)
-        add_runner();
+        wake = add_runner();
     if (first && !is_anyone_awake())
         run_queue(&here);
     bool none_wait = !first && !d->done.first;
-    uv_mutex_unlock(&pool.mutex);
+    unlock_and_signal(wake);
     if (none_wait)
         uv_timer_stop(t);
     else
@@ -271,6 +280,7 @@ static void queue(struct work_desk *d, struct work *w, uint64_t now_ns)
 {
     struct list *q = &pool.queue, *more = &d->gathered;
     bool is_long = w && w->is_long;
+    uv_cond_t *wake = NULL;
     d->gather_ns = now_ns;
     uv_mutex_lock(&pool.mutex);
     if (w)
@@ -282,8 +292,8 @@ static void queue(struct work_desk *d, struct work *w, uint64_t now_ns)
     int n_busy = n_getting_on(now_ns);
     pool.n_long += is_long;
     if (n_busy == 0 || (is_long && n_busy < pool.n_long && n_busy < WORKERS))
-        add_runner();
-    uv_mutex_unlock(&pool.mutex);
+        wake = add_runner();
+    unlock_and_signal(wake);
     *more = (struct list){0};
 }
 

@@ -10,6 +10,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 static void process(int pid, int parent, const char *name, int ticks, int threads, int pages)
@@ -119,8 +120,10 @@ static int ticks_of(struct sysmon_table *t, int32_t pid)
 static void test_processes_are_read_once_in_a_look(void **state)
 {
     struct sysmon_table t = {0};
-    struct os_ops counting = os_real;
+    static struct os_ops counting;
+    counting = os_real;
     counting.open = count_open;
+    n_opened = 0;
     os = &counting;
     sysmon_table_look(&t);
     assert_int_equal(ticks_of(&t, 100), 370);
@@ -175,6 +178,37 @@ static void test_limits_of_a_control_group(void **state)
     assert_false(u.has_memory || u.has_throttling || u.has_oom_kills);
 }
 
+static int count_events(const char *path, int flags, mode_t mode)
+{
+    n_opened += strstr(path, "/memory.events") != NULL;
+    return os_real.open(path, flags, mode);
+}
+
+static void test_runs_of_one_control_group_read_it_once(void **state)
+{
+    AUTO_BUF settings = {0}, record = {0};
+    static struct os_ops counting;
+    counting = os_real;
+    counting.open = count_events;
+    put_int_setting(&settings, 42, 100);
+    struct sysmon *one = sysmon_new(buf_str(&settings)), *two = sysmon_new(buf_str(&settings));
+    usleep(60000);
+    n_opened = 0;
+    os = &counting;
+    sysmon_sample(one, 1, STR(""), &record);
+    assert_true(has(&record, "memory_percent", "25.0"));
+    buf_clear(&record);
+    sysmon_sample(two, 1, STR(""), &record);
+    assert_true(has(&record, "memory_percent", "25.0"));
+    assert_int_equal(n_opened, 1);
+    usleep(60000);
+    sysmon_sample(two, 2, STR(""), &record);
+    assert_int_equal(n_opened, 2);
+    os = &os_real;
+    sysmon_free(one);
+    sysmon_free(two);
+}
+
 /* -1 if it is not there. */
 static double number_of(const struct buf *record, const char *key)
 {
@@ -200,6 +234,7 @@ static void test_a_sample_in_a_container(void **state)
     assert_true(number_of(&first, "wandb.memory.rssMB") == 1);
     tree_file("/sys/fs/cgroup/pod1/c2/cpu.stat", "nr_periods 150\nnr_throttled 20\n");
     tree_file("/sys/fs/cgroup/pod1/c2/memory.events", "oom_kill 5\n");
+    usleep(60000); /* until then it is what all runs are told */
     sysmon_sample(s, 2, STR(""), &second);
     assert_true(number_of(&second, "proc.cpu.throttledPercent") == 20);
     assert_true(number_of(&second, "proc.memory.oomKills") == 2);
@@ -213,6 +248,7 @@ int main(void)
         cmocka_unit_test(test_the_machine),
         cmocka_unit_test(test_a_tree_of_processes),
         cmocka_unit_test(test_limits_of_a_control_group),
+        cmocka_unit_test(test_runs_of_one_control_group_read_it_once),
         cmocka_unit_test(test_a_sample_in_a_container),
     };
     const struct CMUnitTest changing[] = {

@@ -21,12 +21,17 @@ static const char number_file[] = "/proc/sys/kernel/ns_last_pid";
 static pid_t child[MANY];
 static int n_children;
 
+static _Noreturn void pause_for_ever(void)
+{
+    for (;;)
+        pause();
+}
+
 static pid_t fork_child(void)
 {
     pid_t pid = fork();
     if (pid == 0)
-        for (;;)
-            pause();
+        pause_for_ever();
     assert_true(pid > 0);
     return child[n_children++] = pid;
 }
@@ -56,13 +61,12 @@ static pid_t fork_two(pid_t *grandchild)
     pid_t pid = fork();
     if (pid == 0) {
         pid_t below = fork();
-        for (; below == 0;)
-            pause();
+        if (below == 0)
+            pause_for_ever();
         if (write(fds[1], &below, sizeof below) != sizeof below)
             _exit(1);
         waitpid(below, NULL, 0);
-        for (;;)
-            pause();
+        pause_for_ever();
     }
     assert_true(pid > 0);
     child[n_children++] = pid;

@@ -36,9 +36,21 @@ void sources_lock(void)
     pthread_mutex_lock(&lock);
 }
 
+/* One that was asked; its thread is woken when the lock is left, so that it does not run into that at once. */
+static struct source *to_wake;
+
+static void wake(struct source *s)
+{
+    if (s)
+        pthread_cond_signal(&s->asked);
+}
+
 void sources_unlock(void)
 {
+    struct source *s = to_wake;
+    to_wake = NULL;
     pthread_mutex_unlock(&lock);
+    wake(s);
 }
 
 /* ---- the threads ---- */
@@ -115,12 +127,16 @@ void source_ask(struct source *s)
         return;
     if (s->asked_ns == 0)
         s->asked_ns = now_ns;
-    pthread_cond_signal(&s->asked);
+    if (to_wake != s)
+        wake(to_wake);
+    to_wake = s;
 }
 
 void source_wait(struct source *s, int64_t wait_ns)
 {
     int64_t until_ns = s->asked_ns + wait_ns;
+    wake(to_wake);
+    to_wake = NULL;
     while (s->asked_ns != 0 && s->state == SOURCE_RUNNING && wait_until(&answered, until_ns))
         ;
 }

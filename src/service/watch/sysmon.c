@@ -31,7 +31,7 @@ enum {
     SET_SELF_USAGE = 210,
 };
 
-enum { MAX_PATHS = 16 }; /* of disks */
+enum { MAX_PATHS = 16 /* of disks */, USUAL_BYTES = 1024 /* of a sample */ };
 
 enum { STATS_TIMESTAMP = 2, STATS_ITEM = 3, ITEM_KEY = 1, ITEM_VALUE = 16 };
 
@@ -85,6 +85,28 @@ static void shared_host(struct sysmon_host *to, int64_t mono_ns)
     if (is_stale(&read_ns, mono_ns))
         sysmon_read_host(&host);
     *to = host;
+    pthread_mutex_unlock(&shared_lock);
+}
+
+/* What the last control group that was asked for uses; it is mostly that of all runs. */
+static void shared_usage(struct sysmon_usage *to, const struct sysmon_group *g, int64_t mono_ns)
+{
+    static struct sysmon_group last;
+    static struct sysmon_usage usage;
+    static int64_t read_ns;
+    if (!g->is_limited) {
+        *to = (struct sysmon_usage){0};
+        return;
+    }
+    pthread_mutex_lock(&shared_lock);
+    bool same = strcmp(g->dir, last.dir) == 0 && g->has_quota == last.has_quota &&
+                (g->memory_bytes > 0) == (last.memory_bytes > 0);
+    if (!same || read_ns == 0 || mono_ns - read_ns > SYSMON_PROCESS_NS) {
+        last = *g;
+        read_ns = mono_ns;
+        sysmon_read_group(&usage, g);
+    }
+    *to = usage;
     pthread_mutex_unlock(&shared_lock);
 }
 
@@ -221,10 +243,13 @@ struct sample {
     struct buf *to, name, json; /* the last two are scratch */
 };
 
-static void put_json(struct sample *p, const char *key, struct str json)
+/* Of keys in three parts the middle one is a name from elsewhere. */
+static void put_json_of(struct sample *p, const char *kind, const char *name, const char *what, struct str json)
 {
     buf_clear(&p->name);
-    buf_puts(&p->name, key);
+    buf_puts(&p->name, kind);
+    buf_puts(&p->name, name);
+    buf_puts(&p->name, what);
     if (p->s->label.n > 0) {
         buf_puts(&p->name, "/l:");
         buf_put_str(&p->name, p->s->label);
@@ -235,11 +260,21 @@ static void put_json(struct sample *p, const char *key, struct str json)
     wire_buf_end(p->to, item);
 }
 
-static void put(struct sample *p, const char *key, double v)
+static void put_json(struct sample *p, const char *key, struct str json)
+{
+    put_json_of(p, key, "", "", json);
+}
+
+static void put_of(struct sample *p, const char *kind, const char *name, const char *what, double v)
 {
     buf_clear(&p->json);
     json_put_double(&p->json, v);
-    put_json(p, key, buf_str(&p->json));
+    put_json_of(p, kind, name, what, buf_str(&p->json));
+}
+
+static void put(struct sample *p, const char *key, double v)
+{
+    put_of(p, key, "", "", v);
 }
 
 /* How long the sample waits for what may hang. */
@@ -290,11 +325,8 @@ static const struct sysmon_device *find_device(const struct sysmon_host *h, cons
 static void put_device(struct sample *p, const struct sysmon_device *d)
 {
     const struct sysmon_device *first = find_device(p->s->first, d->name);
-    char key[SYSMON_NAME_MAX + 16];
-    snprintf(key, sizeof key, "disk.%s.in", d->name);
-    put(p, key, since(d->read_bytes, first ? first->read_bytes : d->read_bytes) / MIB);
-    snprintf(key, sizeof key, "disk.%s.out", d->name);
-    put(p, key, since(d->written_bytes, first ? first->written_bytes : d->written_bytes) / MIB);
+    put_of(p, "disk.", d->name, ".in", since(d->read_bytes, first ? first->read_bytes : d->read_bytes) / MIB);
+    put_of(p, "disk.", d->name, ".out", since(d->written_bytes, first ? first->written_bytes : d->written_bytes) / MIB);
 }
 
 /* The devices on the way to a path; all there are where one cannot be told. */
@@ -313,17 +345,13 @@ static void want_devices(bool *wanted, const struct sysmon_host *h, const struct
 
 static void put_usage(struct sample *p, const char *path, const struct place *place)
 {
-    AUTO_BUF key = {0};
     if (!place->has_usage)
         return;
     const struct statvfs *v = &place->usage;
     double block = (double)(v->f_frsize ? v->f_frsize : v->f_bsize);
     double used = (double)(v->f_blocks - v->f_bfree) * block, left = (double)v->f_bavail * block;
-    buf_printf(&key, "disk.%s.usagePercent", path);
-    put(p, buf_z(&key), used + left > 0 ? used / (used + left) * 100 : 0);
-    buf_clear(&key);
-    buf_printf(&key, "disk.%s.usageGB", path);
-    put(p, buf_z(&key), used / GIB);
+    put_of(p, "disk.", path, ".usagePercent", used + left > 0 ? used / (used + left) * 100 : 0);
+    put_of(p, "disk.", path, ".usageGB", used / GIB);
 }
 
 /* What the program may use, where a control group says less than the machine has. The number of
@@ -515,11 +543,12 @@ void sysmon_sample(struct sysmon *s, int64_t wall_ns, struct str more, struct bu
     struct sysmon_usage usage;
     struct sample p = {.s = s, .mono_ns = mono_ns, .to = record};
     size_t before = record->len;
+    buf_reserve(record, USUAL_BYTES);
     ask_paths(s);
     shared_host(&host, mono_ns);
     if (s->last_ns == 0 && !setting_wire_bool(s->settings, SET_NO_CGROUP))
         sysmon_find_group(&s->group, s->pid > 0 ? s->pid : getpid(), machine_processors());
-    sysmon_read_group(&usage, &s->group);
+    shared_usage(&usage, &s->group, mono_ns);
     if (!s->first) {
         size_t size = offsetof(struct sysmon_host, device) + (size_t)host.n_devices * sizeof host.device[0];
         s->first = xmem_alloc(size); /* no room for devices that are not there */

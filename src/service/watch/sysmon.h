@@ -15,7 +15,7 @@
  *   disk.PATH.usagePercent, .usageGB
  *
  * What belongs to the machine and the table of processes are read at most once in SYSMON_HOST_NS for all runs
- * together, a process that several watch once in SYSMON_PROCESS_NS, and paths as watch/place.h says. */
+ * together, a process or control group that several watch once in SYSMON_PROCESS_NS, and paths as watch/place.h says. */
 #ifndef TARE_SERVICE_WATCH_SYSMON_H
 #define TARE_SERVICE_WATCH_SYSMON_H
 

@@ -19,18 +19,19 @@
 /* "PID (NAME) STATE PPID ...": the name may hold anything, so it ends at the last parenthesis. */
 static bool parse_stat(const char *text, struct sysmon_stat *to)
 {
-    enum { STATE = 3, PARENT = 4, USER = 14, KERNEL = 15, THREADS = 20, RSS = 24 };
-    unsigned long long v[RSS + 1] = {0};
+    enum { PARENT = 4, USER = 14, KERNEL = 15, THREADS = 20, RSS = 24 };
+    uint64_t v[RSS + 1] = {0};
     const char *at = strrchr(text, ')');
-    if (!at || at[1] != ' ' || !at[2])
+    if (!at || at[1] != ' ' || !at[2] || at[3] != ' ')
         return false;
-    at += 3;
-    for (int i = STATE + 1; i <= RSS; i++) {
-        char *end;
-        v[i] = strtoull(at, &end, 10); /* some are negative; none of ours is */
-        if (end == at)
+    at += 4;
+    for (int i = PARENT; i <= RSS; i++) {
+        const char *first = at += *at == '-'; /* some are negative; none of ours is */
+        for (; *at >= '0' && *at <= '9'; at++)
+            v[i] = v[i] * 10 + (uint64_t)(*at - '0');
+        if (at == first || (*at != ' ' && *at != '\n' && *at))
             return false;
-        at = end;
+        at += *at == ' ';
     }
     to->parent = (int32_t)v[PARENT];
     to->ticks = v[USER] + v[KERNEL];

@@ -134,8 +134,9 @@ static bool is_ours(void)
     return strtol(text, NULL, 10) == getpid();
 }
 
-/* One that is listed at `place`. The places of two listed one after the other tell what the table's base is. */
-static void take_listed(struct sysmon_table *t, int32_t pid, long place, bool *is_first)
+/* One that is listed at `place`; numbers up to `seen` were not given since the last look. The places of two listed one
+ * after the other tell what the table's base is. */
+static void take_listed(struct sysmon_table *t, int32_t pid, int32_t seen, long place, bool *is_first)
 {
     if (!*is_first && t->base == NOT_YET)
         t->base = place - pid;
@@ -143,12 +144,13 @@ static void take_listed(struct sysmon_table *t, int32_t pid, long place, bool *i
         t->base = UNKNOWN;
     *is_first = false;
     struct sysmon_entry *e = find_or_add(t, pid);
-    if (!read_entry(t, e, false))
+    bool is_known = e->look != 0 && !e->is_gone && pid <= seen;
+    if (!is_known && !read_entry(t, e, false))
         remove_entry(t, e);
 }
 
 /* Take the processes that the open directory lists from `place` on, up to the number `last`, `size` bytes a call. */
-static void list_from(struct sysmon_table *t, int fd, long place, int32_t last, size_t size)
+static void list_from(struct sysmon_table *t, int fd, long place, int32_t seen, int32_t last, size_t size)
 {
     _Alignas(struct dirent64) char bytes[LIST_BYTES];
     bool is_first = true;
@@ -160,7 +162,7 @@ static void list_from(struct sysmon_table *t, int fd, long place, int32_t last, 
             if (pid > last || t->n >= SYSMON_MAX_PROCESSES)
                 return;
             if (pid > 0)
-                take_listed(t, pid, place, &is_first);
+                take_listed(t, pid, seen, place, &is_first);
             place = (long)e->d_off;
         }
     }
@@ -171,35 +173,35 @@ static void list_all(struct sysmon_table *t, int fd)
     forget_all(t);
     t->all_ns = clock_mono_ns();
     t->base = NOT_YET;
-    list_from(t, fd, 0, INT32_MAX, LIST_BYTES);
+    list_from(t, fd, 0, 0, INT32_MAX, LIST_BYTES);
     if (t->base == NOT_YET || !is_ours())
         t->base = UNKNOWN;
     t->n_all = t->n;
 }
 
 /* Those with numbers above `above`; false if that cannot be told. */
-static bool list_new(struct sysmon_table *t, int fd, int32_t above, int32_t last)
+static bool list_new(struct sysmon_table *t, int fd, int32_t above, int32_t seen, int32_t last)
 {
     long place = t->base + above + 1;
     if (lseek(fd, place, SEEK_SET) != place)
         return false;
-    list_from(t, fd, place, last, LIST_BYTES_NEW);
+    list_from(t, fd, place, seen, last, LIST_BYTES_NEW);
     return t->base != UNKNOWN && t->n <= t->n_all + SYSMON_MANY_NEW;
 }
 
 static void list_processes(struct sysmon_table *t)
 {
     char path[PATH_MAX];
-    int32_t above = t->before, last = last_number();
+    int32_t above = t->before, seen = t->last, last = last_number();
     bool all = t->all_ns == 0 || clock_mono_ns() - t->all_ns > SYSMON_ALL_NS || t->base == UNKNOWN || above <= 0 ||
-               last < t->last || t->last < above;
-    t->before = t->last;
+               last < seen || seen < above;
+    t->before = seen;
     t->last = last;
     if (!all && last == above)
         return;
     snprintf(path, sizeof path, "%.2048s/proc", sysmon_root());
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd >= 0 && !all && !list_new(t, fd, above, last))
+    if (fd >= 0 && !all && !list_new(t, fd, above, seen, last))
         all = lseek(fd, 0, SEEK_SET) == 0;
     if (fd >= 0 && all)
         list_all(t, fd);

@@ -228,18 +228,20 @@ static void start(struct str settings, double seconds)
 
 void trainium_ask(struct str settings)
 {
-    double seconds = setting_wire_double(settings, SET_INTERVAL);
-    if (!(seconds > 0 && seconds < 1e6))
-        seconds = 15;
-    int64_t patience_ns = (int64_t)(3e9 * seconds);
     pthread_mutex_lock(&lock);
-    if (state == NEW)
-        idle_ns = TRAINIUM_IDLE_NS;
-    if (patience_ns > idle_ns)
-        idle_ns = patience_ns;
-    asked_ns = clock_mono_ns();
-    if (state == NEW)
-        start(settings, seconds);
+    if (state != ABSENT) {
+        double seconds = setting_wire_double(settings, SET_INTERVAL);
+        if (!(seconds > 0 && seconds < 1e6))
+            seconds = 15;
+        int64_t patience_ns = (int64_t)(3e9 * seconds);
+        if (state == NEW)
+            idle_ns = TRAINIUM_IDLE_NS;
+        if (patience_ns > idle_ns)
+            idle_ns = patience_ns;
+        asked_ns = clock_mono_ns();
+        if (state == NEW)
+            start(settings, seconds);
+    }
     pthread_mutex_unlock(&lock);
 }
 
@@ -258,9 +260,10 @@ static bool copy_latest(struct buf *to)
 void trainium_read(int32_t pid, trainium_put *put, void *ctx)
 {
     AUTO_BUF report = {0};
+    if (!copy_latest(&report) || report.len == 0)
+        return;
     const char *rank = getenv("LOCAL_RANK");
-    if (copy_latest(&report) && report.len > 0)
-        trainium_report_read(buf_str(&report), pid, rank && *rank ? rank : NULL, put, ctx);
+    trainium_report_read(buf_str(&report), pid, rank && *rank ? rank : NULL, put, ctx);
 }
 
 static void put_facts(struct buf *to, uint32_t devices, uint32_t cores)
