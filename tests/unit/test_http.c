@@ -2,6 +2,7 @@
 #include "tests/unit/unit.h"
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "server/http/http.h"
 #include "server/http/inner.h"
 #include "server/http/route.h"
@@ -460,6 +461,31 @@ static void test_large_headers_are_refused(void **state)
     assert_true(b.len == 0 || strstr(t, "HTTP/1.1 431 ") || strstr(t, "HTTP/1.1 413 ") || strstr(t, "HTTP/1.1 400 "));
 }
 
+/* Whatever their number and length, there is an answer, or the end, at once. */
+static void test_many_parameters_are_refused(void **state)
+{
+    static const int numbers[] = {1, 2, 10, 40, 60, 64, 65, 66, 100, 150, 200, 250, 300, 500, 1000, 2500, 5000};
+    AUTO_BUF b = {0}, q = {0};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        for (int more = 0; more < 24000; more += more < 4000 ? 1000 : 250) {
+            int n = numbers[i];
+            buf_clear(&q);
+            buf_printf(&q, "GET /params/x?%0*d", more + 1, 1);
+            for (int k = 1; k < n; k++)
+                buf_puts(&q, k % 2 ? "&a" : "&");
+            buf_puts(&q, " HTTP/1.1\r\n" GOOD "\r\n");
+            int64_t start_ns = clock_mono_ns();
+            const char *t = talk(state, q.data, q.len, &b);
+            if (clock_mono_ns() - start_ns > 5000000000ll)
+                fail_msg("%d parameters, %zu bytes: no answer", n, q.len);
+            bool few = n <= 64 && q.len < (n > 1 ? 10000 : 14000), many = n > 64, answered = strstr(t, "HTTP/1.1 200 ") != NULL;
+            if (q.len > 15000 && b.len == 0) /* no room for an answer either: ended at once */
+                continue;
+            if (few ? !answered : many && (answered || !(strstr(t, "HTTP/1.1 414 ") || strstr(t, "HTTP/1.1 431 "))))
+                fail_msg("%d parameters, %zu bytes: %.60s", n, q.len, t);
+        }
+}
+
 /* Messages of which two readers could think differently. */
 static void test_doubtful_messages_are_refused(void **state)
 {
@@ -659,6 +685,7 @@ int main(void)
         cmocka_unit_test(test_a_client_that_goes_away_is_forgotten),
         cmocka_unit_test(test_ranges),
         cmocka_unit_test(test_large_headers_are_refused),
+        cmocka_unit_test(test_many_parameters_are_refused),
         cmocka_unit_test(test_doubtful_messages_are_refused),
         cmocka_unit_test(test_pages_of_other_sites_change_nothing),
         cmocka_unit_test(test_held_connections_lock_nobody_out),

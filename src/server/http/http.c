@@ -28,6 +28,8 @@ enum {
     SWALLOW_BYTES = 64 << 20,    /* of a body, after an error, so that the client reads the reply */
     SMALL_BODY_BYTES = 64 << 10, /* larger ones are not read at all when refused at once */
     MAX_QUEUE = 2048,
+    MAX_QUERY = 64,              /* parameters … */
+    QUERY_BYTES = 64,            /* … that the library takes for each */
     ARENA_BYTES = 256 * 1024,
     WAIT_NS = 1000000,
     CANCEL_MS = 500, /* between two tries to end what does not end by itself */
@@ -310,17 +312,46 @@ static enum MHD_Result send_reply(struct http_inner *q)
     return MHD_queue_response(q->conn, (unsigned)q->status, q->response);
 }
 
+/* The library takes memory of the connection for each parameter behind '?'; where it ends there, the request would be
+ * neither answered nor ended (0.9.75). So of too many it is not shown any: `uri` lies in its own buffer, and it has not
+ * looked for them yet. */
+static char too_many;
+
+static void *on_uri(void *cls, const char *uri, struct MHD_Connection *conn)
+{
+    const char *query = strchr(uri, '?');
+    int n = 0;
+    (void)cls, (void)conn;
+    for (const char *p = query; p; p = strchr(p + 1, '&'))
+        n++;
+    if (n == 0 || (n <= MAX_QUERY && strlen(uri) + (size_t)n * QUERY_BYTES < HEADER_BYTES - 2048))
+        return NULL;
+    ((char *)(uintptr_t)query)[1] = 0;
+    return &too_many;
+}
+
+static void reply_too_long(struct http_inner *q)
+{
+    q->bad = true;
+    http_set_header(&q->r, "Connection", "close");
+    http_reply_error(&q->r, 414, "the query is too long, or has more than %d parameters", MAX_QUERY);
+}
+
 static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const char *url,
                                   const char *method, const char *version, const char *upload,
                                   size_t *upload_size, void **context)
 {
     struct http_inner *q = *context;
     (void)version;
-    if (!q) {
+    if (!q || *context == &too_many) {
+        bool is_long = *context == &too_many;
         *context = q = request_new(cls, conn, url, method);
         if (!q)
             return MHD_NO;
-        begin_request(q);
+        if (is_long)
+            reply_too_long(q);
+        else
+            begin_request(q);
         set_phase(q, CONN_BODY);
         if (q->bad || (http_replied(&q->r) && has_body(&q->r) && !is_small(&q->r))) {
             linger_add(&q->server->linger, q->client ? q->client->fd : -1);
@@ -344,7 +375,7 @@ static void on_completed(void *cls, struct MHD_Connection *conn, void **context,
     struct http_server *s = cls;
     struct http_inner *q = *context;
     (void)conn;
-    if (!q)
+    if (!q || *context == &too_many)
         return;
     *context = NULL;
     bool sent = how == MHD_REQUEST_TERMINATED_COMPLETED_OK;
@@ -471,6 +502,7 @@ static int start_daemon(struct http_server *s, struct err *e)
     ITEM(MHD_OPTION_NOTIFY_COMPLETED, on_completed, s);
     ITEM(MHD_OPTION_NOTIFY_CONNECTION, http_on_connection, s);
     ITEM(MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, s);
+    ITEM(MHD_OPTION_URI_LOG_CALLBACK, on_uri, NULL);
     ITEM(MHD_OPTION_STRICT_FOR_CLIENT, 1, NULL);
     ITEM(MHD_OPTION_END, 0, NULL);
 #undef ITEM
