@@ -18,10 +18,9 @@
 #include "server/store/history.h"
 #include "server/tar.h"
 
-#define OPENSSL_SUPPRESS_DEPRECATED
 #include <errno.h>
 #include <fcntl.h>
-#include <openssl/sha.h>
+#include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -34,7 +33,7 @@ enum { ATTEMPTS = 5 };
 #define SUMS "tare-backup/sums"
 #define BLOBS "tare-backup/blobs/"
 
-enum { SUM = 2 * SHA256_DIGEST_LENGTH + 1 };
+enum { SUM = 2 * SHA256_BYTES + 1 };
 
 /* Every blob that a row refers to. */
 static const char blob_names[] =
@@ -71,21 +70,34 @@ static int put_named(struct writing *w, const char *path, const char *name, stru
     return rc;
 }
 
+static EVP_MD_CTX *sum_begin(void)
+{
+    EVP_MD_CTX *sha = EVP_MD_CTX_new();
+    if (!sha || !EVP_DigestInit_ex(sha, EVP_sha256(), NULL))
+        abort(); /* out of memory */
+    return sha;
+}
+
+static void sum_end(EVP_MD_CTX *sha, char to[SUM])
+{
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    EVP_DigestFinal_ex(sha, digest, NULL);
+    EVP_MD_CTX_free(sha);
+    digest_hex(to, digest, SHA256_BYTES);
+}
+
 static int sum_of(const char *path, char to[SUM], struct err *e)
 {
-    unsigned char digest[SHA256_DIGEST_LENGTH];
     AUTO_FREE char *block = xmem_alloc(1 << 16);
-    SHA256_CTX sha;
     ssize_t n;
     int from = os->open(path, O_RDONLY, 0);
     if (from < 0)
         return err_set(e, from, "opening %s: %s", path, err_text(from));
-    SHA256_Init(&sha);
+    EVP_MD_CTX *sha = sum_begin();
     while ((n = os->read(from, block, 1 << 16)) > 0)
-        SHA256_Update(&sha, block, (size_t)n);
+        EVP_DigestUpdate(sha, block, (size_t)n);
     os->close(from);
-    SHA256_Final(digest, &sha);
-    digest_hex(to, digest, sizeof digest);
+    sum_end(sha, to);
     return n < 0 ? err_set(e, (int)n, "reading %s: %s", path, err_text((int)n)) : 0;
 }
 
@@ -246,14 +258,14 @@ struct restoring {
 
 struct taking {
     int fd;
-    SHA256_CTX sha;
+    EVP_MD_CTX *sha;
 };
 
 static int take_to_file(void *arg, const void *p, size_t n, struct err *e)
 {
     struct taking *t = arg;
     int rc = os_write_all(t->fd, p, n, NULL);
-    SHA256_Update(&t->sha, p, n);
+    EVP_DigestUpdate(t->sha, p, n);
     return rc ? err_set(e, rc, "writing: %s", err_text(rc)) : 0;
 }
 
@@ -278,18 +290,16 @@ static int take_nowhere(void *arg, const void *p, size_t n, struct err *e)
 
 static int restore_file(struct restoring *r, const char *name, int64_t size, char sum[SUM], struct err *e)
 {
-    unsigned char digest[SHA256_DIGEST_LENGTH];
     AUTO_FREE char *path = path_join(r->options->dir, name);
     struct taking t = {.fd = os->open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600)};
     if (t.fd < 0)
         return err_set(e, t.fd, "making %s: %s", path, err_text(t.fd));
-    SHA256_Init(&t.sha);
+    t.sha = sum_begin();
     int rc = tar_get_bytes(r->fd, size, take_to_file, &t, e);
     if (!rc && (rc = os->fsync(t.fd)) != 0)
         err_set(e, rc, "writing %s: %s", path, err_text(rc));
     os->close(t.fd);
-    SHA256_Final(digest, &t.sha);
-    digest_hex(sum, digest, sizeof digest);
+    sum_end(t.sha, sum);
     return rc;
 }
 

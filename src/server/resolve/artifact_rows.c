@@ -363,8 +363,6 @@ void answer_filtered_list(struct gql_call *c, const struct list_shape *shape, co
     struct err e;
     struct accessor a;
     AUTO_BUF all = {0};
-    if (!accessor_of(c, &e, &a))
-        return;
-    int rc = collect_rows(&a, &all, shape, of, sql, args, n);
-    answer_filtered_rows(c, &a, rc, shape, &all, get, fallback_order);
+    if (collect_for_field(c, &a, &e, &all, shape, of, sql, args, n))
+        answer_filtered_rows(c, &a, 0, shape, &all, get, fallback_order);
 }

@@ -67,18 +67,24 @@ int collect_rows(const struct accessor *a, struct buf *all, const struct list_sh
     return rc < 0 ? rc : 0;
 }
 
+bool collect_for_field(struct gql_call *c, struct accessor *a, struct err *e, struct buf *all,
+                       const struct list_shape *shape, const void *of, const char *sql, const struct db_value *args, int n)
+{
+    if (!accessor_of(c, e, a))
+        return false;
+    int rc = collect_rows(a, all, shape, of, sql, args, n);
+    if (rc < 0)
+        fail_with(c, rc, e);
+    return rc == 0;
+}
+
 void answer_list(struct gql_call *c, const struct list_shape *shape, const void *of, const char *sql,
                  const struct db_value *args, int n)
 {
     struct err e;
     struct accessor a;
     AUTO_BUF all = {0};
-    if (!accessor_of(c, &e, &a))
-        return;
-    int rc = collect_rows(&a, &all, shape, of, sql, args, n);
-    if (rc < 0)
-        fail_with(c, rc, &e);
-    else
+    if (collect_for_field(c, &a, &e, &all, shape, of, sql, args, n))
         answer_rows(c, shape, all.data, all.len / shape->stride);
 }
 
@@ -88,15 +94,12 @@ void answer_whole_list(struct gql_call *c, const struct list_shape *shape, const
     struct err e;
     struct accessor a;
     AUTO_BUF all = {0};
-    if (!accessor_of(c, &e, &a))
+    if (!collect_for_field(c, &a, &e, &all, shape, of, sql, args, n))
         return;
-    int rc = collect_rows(&a, &all, shape, of, sql, args, n);
     gql_list_begin(c);
-    for (size_t i = 0; rc == 0 && i < all.len; i += shape->stride)
+    for (size_t i = 0; i < all.len; i += shape->stride)
         gql_object(c, shape->node_type, all.data + i);
     gql_list_end(c);
-    if (rc < 0)
-        fail_with(c, rc, &e);
 }
 
 void answer_read_page(struct gql_call *c, int connection_type, struct connection *page, int64_t most, int rc,

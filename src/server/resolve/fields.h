@@ -93,6 +93,10 @@ struct list_shape {
 int collect_rows(const struct accessor *a, struct buf *all, const struct list_shape *shape, const void *of,
                  const char *sql, const struct db_value *args, int n);
 
+/* The same for a field, with an accessor of its request in *a (which keeps `e`). False: the field has failed. */
+bool collect_for_field(struct gql_call *c, struct accessor *a, struct err *e, struct buf *all,
+                       const struct list_shape *shape, const void *of, const char *sql, const struct db_value *args, int n);
+
 /* Answer the field with the page of the rows that its arguments `first` and `after` ask for. */
 void answer_list(struct gql_call *c, const struct list_shape *shape, const void *of, const char *sql,
                  const struct db_value *args, int n);
