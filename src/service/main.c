@@ -6,6 +6,7 @@
 #include "service/limits.h"
 #include "service/service.h"
 #include "service/watch/gpu.h"
+#include "service/watch/source.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -78,5 +79,7 @@ int service_main(int argc, char **argv)
               (long long)o.pid);
     int code = service_run(&service);
     diag_flush(DIAG_FLUSH_MS);
+    if (sources_are_busy())
+        _exit(code); /* nothing of ours is left to be done */
     return code;
 }

@@ -332,3 +332,31 @@ def test_a_watched_disk_that_hangs_costs_only_its_figures(tmp_path):
         assert len(steps(records(run.file))) == 20
         c.send(teardown(0))
         assert s.wait() == 0
+
+
+@pytest.mark.parametrize("how", ["load", "hang", "stall"])
+def test_a_gpu_library_that_hangs_costs_only_its_figures(tmp_path, how):
+    """NVML that never comes back from dlopen, from nvmlInit or from a reading; also not at the end of the process."""
+    library = tmp_path / "nvml.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", str(library), str(ROOT / "tests" / "support" / "fake_nvml.c")],
+                   check=True)
+    with Service(tmp_path, env={"TARE_NVML": str(library), "FAKE_NVML": how}) as s:
+        c, run = s.connect(), Run(tmp_path, "r", x_stats_sampling_interval=0.1, x_stats_buffer_size=100, x_primary=True)
+        for request in run.init(), run.run(), run.run_start():
+            c.must(request)
+        c.send(run.request("probe_system_info"))
+
+        def samples():
+            answer = c.must(run.request("get_system_metrics")).result_communicate.response
+            return len(answer.get_system_metrics_response.system_metrics["memory_percent"].record)
+
+        until = time.monotonic() + 20
+        while samples() < 8 and time.monotonic() < until:
+            time.sleep(0.1)
+        assert samples() >= 8
+        began = time.monotonic()
+        c.must(run.exit())
+        c.must(run.finish())
+        c.send(teardown())
+        assert s.wait() == 0
+        assert time.monotonic() - began < 15

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* A stand-in for libnvidia-ml.so.1 with two GPUs: the first like an H100, the second without most
  * figures. FAKE_NVML says how it is broken: "error" (nothing starts), "hang" (nvmlInit never comes
- * back), "stall" (the second look at power hangs), "lost" (the devices are gone). FAKE_NVML_PID uses
- * the first GPU. */
+ * back), "load" (dlopen does not), "stall" (the second look at power hangs), "lost" (the devices are
+ * gone). FAKE_NVML_PID uses the first GPU. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +22,12 @@ static void hang(void)
 {
     for (;;)
         pause();
+}
+
+__attribute__((constructor)) static void on_load(void)
+{
+    if (mode("load"))
+        hang();
 }
 
 int nvmlInit_v2(void)

@@ -7,6 +7,7 @@
 #include "record/wire.h"
 #include "service/watch/gpu.h"
 #include "service/watch/machine.h"
+#include "service/watch/source.h"
 #include "service/watch/sysmon.h"
 #include "tests/support/watch_test.h"
 
@@ -119,11 +120,18 @@ static void check_none(void)
     sysmon_free(s);
 }
 
+static void check_busy(void)
+{
+    check_none();
+    CHECK(sources_are_busy());
+}
+
 static void test_broken_libraries_cost_only_their_figures(void **state)
 {
     in_process("missing", check_none);
     in_process("error", check_none);
-    in_process("hang", check_none);
+    in_process("hang", check_busy);
+    in_process("load", check_busy);
     in_process("lost", check_none);
 }
 
@@ -133,8 +141,9 @@ static void check_stall(void)
     struct sysmon *s = watch_self(&settings);
     sample_until(s, "gpu.0.gpu", &record);
     CHECK(has(&record, "gpu.0.gpu", "75.0"));
+    CHECK(!sources_are_busy());
     usleep(900000); /* the next reading hangs, and the last is too old to be told again */
-    check_none();
+    check_busy();
     sysmon_free(s);
 }
 

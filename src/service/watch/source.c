@@ -10,6 +10,7 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t answered; /* by any source */
 static bool answered_is_made;
+static int n_busy; /* threads outside of this file */
 
 /* Those of this file wait by the monotonic clock. With the lock. */
 static void make_cond(pthread_cond_t *c, bool *is_made)
@@ -59,6 +60,7 @@ void sources_unlock(void)
 static bool wait_for_a_question(struct source *s)
 {
     pthread_mutex_lock(&lock);
+    n_busy--;
     int64_t until_ns = clock_mono_ns() + SOURCE_IDLE_NS;
     while (s->asked_ns == 0 && s->state == SOURCE_RUNNING) {
         bool more = wait_until(&s->asked, until_ns);
@@ -69,6 +71,7 @@ static bool wait_for_a_question(struct source *s)
         until_ns = clock_mono_ns() + SOURCE_IDLE_NS;
     }
     bool asked = s->state == SOURCE_RUNNING;
+    n_busy += asked;
     pthread_mutex_unlock(&lock);
     return asked;
 }
@@ -77,6 +80,8 @@ static void answer(struct source *s, enum source_state now)
 {
     pthread_mutex_lock(&lock);
     s->state = now;
+    if (now == SOURCE_ABSENT)
+        n_busy--;
     if (now == SOURCE_RUNNING) {
         void *next = s->last;
         s->last = s->next;
@@ -111,6 +116,7 @@ static void start(struct source *s)
     make_cond(&answered, &answered_is_made);
     make_cond(&s->asked, &s->has_asked);
     int rc = thread_start(run, s, 0);
+    n_busy += rc == 0; /* until it comes to its first question */
     s->state = rc == 0 ? SOURCE_RUNNING : s->leaves ? SOURCE_NEW : SOURCE_ABSENT;
 }
 
@@ -150,6 +156,14 @@ bool source_is_fresh(const struct source *s, int64_t wait_ns)
 const void *source_last(const struct source *s)
 {
     return s->taken_ns != 0 ? s->last : NULL;
+}
+
+bool sources_are_busy(void)
+{
+    pthread_mutex_lock(&lock);
+    bool any = n_busy > 0;
+    pthread_mutex_unlock(&lock);
+    return any;
 }
 
 void source_reuse(struct source *s)

@@ -4,7 +4,7 @@
  * bounded time. One that hangs costs its own figures and nothing else. Where there is no such device the
  * thread ends, and nothing is looked for again.
  *
- * All functions but the two of the lock are called with it. Any thread. */
+ * All functions but the two of the lock and sources_are_busy are called with it. Any thread. */
 #ifndef TARE_SERVICE_WATCH_SOURCE_H
 #define TARE_SERVICE_WATCH_SOURCE_H
 
@@ -52,6 +52,9 @@ void source_wait(struct source *s, int64_t wait_ns);
 bool source_is_fresh(const struct source *s, int64_t wait_ns);
 /* The last reading, however old; NULL if there was none. */
 const void *source_last(const struct source *s);
+/* Whether any is being opened or read now, and so may hang: then exit() may, too, which calls what libraries want
+ * called at the end and takes the lock of dlopen. Without the lock. */
+bool sources_are_busy(void);
 /* Forget the readings of one without a thread: it is to read something else. */
 void source_reuse(struct source *s);
 
