@@ -4,11 +4,25 @@
 #include "base/err.h"
 #include "base/number.h"
 
+static bool is_space(char c)
+{
+    return c == ' ' || c == '\n' || c == '\t' || c == '\r';
+}
+
 const char *json_skip_space(const char *p, const char *end)
 {
-    while (p < end && (*p == ' ' || *p == '\n' || *p == '\t' || *p == '\r'))
+    while (p < end && is_space(*p))
         p++;
     return p;
+}
+
+struct str json_trim(struct str text)
+{
+    while (text.n > 0 && is_space(text.p[text.n - 1]))
+        text.n--;
+    while (text.n > 0 && is_space(*text.p))
+        text = str_make(text.p + 1, text.n - 1);
+    return text;
 }
 
 static bool is_hex(char c)

@@ -19,6 +19,7 @@ enum { JSON_MAX_DEPTH = 128 };
  * valid escapes with no raw control characters; UTF-8 is not checked. */
 const char *json_skip(const char *p, const char *end);
 const char *json_skip_space(const char *p, const char *end);
+struct str json_trim(struct str text); /* without JSON's white space at its ends */
 
 /* True if `text` is exactly one value, white space around it allowed. */
 bool json_valid(struct str text);

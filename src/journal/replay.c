@@ -168,19 +168,11 @@ static bool elements_same(struct str a, struct str b)
     }
 }
 
-static struct str trimmed(struct str s)
-{
-    const char *p = json_skip_space(s.p, s.p + s.n), *end = s.p + s.n;
-    while (end > p && (end[-1] == ' ' || end[-1] == '\n' || end[-1] == '\t' || end[-1] == '\r'))
-        end--;
-    return str_make(p, (size_t)(end - p));
-}
-
 /* The same value, whatever the order of members and the form of numbers. */
 static bool json_same(struct str a, struct str b)
 {
-    a = trimmed(a);
-    b = trimmed(b);
+    a = json_trim(a);
+    b = json_trim(b);
     if (str_eq(a, b))
         return true;
     double x, y;

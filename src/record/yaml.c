@@ -465,14 +465,6 @@ static bool is_empty(struct str json)
     return at < end && (*at == '}' || *at == ']');
 }
 
-static struct str trim(struct str json)
-{
-    const char *end = json.p + json.n, *at = json_skip_space(json.p, end);
-    while (end > at && strchr(" \t\r\n", end[-1]))
-        end--;
-    return str_make(at, (size_t)(end - at));
-}
-
 /* `first_inline`: the first key stands behind a list's dash. */
 static int put_object(struct buf *to, struct str json, int indent, bool first_inline)
 {
@@ -528,7 +520,7 @@ static int put_text(struct buf *to, struct str json, int indent)
 /* Behind a key, a dash, or at the top (indent -1). */
 static int put_value(struct buf *to, struct str json, int indent, bool in_list)
 {
-    json = trim(json);
+    json = json_trim(json);
     if (!json.n)
         return TARE_EFORMAT;
     bool nested = (*json.p == '{' || *json.p == '[') && !is_empty(json);

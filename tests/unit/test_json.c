@@ -27,6 +27,23 @@ static void test_refuses_what_is_no_json(void **state)
             fail_msg("accepted %s", bad[i]);
 }
 
+static void assert_trimmed(struct str text, struct str expected)
+{
+    text = json_trim(text);
+    assert_int_equal(text.n, expected.n);
+    if (expected.n)
+        assert_memory_equal(text.p, expected.p, expected.n);
+}
+
+static void test_only_white_space_of_json_is_trimmed(void **state)
+{
+    assert_trimmed(STR(" \t\r\n [1, 2]\n\r\t "), STR("[1, 2]"));
+    assert_trimmed(STR("\v1\f"), STR("\v1\f"));
+    assert_trimmed(str_make("1\0 ", 3), str_make("1\0", 2));
+    assert_trimmed(STR(" \n"), (struct str){0});
+    assert_trimmed((struct str){0}, (struct str){0});
+}
+
 static void test_depth_is_limited(void **state)
 {
     char deep[2 * JSON_MAX_DEPTH + 4];
@@ -83,6 +100,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_accepts_what_python_writes),
         cmocka_unit_test(test_refuses_what_is_no_json),
+        cmocka_unit_test(test_only_white_space_of_json_is_trimmed),
         cmocka_unit_test(test_depth_is_limited),
         cmocka_unit_test(test_walks_members_and_elements),
         cmocka_unit_test(test_strings_survive_a_round_trip),

@@ -287,21 +287,10 @@ void sweep_put_flat(struct buf *to, struct str wire)
     mem_free(m.items);
 }
 
-static struct str trimmed(struct str s)
-{
-    if (s.n == 0)
-        return s;
-    const char *at = json_skip_space(s.p, s.p + s.n);
-    s = str_make(at, (size_t)(s.p + s.n - at));
-    while (s.n && strchr(" \t\r\n", s.p[s.n - 1]))
-        s.n--;
-    return s;
-}
-
 int sweep_put_wire(struct buf *to, struct str flat, struct err *e)
 {
     struct members m = {0};
-    if (!str_eqz(trimmed(flat), "null") && !read_members(flat, &m))
+    if (!str_eqz(json_trim(flat), "null") && !read_members(flat, &m))
         return err_set(e, TARE_EFORMAT, "a suggested configuration is no JSON object");
     put_members(to, &m, true);
     mem_free(m.items);

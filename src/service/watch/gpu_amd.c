@@ -24,29 +24,14 @@ static struct card {
 
 static int n_cards;
 
-/* A file of the card's device. */
-static bool read_file(const struct card *c, const char *name, char to[GPU_FILE])
-{
-    char path[96];
-    snprintf(path, sizeof path, "device/%.80s", name);
-    return gpu_card_text(c->number, path, to);
-}
-
-static bool read_number(const struct card *c, const char *name, double *v)
-{
-    char path[96];
-    snprintf(path, sizeof path, "device/%.80s", name);
-    return gpu_card_number(c->number, path, v);
-}
-
-/* Likewise of its sensors. */
+/* A file of its sensors. */
 static bool read_sensor(const struct card *c, const char *name, double *v)
 {
     char path[64];
     if (c->hwmon < 0)
         return false;
-    snprintf(path, sizeof path, "hwmon/hwmon%d/%.32s", c->hwmon, name);
-    return read_number(c, path, v);
+    snprintf(path, sizeof path, "device/hwmon/hwmon%d/%.32s", c->hwmon, name);
+    return gpu_card_number(c->number, path, v);
 }
 
 /* ---- finding ---- */
@@ -56,13 +41,13 @@ static void find_sensors(struct card *c)
     char name[64], text[GPU_FILE];
     c->hwmon = -1;
     for (int i = 0; i < MAX_HWMON && c->hwmon < 0; i++) {
-        snprintf(name, sizeof name, "hwmon/hwmon%d/name", i);
-        if (read_file(c, name, text) && strcmp(text, "amdgpu") == 0)
+        snprintf(name, sizeof name, "device/hwmon/hwmon%d/name", i);
+        if (gpu_card_text(c->number, name, text) && strcmp(text, "amdgpu") == 0)
             c->hwmon = i;
     }
     for (int i = 1; i <= 8 && c->hwmon >= 0 && c->temperature == 0; i++) {
-        snprintf(name, sizeof name, "hwmon/hwmon%d/temp%d_label", c->hwmon, i);
-        if (read_file(c, name, text) && strcmp(text, "mem") == 0)
+        snprintf(name, sizeof name, "device/hwmon/hwmon%d/temp%d_label", c->hwmon, i);
+        if (gpu_card_text(c->number, name, text) && strcmp(text, "mem") == 0)
             c->temperature = i;
     }
 }
@@ -78,7 +63,7 @@ bool gpu_amd_open(void)
     char text[GPU_FILE];
     for (int i = 0; i < GPU_CARDS && n_cards < GPU_MAX; i++) {
         struct card c = {.number = i};
-        if (!read_file(&c, "vendor", text) || strcmp(text, "0x1002") != 0)
+        if (!gpu_card_text(c.number, "device/vendor", text) || strcmp(text, "0x1002") != 0)
             continue;
         find_sensors(&c);
         cards[n_cards++] = c;
@@ -134,13 +119,14 @@ static void read_card(struct gpu_reading *to, int device, const struct card *c)
 {
     char sensor[32];
     double v, total;
-    if (read_number(c, "gpu_busy_percent", &v))
+    if (gpu_card_number(c->number, "device/gpu_busy_percent", &v))
         put(to, device, "gpu", v);
-    if (read_number(c, "mem_info_vram_used", &v) && read_number(c, "mem_info_vram_total", &total) && total > 0)
+    if (gpu_card_number(c->number, "device/mem_info_vram_used", &v) &&
+        gpu_card_number(c->number, "device/mem_info_vram_total", &total) && total > 0)
         put(to, device, "memoryAllocated", v / total * 100);
-    if (read_number(c, "mem_busy_percent", &v))
+    if (gpu_card_number(c->number, "device/mem_busy_percent", &v))
         put(to, device, "memoryReadWriteActivity", v);
-    if (read_number(c, "pp_mclk_od", &v))
+    if (gpu_card_number(c->number, "device/pp_mclk_od", &v))
         put(to, device, "memoryOverDrive", v);
     snprintf(sensor, sizeof sensor, "temp%d_input", c->temperature);
     if (c->temperature > 0 && read_sensor(c, sensor, &v))
@@ -169,7 +155,7 @@ static void put_text(struct buf *to, uint32_t field, const char *text)
 static void put_file(struct buf *to, uint32_t field, const struct card *c, const char *name)
 {
     char text[GPU_FILE];
-    if (read_file(c, name, text))
+    if (gpu_card_text(c->number, name, text))
         put_text(to, field, text);
 }
 
@@ -177,7 +163,7 @@ static void put_file(struct buf *to, uint32_t field, const struct card *c, const
 static void put_hex(struct buf *to, uint32_t field, const struct card *c, const char *name)
 {
     char text[GPU_FILE], hex[32], *end;
-    if (!read_file(c, name, text))
+    if (!gpu_card_text(c->number, name, text))
         return;
     unsigned long long v = strtoull(text, &end, 16);
     snprintf(hex, sizeof hex, "0x%llx", v);
@@ -193,7 +179,7 @@ static void put_level(struct buf *to, const struct card *c)
                                            {"profile_min_mclk", "stable_min_mclk"},
                                            {"profile_min_sclk", "stable_min_sclk"}};
     char text[GPU_FILE];
-    if (!read_file(c, "power_dpm_force_performance_level", text))
+    if (!gpu_card_text(c->number, "device/power_dpm_force_performance_level", text))
         return;
     const char *name = text;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
@@ -206,7 +192,7 @@ static void put_level(struct buf *to, const struct card *c)
 static void put_sku(struct buf *to, const struct card *c)
 {
     char text[GPU_FILE];
-    char *first = read_file(c, "vbios_version", text) ? strchr(text, '-') : NULL;
+    char *first = gpu_card_text(c->number, "device/vbios_version", text) ? strchr(text, '-') : NULL;
     char *second = first ? strchr(first + 1, '-') : NULL;
     if (!second || strchr(second + 1, '-') || second - first < 3)
         return;
@@ -264,15 +250,15 @@ static void put_card(struct buf *to, const struct card *c, int id)
     size_t mark = wire_buf_begin(to, ENV_GPU_AMD);
     snprintf(text, sizeof text, "%d", id);
     put_text(to, AMD_ID, text);
-    put_hex(to, AMD_UNIQUE_ID, c, "unique_id");
-    put_file(to, AMD_VBIOS, c, "vbios_version");
+    put_hex(to, AMD_UNIQUE_ID, c, "device/unique_id");
+    put_file(to, AMD_VBIOS, c, "device/vbios_version");
     put_level(to, c);
-    put_file(to, AMD_OVERDRIVE, c, "pp_sclk_od");
-    put_file(to, AMD_MEMORY_OVERDRIVE, c, "pp_mclk_od");
+    put_file(to, AMD_OVERDRIVE, c, "device/pp_sclk_od");
+    put_file(to, AMD_MEMORY_OVERDRIVE, c, "device/pp_mclk_od");
     snprintf(text, sizeof text, "%.1f", read_sensor(c, "power1_cap", &cap) ? cap / 1e6 : 0);
     put_text(to, AMD_MAX_POWER, strcmp(text, "0.0") == 0 ? "" : text);
-    put_file(to, AMD_SERIES, c, "product_name");
-    put_hex(to, AMD_MODEL, c, "device");
+    put_file(to, AMD_SERIES, c, "device/product_name");
+    put_hex(to, AMD_MODEL, c, "device/device");
     put_text(to, AMD_VENDOR, "Advanced Micro Devices, Inc. [AMD/ATI]");
     put_sku(to, c);
     put_range(to, AMD_SCLK, c, "OD_SCLK", "GFXCLK");
@@ -288,7 +274,7 @@ void gpu_amd_read(struct gpu_reading *to)
         put_card(&facts, &cards[i], i);
     }
     to->n_others = n_cards;
-    if (n_cards > 0 && !read_file(&cards[0], "product_name", to->other_name))
+    if (n_cards > 0 && !gpu_card_text(cards[0].number, "device/product_name", to->other_name))
         to->other_name[0] = 0;
     if (!facts.failed && facts.len <= sizeof to->other_facts) {
         to->other_bytes = facts.len;
