@@ -18,7 +18,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { DEATH_MS = 300 /* how long a service whose connection ended may take to end itself */ };
+enum { DEATH_MS = 1000 /* how long a service whose connection ended may take to end itself */ };
 
 /* The file that `run` is written to: its own, or if it is attached that of the run it is attached
  * to, if this process has it. */

@@ -29,7 +29,7 @@ def clean_env(folder, url, core=TARE, **more):
     return {**env, **more}
 
 
-def run_script(folder, url, script, core=TARE, timeout=120, **more):
+def run_script(folder, url, script, core=TARE, timeout=200, **more):
     """Run a program that imports wandb; its output and exit code."""
     folder = pathlib.Path(folder)
     path = folder / "program.py"

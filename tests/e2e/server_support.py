@@ -110,7 +110,7 @@ class Server:
                    WANDB_CONSOLE="wrap")
         return env
 
-    def script(self, text: str, key: str = "", check: bool = True, timeout: float = 90, **env: str):
+    def script(self, text: str, key: str = "", check: bool = True, timeout: float = 200, **env: str):
         """Run a Python script that uses wandb; its last line of output, read as JSON, is the result;
         without `check`, all that it wrote."""
         done = subprocess.run([sys.executable, "-c", text], env={**self.env(key), **env}, text=True,

@@ -35,7 +35,7 @@ def environment(root, backend, **more):
 
 
 def sync(root, backend, *words, expect=0, **more):
-    done = subprocess.run([TARE, "sync", *map(str, words)], cwd=root, text=True, timeout=60,
+    done = subprocess.run([TARE, "sync", *map(str, words)], cwd=root, text=True, timeout=120,
                           capture_output=True, env=environment(root, backend, **more))
     assert done.returncode == expect, done.stdout + done.stderr
     return done.stdout + done.stderr
@@ -107,7 +107,7 @@ def test_another_persons_runs_arrive_once(tmp_path, backend):
     for folder in (run.dir, *tmp_path.parents, tmp_path):
         folder.chmod(folder.stat().st_mode | 0o055)
     for _ in range(2):
-        done = subprocess.run([*other, TARE, "sync", "wandb"], cwd=tmp_path, text=True, timeout=60,
+        done = subprocess.run([*other, TARE, "sync", "wandb"], cwd=tmp_path, text=True, timeout=120,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               env={**environment(tmp_path, backend), "HOME": str(home)})
         assert "could not be written" in done.stdout and "Finished syncing" in done.stdout

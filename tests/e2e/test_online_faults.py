@@ -64,7 +64,7 @@ class Program:
         return next(p for p in pids if "tare" in os.readlink(f"/proc/{p}/exe"))
 
     def end(self):
-        out, _ = self.process.communicate(timeout=120)
+        out, _ = self.process.communicate(timeout=200)
         return out
 
 

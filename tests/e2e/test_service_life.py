@@ -63,7 +63,7 @@ def test_stale_things_do_not_break_a_start(tmp_path):
     args = [TARE, "--port-filename", str(port), "--pid", str(os.getpid())]
     proc = subprocess.Popen(args, env={**os.environ, "WANDB_CACHE_DIR": str(tmp_path)})
     try:
-        for _ in range(1000):
+        for _ in range(6000):
             if "/nowhere" not in port.read_text():
                 break
             time.sleep(0.005)
