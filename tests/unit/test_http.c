@@ -152,6 +152,21 @@ static void reply_late(struct http_request *r)
     pthread_detach(t);
 }
 
+static void *much_later(void *arg)
+{
+    usleep(1200000);
+    http_reply_str(arg, 201, "text/plain", STR("late"));
+    return NULL;
+}
+
+/* As what the database's writer answers. */
+static void reply_much_later(struct http_request *r)
+{
+    pthread_t t;
+    pthread_create(&t, NULL, much_later, r);
+    pthread_detach(t);
+}
+
 static void put_begin(struct http_request *r)
 {
     streamed = 0;
@@ -207,6 +222,7 @@ static const struct http_route routes[] = {
     {"GET", "/stuck", .handle = wait_stuck},
     {"GET", "/large", .handle = reply_large},
     {"GET", "/late", .handle = reply_late},
+    {"GET", "/much-later", .handle = reply_much_later},
     {"PUT", "/put/{x}", .body = HTTP_STREAMED, .max_body = 50 << 20, .begin = put_begin, .data = put_data,
      .handle = put_handle, .end = count_end},
     {"GET", "/file", .handle = reply_file, .cors = true},
@@ -660,6 +676,57 @@ static void test_connections_are_used_again(void **state)
     assert_has(t, "2 by 7");
 }
 
+static void free_stuck(void *app)
+{
+    sem_post(&stuck);
+}
+
+/* Asks for what is stuck, and then on and on; the answers. */
+static void *ask_on_and_on(void *arg)
+{
+    void *state[1] = {*(void **)arg};
+    struct buf *all = mem_calloc(1, sizeof *all);
+    int fd = dial(state);
+    ssize_t n;
+    dprintf(fd, "GET /stuck HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer good\r\n\r\n");
+    while ((n = read(fd, buf_reserve(all, 4096), 4096)) > 0) {
+        static const char more[] = "GET /params/x HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer good\r\n\r\n";
+        all->len += (size_t)n;
+        send(fd, more, sizeof more - 1, MSG_NOSIGNAL);
+    }
+    close(fd);
+    return all;
+}
+
+static void test_who_asks_on_while_the_server_ends_is_refused(void **state)
+{
+    enum { CLIENTS = 3 };
+    void *own[1] = {open_own((struct http_options){.cancel = free_stuck})};
+    pthread_t clients[CLIENTS];
+    AUTO_BUF b = {0};
+    sem_init(&stuck, 0, 0);
+    for (int i = 0; i < CLIENTS; i++)
+        pthread_create(&clients[i], NULL, ask_on_and_on, &own[0]);
+    int late = dial(own);
+    dprintf(late, "GET /much-later HTTP/1.1\r\n" GOOD "\r\n");
+    usleep(200000);
+    http_close(own[0], 100);
+    ssize_t n;
+    while ((n = read(late, buf_reserve(&b, 4096), 4096)) > 0)
+        b.len += (size_t)n;
+    close(late);
+    assert_has(buf_z(&b), "HTTP/1.1 201 ");
+    for (int i = 0; i < CLIENTS; i++) {
+        struct buf *all;
+        pthread_join(clients[i], (void **)&all);
+        assert_has(buf_z(all), "HTTP/1.1 200 ");
+        assert_null(strstr(buf_z(all), "x by 7"));
+        buf_fini(all);
+        mem_free(all);
+    }
+    sem_destroy(&stuck);
+}
+
 static void test_url_encoding(void **state)
 {
     AUTO_BUF b = {0};
@@ -693,6 +760,7 @@ int main(void)
         cmocka_unit_test(test_who_does_not_read_is_cut_off),
         cmocka_unit_test(test_who_is_too_slow),
         cmocka_unit_test(test_connections_are_used_again),
+        cmocka_unit_test(test_who_asks_on_while_the_server_ends_is_refused),
         cmocka_unit_test(test_url_encoding),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

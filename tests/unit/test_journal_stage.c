@@ -469,6 +469,26 @@ static void test_a_spilled_journal_ends_without_room_too(void **state)
     clean();
 }
 
+/* Others take the memory while a last try to write is under way. */
+static void test_a_file_that_is_left_while_it_is_tried_ends(void **state)
+{
+    struct fake_os fake;
+    spill_records(&fake, 3000);
+    journal_stage_sent(&f.j, 0);
+    look_again_soon();
+    while (f.j.state != JS_SAVING)
+        uv_run(&f.loop, UV_RUN_ONCE);
+    others_bytes = MEMORY_TOTAL_BYTES;
+    journal_stage_memory_bytes += others_bytes;
+    journal_stage_sent(&f.j, 1);
+    assert_int_equal(f.left, 1);
+    end();
+    fake_os_remove();
+    others_bytes = journal_stage_memory_bytes = 0;
+    assert_true(whole_records(f.file) < 50);
+    clean();
+}
+
 static void test_a_spill_keeps_what_is_not_sent(void **state)
 {
     struct fake_os fake;
@@ -592,6 +612,7 @@ int main(void)
         cmocka_unit_test(test_a_file_that_is_made_later_takes_no_other_name),
         cmocka_unit_test(test_no_memory_for_a_spill_loses_nothing),
         cmocka_unit_test(test_a_spilled_journal_ends_without_room_too),
+        cmocka_unit_test(test_a_file_that_is_left_while_it_is_tried_ends),
         cmocka_unit_test(test_a_spill_keeps_what_is_not_sent),
         cmocka_unit_test(test_memory_of_all_streams_is_bounded),
         cmocka_unit_test(test_what_is_not_sent_of_a_file_in_memory_counts),

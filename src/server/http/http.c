@@ -137,6 +137,13 @@ static void reply_busy(struct http_request *r)
     http_reply_error(r, 503, "the server is busy");
 }
 
+/* Connections that were at something when the end began may ask for more. */
+static void reply_ending(struct http_request *r)
+{
+    http_set_header(r, "Connection", "close");
+    http_reply_error(r, 503, "the server is ending");
+}
+
 static bool is_malformed(struct http_request *r)
 {
     const char *why;
@@ -350,6 +357,8 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const 
             return MHD_NO;
         if (is_long)
             reply_too_long(q);
+        else if (atomic_load(&q->server->ending))
+            reply_ending(&q->r);
         else
             begin_request(q);
         set_phase(q, CONN_BODY);
@@ -599,10 +608,9 @@ void http_close(struct http_server *s, int grace_ms)
         close(fd);
     s->listen_fd = -1;
     drain(s, grace_ms);
-    while (!workers_stop(s->workers, CANCEL_MS))
+    atomic_store(&s->ending, true);
+    while (!workers_stop(s->workers, CANCEL_MS)) /* then what they were at is answered */
         cancel(s);
-    workers_free(s->workers); /* what they were at is answered now */
-    s->workers = NULL;
     int64_t began_ns = clock_mono_ns();
     while (atomic_load(&s->n_waiting) > 0) { /* what they handed on (to the database's writer) will be */
         nanosleep(&(struct timespec){.tv_nsec = WAIT_NS}, NULL);

@@ -44,6 +44,7 @@ struct http_server {
     int n_conns, n_requests;
     bool draining;          /* somebody waits for n_requests to be 0 */
     bool stopping;
+    atomic_bool ending;     /* what is asked now is refused */
     pthread_t watcher;
     struct lingering linger;
     struct budget memory; /* of all requests together */

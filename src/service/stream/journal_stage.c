@@ -369,9 +369,10 @@ static void step(struct journal_stage *j)
 static void on_retry(uv_timer_t *t)
 {
     struct journal_stage *j = t->data;
-    if (j->spill && j->state == JS_READY && !j->file_left)
+    bool may_save = j->spill && j->state == JS_READY;
+    if (may_save && !j->file_left)
         start(j, JS_SAVING, OP_SAVE);
-    else if (j->state == JS_REFUSED)
+    else if (j->state == JS_REFUSED || (may_save && j->ending)) /* left since the last try */
         step(j);
     else if (j->state == JS_OPENING && !j->work.busy)
         start(j, JS_OPENING, OP_OPEN);
