@@ -3,6 +3,7 @@
 #include "base/diag.h"
 #include "base/hash.h"
 #include "server/ingest/filestream.h"
+#include "server/quota.h"
 #include "server/request.h"
 #include "server/resolve/access.h"
 
@@ -15,6 +16,8 @@ enum { ARENA_BYTES = 1 << 20 };
 static void reply_failure(struct http_request *r, int rc, const struct err *e)
 {
     const char *text = e->text[0] ? e->text : err_text(rc);
+    if (rc == -EDQUOT && quota_may_ease(r->app))
+        rc = TARE_ENOSPACE;
     switch (rc) {
     case TARE_EFULL:
         http_set_header(r, "Retry-After", "1");

@@ -101,17 +101,27 @@ static int drop_spares(struct server *s, struct err *e)
 /* What deleted runs have left, and runs whose time is over. */
 static int empty_runs(struct server *s, struct err *e)
 {
-    int rc = retention_round(s->db, now_us(), 16, e);
+    enum { AT_ONCE = 16 };
+    s->is_clearing = s->empty_soon;
+    s->empty_soon = false;
+    int rc = retention_round(s->db, now_us(), AT_ONCE, e);
     if (rc > 0)
         s->collect_soon = true;
+    if (rc < 0 || rc == AT_ONCE) /* there may be more */
+        s->empty_soon = true;
+    s->is_clearing = false;
     return rc;
 }
 
 /* Files that nothing refers to any more, and versions whose time is over. */
 static int collect_files(struct server *s, struct err *e)
 {
+    s->is_clearing = true;
     s->collect_soon = false;
-    return artifact_collect(s->db, s->blobs, now_us(), NULL, e);
+    int rc = artifact_collect(s->db, s->blobs, now_us(), NULL, e);
+    int set = quota_watch(s, rc < 0 ? NULL : e);
+    s->is_clearing = false;
+    return rc < 0 ? rc : set;
 }
 
 /* Uploads that broke off and whose clients do not come again. */

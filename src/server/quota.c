@@ -74,3 +74,8 @@ int quota_watch(struct server *s, struct err *e)
     int rc = quota_parse(s->options.quota, &quota, e);
     return rc ? rc : apply(s, quota, -1, e);
 }
+
+bool quota_may_ease(const struct server *s)
+{
+    return s->collect_soon || s->empty_soon || s->is_clearing;
+}

@@ -28,6 +28,8 @@ struct server {
     struct webhook_sender *webhooks;
     struct janitor *janitor;
     atomic_bool collect_soon; /* something that had files was deleted: the janitor need not wait for its turn */
+    atomic_bool empty_soon;   /* runs were deleted whose rows and files are still there */
+    atomic_bool is_clearing;  /* it is at either */
     struct {
         uint64_t requests; /* served when the janitor looked last */
         bool trimmed;      /* and nothing came since memory was given back */

@@ -35,6 +35,7 @@
 #include "server/blob/blob.h"
 #include "server/http/range.h"
 #include "server/partial.h"
+#include "server/quota.h"
 #include "server/resolve/access.h"
 #include "server/server.h"
 #include "server/token.h"
@@ -154,7 +155,7 @@ static const char *wanted_md5(struct http_request *r, struct upload *u)
 static void refuse(struct http_request *r, int rc, const struct err *e)
 {
     const struct server *s = r->app;
-    if (rc == -EDQUOT && s->collect_soon) /* there is room in a moment */
+    if (rc == -EDQUOT && quota_may_ease(s))
         rc = TARE_ENOSPACE;
     if (rc == TARE_EFULL || rc == -EBUSY) {
         http_set_header(r, "Retry-After", rc == TARE_EFULL ? "1" : "0");

@@ -105,3 +105,17 @@ def test_rows_beyond_the_quota_are_refused_and_stay_on_disk(tmp_path, core):
                                 cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=100)
         assert synced.returncode == 0, synced.stdout
         assert [row["_step"] for row in all_rows(server, "rows")] == list(range(ROWS)), synced.stdout
+
+
+def test_what_deleted_runs_still_take_is_waited_for(tmp_path):
+    """Until the room is free clients are told to come again: after a 413 they would give up for good."""
+    with Server(tmp_path, "--quota", "12M") as server:
+        make_run(server, "large")
+        make_run(server, "small")
+        fill_until_refused(server, "large")
+        assert post_lines(server, "small", 0, 2000)[0] == 413
+        delete_run(server, "large")
+        deadline = time.monotonic() + 120
+        while (status := post_lines(server, "small", 0, 2000)[0]) != 200:
+            assert status == 507 and time.monotonic() < deadline
+            time.sleep(0.02)

@@ -279,6 +279,8 @@ void resolve_Mutation_deleteModel(struct gql_call *c, const void *obj)
     struct err e = {0};
     struct upsert u = {.user = q->user, .arena = q->arena, .in = gql_arg(c, "input")};
     int rc = request_write(q, delete_job, &u, &e);
+    if (rc >= 0)
+        q->server->empty_soon = true;
     if (rc < 0)
         fail_with(c, rc, &e);
     else

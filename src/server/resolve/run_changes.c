@@ -78,6 +78,8 @@ static void run_change(struct gql_call *c, db_job_fn job,
     struct err e = {0};
     struct run_change ch = {q->user, q->arena, gql_arg(c, "input"), request_base_url(q), apply};
     int rc = request_write(q, job, &ch, &e);
+    if (rc >= 0 && apply == apply_delete)
+        q->server->empty_soon = true;
     if (rc < 0)
         fail_with(c, rc, &e);
     else
