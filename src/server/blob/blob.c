@@ -315,7 +315,9 @@ int blob_put_end(struct blob_put *p, const char *want_md5, struct blob_info *inf
     struct blob_info got = {0};
     int rc = 0;
     write_digests(p, &got);
-    if (want_md5 && strcmp(want_md5, got.md5) != 0)
+    if (want_md5 && strcmp(want_md5, got.md5) != 0 && p->is_linked)
+        rc = err_set(e, TARE_ECONFLICT, BLOB_NO_SUCH_LINK);
+    else if (want_md5 && strcmp(want_md5, got.md5) != 0)
         rc = err_set(e, TARE_ECONFLICT, "the bytes have MD5 %s, announced was %s", got.md5, want_md5);
     else
         rc = p->store->ops->settle(p->store, p, &got, e);
@@ -451,7 +453,7 @@ static int take_file(struct blob_put *p, int from, int64_t size, struct err *e)
     if (rc == TARE_EINVAL || (rc == 0 && n == 0 && p->size_bytes != size))
         return err_set(e, TARE_EINVAL, "the file is not as long as was said");
     if (rc == 0 && n < 0 && from != p->fd)
-        return err_set(e, TARE_EINVAL, "the file cannot be read: %s", err_text((int)n)); /* the client's: it may send it */
+        return TARE_EINVAL; /* the client's: it may send it */
     return rc < 0 ? blob_fail(e, rc, "cannot write", p->tmp) : n < 0 ? blob_fail(e, (int)n, "cannot read", p->tmp) : 0;
 }
 
@@ -467,7 +469,9 @@ static int take_copy(struct blobs *b, int from, int64_t size, struct blob_put **
 #ifdef FICLONE
     is_clone = ioctl((*out)->fd, FICLONE, from) == 0;
 #endif
-    return take_file(*out, is_clone ? (*out)->fd : from, size, e);
+    (*out)->is_linked = true;
+    rc = take_file(*out, is_clone ? (*out)->fd : from, size, e);
+    return rc == TARE_EINVAL ? err_set(e, rc, BLOB_NO_SUCH_LINK) : rc;
 }
 
 /* Nobody else has this file: it becomes ours. */
@@ -497,7 +501,6 @@ int blob_put_adopt(struct blobs *b, const char *name, int64_t size, bool may_fol
     if (fd < 0)
         return fd;
     if (blob_is_linked(name)) {
-        os->unlink(tmp);
         rc = take_copy(b, fd, size, out, e);
         os->close(fd);
     } else {

@@ -69,10 +69,9 @@ static int64_t unstage(struct blobs *b, const char *key)
 static int open_linked(const char *path)
 {
     struct stat st;
-    if (stat(path, &st) != 0)
-        return errno == ENOENT ? -ENOENT : TARE_EINVAL;
-    int fd = S_ISREG(st.st_mode) ? os->open(path, O_RDONLY | O_NONBLOCK, 0) : TARE_EINVAL;
-    return fd == -EACCES || fd == -EPERM ? TARE_EINVAL : fd;
+    int fd = stat(path, &st) == 0 && S_ISREG(st.st_mode) ? os->open(path, O_RDONLY | O_NONBLOCK, 0) : TARE_EINVAL;
+    os->unlink(path);
+    return fd == -EACCES || fd == -EPERM || fd == -ENOENT ? TARE_EINVAL : fd;
 }
 
 static int adopt(struct blobs *b, const char *name, char tmp[PATH_MAX], struct err *e)
@@ -81,6 +80,8 @@ static int adopt(struct blobs *b, const char *name, char tmp[PATH_MAX], struct e
     bool is_linked = blob_is_linked(name);
     snprintf(tmp, PATH_MAX, "%s/tmp/%s", b->dir, name);
     int fd = is_linked ? open_linked(tmp) : os->open(tmp, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
+    if (is_linked && fd == TARE_EINVAL)
+        return err_set(e, TARE_EINVAL, BLOB_NO_SUCH_LINK);
     if (fd < 0)
         return fd == -ENOENT ? err_set(e, TARE_ENOTFOUND, "there is no such file") : blob_fail(e, fd, "cannot open", tmp);
     int rc = os->fstat(fd, &st);
@@ -89,7 +90,7 @@ static int adopt(struct blobs *b, const char *name, char tmp[PATH_MAX], struct e
         rc = TARE_EINVAL;
     if (rc) {
         os->close(fd);
-        return err_set(e, rc, "this is no file of the server's user");
+        return err_set(e, rc, is_linked ? BLOB_NO_SUCH_LINK : "this is no file of the server's user");
     }
     if (!is_linked)
         fchmod(fd, 0600);

@@ -24,7 +24,7 @@ struct blob_ops {
     int (*stage_again)(struct blobs *b, const char *key, char tmp[PATH_MAX], struct err *e);
     int64_t (*unstage)(struct blobs *b, const char *key);
     int (*drop_staged)(struct blobs *b, int64_t seconds, int64_t *dropped_bytes, int64_t *left_bytes);
-    /* The file `name` that a client has staged or linked: its descriptor, to read, and its name;
+    /* The file `name` that a client has staged or linked: its descriptor, to read, and its name, which a link loses;
      * NULL where none can be. */
     int (*adopt)(struct blobs *b, const char *name, char tmp[PATH_MAX], struct err *e);
     /* Keep p's file, whose bytes are on their way to disk, as info->name; durable when this returns. Sets
@@ -60,6 +60,7 @@ struct blob_put {
     EVP_MD_CTX *sha256, *md5;
     struct xxh3 xxh;
     bool is_adopted;
+    bool is_linked;           /* a copy of what a client's link led to: BLOB_NO_SUCH_LINK */
     struct digest own_md5;    /* instead of `md5`, if it is adopted */
     int fd;
     bool has_key;             /* its bytes are in kept_bytes */
@@ -70,6 +71,9 @@ struct blob_put {
 
 /* Is it the name of a client's link? */
 bool blob_is_linked(const char *name);
+
+/* Why one is refused, whatever is there: who made it may not be allowed to know that. */
+#define BLOB_NO_SUCH_LINK "the link leads to no file with the bytes that were announced"
 
 /* Tell a system call's failure in the store's own words. */
 int blob_fail(struct err *e, int rc, const char *what, const char *path);
