@@ -749,8 +749,8 @@ static int make_run(struct db_conn *c, void *arg, struct err *e)
 struct other {
     const struct fixture *f;
     atomic_bool stop;
-    int64_t rounds;
-    int rc;
+    _Atomic(int64_t) rounds;
+    atomic_int rc;
 };
 
 /* Another server on the same database and directory, collecting all the time. */

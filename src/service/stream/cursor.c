@@ -217,18 +217,18 @@ static bool is_passing(int error)
            error == -EINTR || error == -EAGAIN;
 }
 
-static void on_failed(struct cursor *c)
+static void on_failed(struct cursor *c, int rc)
 {
     char why[512];
-    if (is_passing(c->rc) || (c->own && !c->use_writers)) {
+    if (is_passing(rc) || (c->own && !c->use_writers)) {
         c->use_writers = c->own;
         wait_for(c, CURSOR_LOOK_MS);
         return;
     }
     c->failed = true;
     snprintf(why, sizeof why, "reading %.300s: %s", c->path ? c->path : "the journal in memory",
-             err_text(c->rc));
-    c->owner.failed(c->owner.ctx, c->rc, why);
+             err_text(rc));
+    c->owner.failed(c->owner.ctx, rc, why);
 }
 
 static void cursor_destroy(uv_handle_t *h)
@@ -314,13 +314,14 @@ static void step(struct cursor *c)
     if (c->work.busy || c->giving || c->failed)
         return;
     if (give_batch(c)) {
-        if (c->rc)
-            on_failed(c);
+        int rc = c->rc;
+        c->rc = 0; /* the worker's again once it reads on */
+        if (rc)
+            on_failed(c, rc);
         else if (c->at_end && !c->own)
             on_at_end(c);
         else
             read_on(c);
-        c->rc = 0;
     }
     if (c->freed && !c->work.busy)
         close_cursor(c);

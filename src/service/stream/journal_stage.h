@@ -65,7 +65,8 @@ struct journal_stage {
     size_t in_memory;               /* counted in journal_stage_memory_bytes */
     uint64_t forget_to;             /* the same, the worker's */
     uint64_t dropped;               /* records lost because the disk refused for too long */
-    char *path;                     /* the file, made or to be made; differs from the setting if that existed */
+    char *path;                     /* the file, made or to be made; differs from the setting if that existed;
+                                       the worker's while JS_OPENING */
     enum journal_state state;
     int error;    /* of the last try; 0 when it went well */
     int tries;    /* in a row that failed */

@@ -553,6 +553,8 @@ void stream_tell_waits(struct stream *s)
     buf_printf(&text, "Run %.100s is being finished: ", s->settings.run_id);
     if (s->online && !online_is_over(s->online))
         online_put_waits(s->online, &text);
+    else if (s->journal.state == JS_OPENING)
+        buf_printf(&text, "opening %.500s", s->settings.sync_file);
     else
         buf_printf(&text, "writing %.500s", s->journal.path ? s->journal.path : "its records");
     bool is_first = !s->told_waits;
