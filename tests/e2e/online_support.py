@@ -11,6 +11,7 @@ import textwrap
 from service_support import ROOT, TARE
 
 sys.path.insert(0, str(ROOT / "tests" / "support"))
+import peer_program  # noqa: E402
 from fake_backend import FakeBackend  # noqa: E402, F401
 
 SITE = str(ROOT / "tests" / "parity" / "site")
@@ -29,13 +30,13 @@ def clean_env(folder, url, core=TARE, **more):
     return {**env, **more}
 
 
-def run_script(folder, url, script, core=TARE, timeout=200, **more):
+def run_script(folder, url, script, core=TARE, timeout=120, **more):
     """Run a program that imports wandb; its output and exit code."""
     folder = pathlib.Path(folder)
     path = folder / "program.py"
     path.write_text(textwrap.dedent(script))
-    return subprocess.run([sys.executable, str(path)], env=clean_env(folder, url, core, **more), cwd=folder,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout)
+    return peer_program.run([sys.executable, str(path)], timeout, env=clean_env(folder, url, core, **more), cwd=folder,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 READER = """
@@ -58,6 +59,7 @@ print(json.dumps(runs, default=dict))
 def read_runs(folder, server, project):
     """What a `tare server` has of a project, by the SDK's own Api."""
     env = clean_env(folder, server.url, core=None, WANDB_SILENT="true", WANDB_API_KEY=server.key)
-    p = subprocess.run([sys.executable, "-c", READER, project], env=env, cwd=folder, check=True, text=True,
-                       stdout=subprocess.PIPE, timeout=120)
+    p = peer_program.run([sys.executable, "-c", READER, project], 120, env=env, cwd=folder, text=True,
+                         stdout=subprocess.PIPE)
+    assert p.returncode == 0, p.stdout
     return json.loads(p.stdout.strip().splitlines()[-1])

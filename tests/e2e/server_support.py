@@ -18,6 +18,9 @@ import urllib.error
 import urllib.request
 import uuid
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+import peer_program  # noqa: E402
+
 DATABASES = os.environ.get("TARE_TEST_DATABASES")
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("TARE_SERVER", str(ROOT / "build" / "tare-server"))
@@ -110,12 +113,11 @@ class Server:
                    WANDB_CONSOLE="wrap")
         return env
 
-    def script(self, text: str, key: str = "", check: bool = True, timeout: float = 200, **env: str):
+    def script(self, text: str, key: str = "", check: bool = True, timeout: float = 100, **env: str):
         """Run a Python script that uses wandb; its last line of output, read as JSON, is the result;
         without `check`, all that it wrote."""
-        done = subprocess.run([sys.executable, "-c", text], env={**self.env(key), **env}, text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout,
-                              cwd=self.root)
+        done = peer_program.run([sys.executable, "-c", text], timeout, env={**self.env(key), **env}, text=True,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=self.root)
         if check and done.returncode:
             raise AssertionError(f"the script failed:\n{done.stdout}\n{done.stderr}")
         if not check:

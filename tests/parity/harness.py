@@ -13,13 +13,14 @@ import pytest
 import wandb
 
 import facts
+import peer_program
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 SCRIPTS = HERE / "scripts"
 THEIRS = pathlib.Path(wandb.__file__).parent / "bin" / "wandb-core"
 OURS = pathlib.Path(os.environ.get("PARITY_OURS", ROOT / "build" / "tare"))
-TIMEOUT_S = 180
+TIMEOUT_S = 100
 MOST_LINES_SHOWN = 300
 
 
@@ -55,9 +56,9 @@ def run_script(script, root, binary, python=sys.executable):
     core.symlink_to(binary)
     copy = root / "work" / script.name
     copy.write_bytes(script.read_bytes())
-    done = subprocess.run(
-        [str(python), str(copy)], cwd=root / "work", env=environment(root, core),
-        capture_output=True, timeout=TIMEOUT_S,
+    done = peer_program.run(
+        [str(python), str(copy)], TIMEOUT_S, cwd=root / "work", env=environment(root, core),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )
     return {
         "stdout": done.stdout.decode(errors="replace"),

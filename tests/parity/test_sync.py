@@ -14,12 +14,13 @@ import sys
 import pytest
 
 import harness
+import peer_program
 from facts import LOG_TIME, TIMES, Names, parse
 from fake_backend import FakeBackend
 
 SCRIPTS = ["scalars", "nested", "number_kinds", "summary", "config", "metrics", "metric_globs",
            "files", "console", "exit_code", "steps"]
-TIMEOUT_S = 180
+TIMEOUT_S = 100
 UNDER_WAY = re.compile(r"wandb: (\[\S+\] )?(up|finish|setting up)")
 STATS = {"wandb-events.jsonl"}  # samples of the machine: there or not in a short run
 
@@ -28,8 +29,8 @@ def sync(root, backend, service):
     env = harness.environment(root, service)
     env.update(WANDB_BASE_URL=backend.url, WANDB_API_KEY="l" * 40, WANDB_MODE="online")
     folders = sorted(root.glob("wandb/offline-run-*"))
-    done = subprocess.run([sys.executable, "-m", "wandb", "sync", "--yes", *map(str, folders)],
-                          env=env, cwd=root, capture_output=True, text=True, timeout=TIMEOUT_S)
+    done = peer_program.run([sys.executable, "-m", "wandb", "sync", "--yes", *map(str, folders)], TIMEOUT_S,
+                            env=env, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert all(list(folder.glob("*.wandb.synced")) for folder in folders), done.stdout + done.stderr
     return folders, done.stdout + done.stderr
