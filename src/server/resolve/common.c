@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Connections, paging, failing. */
 #include "base/number.h"
+#include "server/quota.h"
 #include "server/resolve/fields.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 struct request *request_of(struct gql_call *c)
@@ -22,7 +24,8 @@ bool accessor_of(struct gql_call *c, struct err *e, struct accessor *out)
 
 void fail_with(struct gql_call *c, int rc, const struct err *e)
 {
-    gql_fail(c, access_status(rc), "%s", e->text[0] ? e->text : err_text(rc));
+    bool passes = rc == -EDQUOT && quota_may_ease(request_of(c)->server);
+    gql_fail(c, access_status(passes ? TARE_ENOSPACE : rc), "%s", e->text[0] ? e->text : err_text(rc));
 }
 
 void null_or_fail(struct gql_call *c, int rc, const struct err *e)
