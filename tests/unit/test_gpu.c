@@ -141,6 +141,8 @@ static void check_stall(void)
     struct sysmon *s = watch_self(&settings);
     sample_until(s, "gpu.0.gpu", &record);
     CHECK(has(&record, "gpu.0.gpu", "75.0"));
+    for (int i = 0; i < 5000 && sources_are_busy(); i++) /* who has answered is on the way to its next wait */
+        usleep(1000);
     CHECK(!sources_are_busy());
     usleep(900000); /* the next reading hangs, and the last is too old to be told again */
     check_busy();
