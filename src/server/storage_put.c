@@ -14,6 +14,10 @@
  *                                     503                     byte A is not the next: ask
  *                                     200, or why not         as after a PUT of everything
  *
+ * (in the manner of the resumable uploads of Google Cloud Storage). Digests are those of the whole. What has
+ * come is private: to have written it and to find it again wants a URL with the right to write this very place.
+ * It is kept for a day, counts for the quota, and gives way to new uploads where room is scarce (partial.h).
+ *
  * A client that runs on the same machine as the same user, where the URL ends in "#place=FOLDER" (percent-encoded), may
  * write the bytes into a file there, "local-" and 32 random hex digits, and then send a PUT without a body:
  *
@@ -21,11 +25,7 @@
  *                                   may be sent as ever
  *
  * Or it makes a symbolic link there, "links-" and 32 hex digits, to a file of that size, which the server copies. Only for
- * files whose URL says which digest they have.
- *
- * (in the manner of the resumable uploads of Google Cloud Storage). Digests are those of the whole. What has
- * come is private: to have written it and to find it again wants a URL with the right to write this very place.
- * It is kept for a day, counts for the quota, and gives way to new uploads where room is scarce (partial.h). */
+ * files whose URL says which digest they have. */
 #include "server/storage_impl.h"
 
 #include "base/alloc.h"
