@@ -4,9 +4,11 @@
 #include "journal/encoder.h"
 #include "service/limits.h"
 #include "service/stream/cursor.h"
+#include "service/stream/spill.h"
 #include "base/buf.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -216,6 +218,61 @@ static void test_a_missing_file_is_said(void **state)
     end();
 }
 
+static struct spill *spill;
+
+static struct spill *spill_of(void *ctx)
+{
+    return spill;
+}
+
+static size_t memory_in_use(void)
+{
+    return mallinfo2().uordblks;
+}
+
+/* The backend is away, so nobody reads on; the disk has room again. */
+static void test_what_the_file_has_by_now_is_not_kept_in_memory(void **state)
+{
+    enum { SPILLED_BYTES = 8 << 20 };
+    static const struct cursor_owner spilling = {NULL, on_record, on_gap, on_at_end, on_failed, writer_fd, spill_of};
+    size_t before = memory_in_use();
+    if (before == 0)
+        skip(); /* another malloc */
+    begin();
+    add(0, 10, 50);
+    spill = spill_new(f.encoder.offset);
+    char *bytes = calloc(1, SPILLED_BYTES);
+    off_t at = lseek(f.fd, 0, SEEK_CUR);
+    add(10, 10 + SPILLED_BYTES / 5000, 4900);
+    ssize_t n = pread(f.fd, bytes, SPILLED_BYTES, at);
+    assert_int_equal(spill_append(spill, bytes, (size_t)n), 0);
+    free(bytes);
+    buf_fini(&f.bytes);
+    assert_int_equal(ftruncate(f.fd, at), 0);
+    f.c = cursor_follow(&f.loop, f.path, 0, &spilling);
+    f.stop_after = 20;
+    cursor_go(f.c);
+    cursor_more(f.c, f.encoder.offset, false);
+    run_until_end();
+    assert_int_equal(f.next, 20);
+    for (ssize_t done = 0; done < n; done += 65536) { /* the file gets it */
+        char piece[65536];
+        ssize_t part = spill_read(spill, piece, sizeof piece, (uint64_t)(at + done));
+        assert_int_equal(pwrite(f.fd, piece, (size_t)part, at + done), part);
+    }
+    spill_unref(spill);
+    spill = NULL;
+    assert_true(memory_in_use() - before > SPILLED_BYTES / 2);
+    cursor_more(f.c, f.encoder.offset, false);
+    assert_true(memory_in_use() - before < SPILLED_BYTES / 2);
+    f.stop_after = -1;
+    cursor_go(f.c);
+    cursor_hurry(f.c);
+    run_until_end();
+    assert_int_equal(f.next, 10 + SPILLED_BYTES / 5000);
+    end();
+}
+
 static void test_damage_is_a_gap(void **state)
 {
     begin();
@@ -268,6 +325,7 @@ int main(void)
         cmocka_unit_test(test_a_removed_file_is_read_through_its_writer),
         cmocka_unit_test(test_a_memory_file_has_no_path),
         cmocka_unit_test(test_a_missing_file_is_said),
+        cmocka_unit_test(test_what_the_file_has_by_now_is_not_kept_in_memory),
         cmocka_unit_test(test_damage_is_a_gap),
         cmocka_unit_test(test_it_may_be_freed_inside_a_call),
         cmocka_unit_test(test_it_may_be_freed_while_reading),

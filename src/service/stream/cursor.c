@@ -379,8 +379,16 @@ void cursor_go(struct cursor *c)
         wait_for(c, 0);
 }
 
+/* What the file has by now: the memory is free, also while the owner takes nothing. */
+static void leave_old_spill(struct cursor *c)
+{
+    if (!c->work.busy && c->spill && (!c->owner.spill || c->owner.spill(c->owner.ctx) != c->spill))
+        close_file(c);
+}
+
 void cursor_more(struct cursor *c, uint64_t end, bool final)
 {
+    leave_old_spill(c);
     if (end == c->end && final == c->final)
         return;
     c->told = false;
