@@ -141,6 +141,25 @@ int os_pwrite_all(int fd, const void *p, size_t n, uint64_t at, size_t *written)
     return write_all(fd, p, n, (off_t)at, written);
 }
 
+bool os_set_direct(int fd, bool is_direct)
+{
+#ifdef O_DIRECT
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || !!(flags & O_DIRECT) == is_direct)
+        return flags >= 0 && is_direct;
+    bool is_set = fcntl(fd, F_SETFL, is_direct ? flags | O_DIRECT : flags & ~O_DIRECT) == 0;
+    return is_set == is_direct;
+#else
+    (void)fd, (void)is_direct;
+    return false;
+#endif
+}
+
+char *os_align(char *memory)
+{
+    return memory ? memory + OS_DIRECT_ALIGN - (uintptr_t)memory % OS_DIRECT_ALIGN : NULL;
+}
+
 int os_mkdirs(const char *path, mode_t mode)
 {
     char part[PATH_MAX];

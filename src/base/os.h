@@ -6,6 +6,7 @@
 #ifndef TARE_BASE_OS_H
 #define TARE_BASE_OS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/stat.h>
@@ -37,6 +38,16 @@ extern const struct os_ops os_real;
 int os_write_all(int fd, const void *p, size_t n, size_t *written);
 /* The same at offset `at` of a file. */
 int os_pwrite_all(int fd, const void *p, size_t n, uint64_t at, size_t *written);
+
+/* Large copies that go past the page cache, where whoever else works on this machine has better use for the memory (Linux;
+ * not on every file system). Offsets, lengths and the memory must then be multiples of OS_DIRECT_ALIGN, or it is EINVAL. */
+#define OS_DIRECT_ALIGN ((size_t)4096)
+#define OS_DIRECT_MIN_BYTES (16 << 20) /* of a file: less is not worth it */
+
+/* From now on, or no longer. What holds then. */
+bool os_set_direct(int fd, bool is_direct);
+/* The aligned address in a piece of memory that is OS_DIRECT_ALIGN longer than what is needed; NULL of NULL. */
+char *os_align(char *memory);
 
 /* mkdir -p. 0 or a negative errno value; an existing directory is no error. */
 int os_mkdirs(const char *path, mode_t mode);

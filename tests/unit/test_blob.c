@@ -5,6 +5,7 @@
 #include "server/blob/blob.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -371,6 +372,76 @@ static void test_a_file_that_a_client_linked_is_copied(void **state)
 
 static const char no_such_link[] = "the link leads to no file with the bytes that were announced";
 
+/* Of `n` bytes, each block another. */
+static char *make_large(struct fixture *f, const char *path, size_t n)
+{
+    char *bytes = malloc(n);
+    assert_non_null(bytes);
+    for (size_t k = 0; k < n; k++)
+        bytes[k] = (char)(k * 31 + k / 4096 * 7);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_int_equal(fwrite(bytes, 1, n, file), n);
+    fclose(file);
+    return bytes;
+}
+
+static void check_large(struct fixture *f, size_t n)
+{
+    struct blob_put *put;
+    struct blob_info info, same;
+    struct err e = {0};
+    char theirs[200], named[200];
+    int fd;
+    int64_t size;
+    snprintf(theirs, sizeof theirs, "%.*s/../theirs", STR_ARG(blobs_staging(f->store)));
+    snprintf(named, sizeof named, "%.*s/" LINK, STR_ARG(blobs_staging(f->store)));
+    char *bytes = make_large(f, theirs, n), *back = malloc(n);
+    assert_int_equal(symlink(theirs, named), 0);
+    assert_int_equal(blob_put_adopt(f->store, LINK, (int64_t)n, true, &put, &e), 0);
+    assert_int_equal(blob_put_end(put, NULL, &info, &e), 0);
+    assert_true(info.fresh);
+    assert_int_equal(blob_put_bytes(f->store, bytes, n, &same, &e), 0);
+    assert_string_equal(same.name, info.name);
+    assert_string_equal(same.md5, info.md5);
+    assert_string_equal(same.xxh128, info.xxh128);
+    assert_int_equal(blob_open(f->store, info.name, &fd, &size, NULL), 0);
+    assert_int_equal(size, n);
+    assert_int_equal(read(fd, back, n), n);
+    assert_memory_equal(back, bytes, n);
+    close(fd);
+    free(bytes);
+    free(back);
+}
+
+static int n_direct; /* writes past the page cache */
+
+static bool is_direct(int fd)
+{
+    return (fcntl(fd, F_GETFL) & O_DIRECT) != 0;
+}
+
+/* As a file system whose blocks are larger, after it has taken a few. */
+static ssize_t write_of_other_blocks(int fd, const void *p, size_t n)
+{
+    if (is_direct(fd) && ++n_direct > 3)
+        return n_direct == 4 ? os_real.write(fd, p, 100 * 4096 > n ? n / 2 : n) : -EINVAL;
+    return os_real.write(fd, p, n);
+}
+
+static void test_a_large_copy_is_whole_whatever_the_file_system_takes(void **state)
+{
+    struct os_ops faulty = os_real;
+    faulty.write = write_of_other_blocks;
+    check_large(*state, 16 << 20);
+    check_large(*state, (16 << 20) + 1);
+    check_large(*state, (16 << 20) + 3 * 4096 + 77);
+    os = &faulty;
+    check_large(*state, (17 << 20) + 5);
+    os = &os_real;
+    assert_int_equal(count_tmp(*state), 0);
+}
+
 static void test_a_link_that_is_not_right_is_no_upload(void **state)
 {
     struct fixture *f = *state;
@@ -432,6 +503,7 @@ int main(void)
         TEST(test_a_file_that_a_client_staged_is_taken),
         TEST(test_a_staged_file_that_is_not_right_is_dropped),
         TEST(test_a_file_that_a_client_linked_is_copied),
+        TEST(test_a_large_copy_is_whole_whatever_the_file_system_takes),
         TEST(test_a_link_that_is_not_right_is_no_upload),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -426,13 +426,26 @@ static bool is_local_name(const char *name)
            strspn(name + BLOB_PREFIX_LEN, "0123456789abcdef") == BLOB_LOCAL - 1 - BLOB_PREFIX_LEN;
 }
 
+/* The end of a file, or what was cut, is no whole number of blocks: that and what follows goes the usual way. */
+static int write_piece(struct blob_put *p, const char *piece, size_t n)
+{
+    size_t written = 0;
+    if (n % OS_DIRECT_ALIGN && p->is_direct)
+        p->is_direct = os_set_direct(p->fd, false);
+    int rc = os_write_all(p->fd, piece, n, &written);
+    if (rc != -EINVAL || !p->is_direct)
+        return rc;
+    p->is_direct = os_set_direct(p->fd, false);
+    return os_write_all(p->fd, piece + written, n - written, NULL);
+}
+
 /* The next piece into p's digests and, if `from` is another file, into p's. Threads that are in here share the lanes of a
  * vector for their MD5. */
 static int take_piece(struct blob_put *p, int from, const char *piece, size_t n, int64_t size)
 {
     if ((int64_t)n > size - p->size_bytes)
         return TARE_EINVAL;
-    int rc = from == p->fd ? 0 : os_write_all(p->fd, piece, n, NULL);
+    int rc = from == p->fd ? 0 : write_piece(p, piece, n);
     EVP_DigestUpdate(p->sha256, piece, n);
     xxh3_add(&p->xxh, piece, n);
     md5_add_together(&p->own_md5, piece, n);
@@ -442,14 +455,17 @@ static int take_piece(struct blob_put *p, int from, const char *piece, size_t n,
 
 static int take_file(struct blob_put *p, int from, int64_t size, struct err *e)
 {
-    char *piece = mem_alloc(BLOB_COPY_BYTES);
+    char *memory = mem_alloc(BLOB_COPY_BYTES + OS_DIRECT_ALIGN), *piece = os_align(memory);
     ssize_t n = 0;
     int rc = piece ? 0 : TARE_ENOMEM;
     p->is_adopted = true;
     md5_init(&p->own_md5);
+    p->is_direct = from != p->fd && size >= OS_DIRECT_MIN_BYTES && os_set_direct(p->fd, true);
     while (rc == 0 && (n = os->read(from, piece, BLOB_COPY_BYTES)) > 0)
         rc = take_piece(p, from, piece, (size_t)n, size);
-    mem_free(piece);
+    if (p->is_direct)
+        p->is_direct = os_set_direct(p->fd, false);
+    mem_free(memory);
     if (rc == TARE_EINVAL || (rc == 0 && n == 0 && p->size_bytes != size))
         return err_set(e, TARE_EINVAL, "the file is not as long as was said");
     if (rc == 0 && n < 0 && from != p->fd)

@@ -63,6 +63,7 @@ struct blob_put {
     bool is_linked;           /* a copy of what a client's link led to: BLOB_NO_SUCH_LINK */
     struct digest own_md5;    /* instead of `md5`, if it is adopted */
     int fd;
+    bool is_direct;           /* writes go past the page cache */
     bool has_key;             /* its bytes are in kept_bytes */
     int64_t size_bytes, max_bytes;
     int64_t looked_at_bytes;  /* when room on the disk was last asked for */
