@@ -288,6 +288,15 @@ static void test_who_wants_the_same_content_twice_gets_it(void **state)
     assert_int_equal(number(f, "SELECT version_index FROM artifacts WHERE id = $1", b.made.id), 1);
 }
 
+/* As another server on f's database and directory. */
+static int open_beside(struct fixture *g, const struct fixture *f)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/blobs", f->dir);
+    int rc = db_open(&(struct db_options){.url = f->url}, &g->db, &g->e);
+    return rc < 0 ? rc : blobs_open_shared(&g->blobs, path, &g->e);
+}
+
 struct committer {
     const struct fixture *f;
     pthread_barrier_t *start;
@@ -300,11 +309,7 @@ static void *commit_beside(void *arg)
 {
     struct committer *o = arg;
     struct fixture g = {0};
-    char path[128];
-    snprintf(path, sizeof path, "%s/blobs", o->f->dir);
-    o->rc = db_open(&(struct db_options){.url = o->f->url}, &g.db, &g.e);
-    if (o->rc >= 0)
-        o->rc = blobs_open_shared(&g.blobs, path, &g.e);
+    o->rc = open_beside(&g, o->f);
     pthread_barrier_wait(o->start);
     if (o->rc >= 0)
         o->rc = artifact_commit(g.db, g.blobs, o->id, now, &g.e);
@@ -758,11 +763,7 @@ static void *collect_beside(void *arg)
 {
     struct other *o = arg;
     struct fixture g = {0};
-    char path[128];
-    snprintf(path, sizeof path, "%s/blobs", o->f->dir);
-    o->rc = db_open(&(struct db_options){.url = o->f->url}, &g.db, &g.e);
-    if (o->rc >= 0)
-        o->rc = blobs_open_shared(&g.blobs, path, &g.e);
+    o->rc = open_beside(&g, o->f);
     for (; o->rc >= 0 && !o->stop; o->rounds++)
         o->rc = artifact_collect(g.db, g.blobs, now, NULL, &g.e);
     db_close(g.db);

@@ -287,11 +287,16 @@ static void test_kept_bytes_count_for_the_quota_until_they_go(void **state)
     blob_put_abort(p);
 }
 
+static void name_staged(const struct fixture *f, const char *name, char path[200])
+{
+    snprintf(path, 200, "%.*s/%s", STR_ARG(blobs_staging(f->store)), name);
+}
+
 /* A client's file in the staging folder. */
 static void stage(struct fixture *f, const char *name, const char *text)
 {
     char path[200];
-    snprintf(path, sizeof path, "%.*s/%s", STR_ARG(blobs_staging(f->store)), name);
+    name_staged(f, name, path);
     FILE *file = fopen(path, "w");
     assert_non_null(file);
     fputs(text, file);
@@ -352,8 +357,8 @@ static void test_a_file_that_a_client_linked_is_copied(void **state)
     struct err e = {0};
     struct stat st;
     char theirs[200], named[200];
-    snprintf(theirs, sizeof theirs, "%.*s/../theirs", STR_ARG(blobs_staging(f->store)));
-    snprintf(named, sizeof named, "%.*s/" LINK, STR_ARG(blobs_staging(f->store)));
+    name_staged(f, "../theirs", theirs);
+    name_staged(f, LINK, named);
     stage(f, "../theirs", "hello\n");
     assert_int_equal(chmod(theirs, 0444), 0);
     for (int i = 0; i < 2; i++) { /* the second time it is known */
@@ -394,8 +399,8 @@ static void check_large(struct fixture *f, size_t n)
     char theirs[200], named[200];
     int fd;
     int64_t size;
-    snprintf(theirs, sizeof theirs, "%.*s/../theirs", STR_ARG(blobs_staging(f->store)));
-    snprintf(named, sizeof named, "%.*s/" LINK, STR_ARG(blobs_staging(f->store)));
+    name_staged(f, "../theirs", theirs);
+    name_staged(f, LINK, named);
     char *bytes = make_large(f, theirs, n), *back = malloc(n);
     assert_int_equal(symlink(theirs, named), 0);
     assert_int_equal(blob_put_adopt(f->store, LINK, (int64_t)n, true, &put, &e), 0);
@@ -449,8 +454,8 @@ static void test_a_link_that_is_not_right_is_no_upload(void **state)
     struct err e = {0};
     struct blob_info info;
     char theirs[200], named[200];
-    snprintf(theirs, sizeof theirs, "%.*s/../theirs", STR_ARG(blobs_staging(f->store)));
-    snprintf(named, sizeof named, "%.*s/" LINK, STR_ARG(blobs_staging(f->store)));
+    name_staged(f, "../theirs", theirs);
+    name_staged(f, LINK, named);
     stage(f, "../theirs", "hello\n");
     static const char *const wrong[] = {"/dev/zero",   "/nowhere/at/all",    LINK, ".",
                                         "/dev/null/x", "/proc/self/environ", "/proc/self/mem"};
@@ -479,7 +484,7 @@ static void test_a_link_that_is_not_right_is_no_upload(void **state)
     assert_int_equal(access(theirs, F_OK), 0);
     stage(f, LOCAL, "hello\n"); /* what is not said to be a link is not followed */
     assert_int_equal(unlink(theirs), 0);
-    snprintf(named, sizeof named, "%.*s/" LOCAL, STR_ARG(blobs_staging(f->store)));
+    name_staged(f, LOCAL, named);
     assert_int_equal(rename(named, theirs), 0);
     assert_int_equal(symlink(theirs, named), 0);
     blobs_limit(f->store, 0, 0, 0);
