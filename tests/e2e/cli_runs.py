@@ -12,6 +12,9 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "support"))
+import peer_program  # noqa: E402
+
 TARE = pathlib.Path(os.environ.get("TARE_BUILD", ROOT / "build")) / "tare"
 
 ROWS = 120
@@ -84,7 +87,8 @@ def make(directory, by, exit_code=0):
     words = [sys.executable, "-c", script, str(directory), str(exit_code)]
     if by == "tare":
         words = [str(TARE), "run", "--", *words]
-    subprocess.run(words, env=clean_env(), check=True, capture_output=True, timeout=120)
+    done = peer_program.run(words, 120, env=clean_env(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert done.returncode == 0, done.stderr
     (journal,) = pathlib.Path(directory).glob("wandb/offline-run-*/run-*.wandb")
     return journal
 

@@ -14,7 +14,7 @@ import google.protobuf.json_format
 import service_support
 import wandb
 from online_support import clean_env, run_script
-from server_support import Server
+from server_support import Server, peer_program
 from service_support import TARE
 from wandb.proto import wandb_internal_pb2 as pb
 from wandb.proto import wandb_server_pb2 as spb
@@ -131,9 +131,9 @@ def verify_through(tmp_path, core):
     folder = tmp_path / ("v-" + pathlib.Path(core).name)
     folder.mkdir()
     with Server(folder) as server:
-        p = subprocess.run([sys.executable, "-m", "wandb", "verify"], cwd=folder, text=True, timeout=300,
-                           env=clean_env(folder, server.url, core, WANDB_API_KEY=server.key),
-                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        p = peer_program.run([sys.executable, "-m", "wandb", "verify"], 120, cwd=folder, text=True,
+                             env=clean_env(folder, server.url, core, WANDB_API_KEY=server.key),
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     return p.returncode, [line for line in p.stdout.splitlines() if "Checking" in line]
 
 

@@ -19,6 +19,7 @@ from wandb.proto import wandb_internal_pb2 as pb
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
+import peer_program  # noqa: E402
 import wandbfile  # noqa: E402
 
 TOOL = pathlib.Path(os.environ.get("TARE_BUILD", ROOT / "build")) / "tests/unit/journal_tool"
@@ -157,7 +158,8 @@ def test_we_read_what_the_sdk_and_its_service_write(tmp_path, n):
         "run.finish()\n"
     )
     env = {k: v for k, v in os.environ.items() if k != "WANDB_SERVICE"}
-    subprocess.run([sys.executable, "-c", script], env=env, check=True, capture_output=True)
+    done = peer_program.run([sys.executable, "-c", script], 120, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert done.returncode == 0, done.stderr
     (path,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
     got, gaps = read_ours(path)
     assert gaps == []

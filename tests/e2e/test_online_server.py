@@ -7,7 +7,7 @@ import sys
 
 import pytest
 from online_support import clean_env, read_runs, run_script
-from server_support import Server
+from server_support import Server, peer_program
 from service_support import TARE
 
 
@@ -153,8 +153,9 @@ def versions(tmp_path, server, path):
     """Name, project and the run that logged it, of all versions."""
     code = ("import json, sys, wandb; print(json.dumps([[a.name, a.project, a.logged_by().id, sorted(a.manifest.entries)]"
             " for a in wandb.Api().artifacts('dataset', sys.argv[1])]))")
-    p = subprocess.run([sys.executable, "-c", code, path], text=True, check=True, stdout=subprocess.PIPE, cwd=tmp_path,
-                       env=clean_env(tmp_path, server.url, core=None, WANDB_API_KEY=server.key, WANDB_SILENT="true"))
+    p = peer_program.run([sys.executable, "-c", code, path], 120, text=True, stdout=subprocess.PIPE, cwd=tmp_path,
+                         env=clean_env(tmp_path, server.url, core=None, WANDB_API_KEY=server.key, WANDB_SILENT="true"))
+    p.check_returncode()
     return json.loads(p.stdout.splitlines()[-1])
 
 

@@ -13,7 +13,7 @@ import pytest
 import wandb
 
 from online_support import TARE, clean_env, run_script
-from server_support import Server
+from server_support import Server, peer_program
 from test_server_store import all_rows, delete_run, fill_until_refused, make_run, post_lines
 
 PEER = str(pathlib.Path(wandb.__file__).parent / "bin" / "wandb-core")
@@ -102,8 +102,8 @@ def test_rows_beyond_the_quota_are_refused_and_stay_on_disk(tmp_path, core):
             time.sleep(1)
         journal, = (str(p.parent) for p in tmp_path.glob("wandb/run-*-rows/*.wandb"))
         env = clean_env(tmp_path, server.url, core, WANDB_API_KEY=server.key)
-        synced = subprocess.run([sys.executable, "-m", "wandb", "sync", "--no-skip-online", journal], env=env,
-                                cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=100)
+        synced = peer_program.run([sys.executable, "-m", "wandb", "sync", "--no-skip-online", journal], 100, env=env,
+                                  cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         assert synced.returncode == 0, synced.stdout
         assert [row["_step"] for row in all_rows(server, "rows")] == list(range(ROWS)), synced.stdout
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Running one script with a service of our choice, and comparing what two of them left."""
 
+import copy
 import difflib
 import json
 import os
@@ -22,6 +23,7 @@ THEIRS = pathlib.Path(wandb.__file__).parent / "bin" / "wandb-core"
 OURS = pathlib.Path(os.environ.get("PARITY_OURS", ROOT / "build" / "tare"))
 TIMEOUT_S = 100
 MOST_LINES_SHOWN = 300
+PEER_TRIES = 3
 
 
 def environment(root, core):
@@ -94,6 +96,29 @@ def compare(theirs, ours, script=None):
 def left_by(script, root, binary, python=sys.executable):
     """Facts of what `script` leaves below `root` with `binary` as the service."""
     return facts.collect(root, run_script(script, root, binary, python))
+
+
+def check_same_run(script, root, judge, python=sys.executable):
+    """`script` leaves the same with our service as with the one at `judge`."""
+    ours = left_by(script, root / "ours", OURS, python)
+
+    def check(theirs):
+        check_the_script_did_its_work(script, theirs)
+        compare(theirs, copy.deepcopy(ours), script)
+
+    judged_by_peer(lambda n: left_by(script, root / f"theirs{n}", judge, python), check)
+
+
+def judged_by_peer(peer, judge):
+    """`judge(peer(n))` for n = 0, 1, ... until it passes, PEER_TRIES at most; the last one's failure is the test's. Now
+    and then a wandb-core hangs, or is ended with a part unsaid (peer_program.run): what such a one leaves is no measure,
+    so `peer(n)` makes it anew. Ours is made once, outside, and has to be the same as what the peer leaves."""
+    for n in range(PEER_TRIES):
+        try:
+            return judge(peer(n))
+        except (AssertionError, pytest.fail.Exception, subprocess.TimeoutExpired):
+            if n == PEER_TRIES - 1:
+                raise
 
 
 def promised(script):

@@ -55,6 +55,4 @@ def test_globs_are_expanded_as_the_service_of_that_client_does(tmp_path):
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_same_run_with_the_old_client(name, tmp_path):
     script = harness.SCRIPTS / f"{name}.py"
-    theirs = harness.left_by(script, tmp_path / "theirs", harness.THEIRS, PYTHON)
-    harness.check_the_script_did_its_work(script, theirs)
-    harness.compare(theirs, harness.left_by(script, tmp_path / "ours", harness.OURS, PYTHON), script)
+    harness.check_same_run(script, tmp_path, harness.THEIRS, PYTHON)

@@ -24,6 +24,4 @@ def test_there_are_enough_scripts():
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda p: p.stem)
 def test_same_run(script, tmp_path):
-    theirs = harness.left_by(script, tmp_path / "theirs", harness.THEIRS)
-    harness.check_the_script_did_its_work(script, theirs)
-    harness.compare(theirs, harness.left_by(script, tmp_path / "ours", harness.OURS), script)
+    harness.check_same_run(script, tmp_path, harness.THEIRS)

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+import harness
 import traffic
 from recording_backend import Request
 
@@ -83,3 +84,17 @@ def test_what_no_order_excuses_is_unsound(change, why, tmp_path):
     change(other)
     with pytest.raises(AssertionError, match=why):
         seen(other, tmp_path)
+
+
+def test_a_peer_that_fails_is_asked_again_but_not_for_ever():
+    def judge(found):
+        asked.append(found)
+        assert found == right
+
+    asked, right = [], 1
+    harness.judged_by_peer(lambda n: n, judge)
+    assert asked == [0, 1]
+    asked, right = [], "another"
+    with pytest.raises(AssertionError):
+        harness.judged_by_peer(lambda n: n, judge)
+    assert asked == list(range(harness.PEER_TRIES))

@@ -14,6 +14,7 @@ purpose is in docs/parity.md.
 import collections
 import concurrent.futures
 import contextlib
+import copy
 import json
 import os
 import pathlib
@@ -257,13 +258,29 @@ def test_there_are_enough_scripts():
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda p: p.stem)
-def test_same_traffic(script, sides):
+def test_same_traffic(script, sides, tmp_path):
     if script.stem in OFFLINE_ONLY:
         pytest.skip(OFFLINE_ONLY[script.stem])
     theirs, ours = (side[script.stem] for side in sides)
-    for side, name in ((theirs, "wandb-core"), (ours, "tare")):
-        for trouble in ("hung", "unsound"):
-            assert trouble not in side, f"{name}: {json.dumps(side, indent=1)}"
+    check_whole("tare", ours)
+
+    def peer(n):
+        if not n:
+            return theirs
+        side = Side(tmp_path / str(n), harness.THEIRS)
+        side.run([script])
+        return side.found[script.stem]
+
+    harness.judged_by_peer(peer, lambda theirs: compare(script, theirs, copy.deepcopy(ours)))
+
+
+def check_whole(name, side):
+    for trouble in ("hung", "unsound"):
+        assert trouble not in side, f"{name}: {json.dumps(side, indent=1)}"
+
+
+def compare(script, theirs, ours):
+    check_whole("wandb-core", theirs)
     assert theirs["runs"], theirs["printed"]
     if script.stem not in FAILS:
         assert "Traceback" not in theirs["printed"]["stderr"], theirs["printed"]["stderr"]
