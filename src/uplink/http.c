@@ -153,6 +153,8 @@ static void leave_curl(struct uplink_http *m)
             continue;
         CURLcode code = message->data.result;
         curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &w);
+        if (code == CURLE_OK && !w->head_whole)
+            code = CURLE_PARTIAL_FILE; /* curl is content with a head that broke off */
         if (w->cancelled && !w->error)
             w->error = TARE_ECANCELLED;
         take_out(w, code);

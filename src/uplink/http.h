@@ -51,6 +51,7 @@ struct http_work {
     int error;         /* found by ourselves, before curl says it was stopped */
     bool cancelled;    /* from inside a callback of curl: to be stopped as soon as it returns */
     bool parked;       /* and over: not yet curl's, waits for certificates */
+    bool head_whole;   /* the line that ends the answer's headers has come */
     bool over;         /* curl has let go of it; blocks may be on their way to the disk */
     struct file_block up;
     struct file_block down; /* being written to the file ... */

@@ -244,6 +244,7 @@ static void new_answer(struct http_work *w, struct str line)
         r->status = r->status * 10 + (*p - '0');
     buf_clear(&r->answer_headers);
     buf_clear(&r->answer);
+    w->head_whole = false;
 }
 
 size_t http_on_header(char *from, size_t size, size_t n, void *ctx)
@@ -258,6 +259,8 @@ size_t http_on_header(char *from, size_t size, size_t n, void *ctx)
         new_answer(w, line);
         return n;
     }
+    if (line.n == 0)
+        w->head_whole = w->r->status >= 200; /* else one that only says that another follows */
     const char *colon = line.n ? memchr(line.p, ':', line.n) : NULL;
     if (!colon)
         return n;

@@ -207,6 +207,14 @@ static bool route(struct client *c, const char *path, const char *head, struct b
         send_all(c->fd, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n12345", 44);
         return false;
     }
+    if (IS("/half_head")) {
+        send_all(c->fd, "HTTP/1.1 200 OK\r\nContent-Ty", 27);
+        return false;
+    }
+    if (IS("/continue")) {
+        send_all(c->fd, "HTTP/1.1 100 Continue\r\n\r\n", 25);
+        return false;
+    }
     if (IS("/garbage")) {
         send_all(c->fd, "SSH-2.0-tiny\r\n", 14);
         return false;

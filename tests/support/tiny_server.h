@@ -6,6 +6,7 @@
  *   /status?N         status N, a line of HTML    /slow?N     "slow" after N ms
  *   /redirect?URL     302 to URL                  /gzip       "hello" compressed
  *   /truncated        half of what it promises    /reset      the connection is reset
+ *   /half_head        not even all of the headers /continue   "100 Continue", and hangs up
  *   /hole             no answer, ever             /drip?N     N bytes, one each 20 ms
  *   /garbage          no HTTP                     /once       answers, then hangs up although it
  *                                                             promised to stay

@@ -430,6 +430,8 @@ static void failures_have_their_codes(void **state)
 {
     (void)state;
     assert_fails("/truncated", UV_EOF);
+    assert_fails("/half_head", UV_EOF);
+    assert_fails("/continue", UV_ECONNRESET);
     assert_fails("/garbage", TARE_EPROTO);
     assert_fails("/reset", UV_ECONNRESET);
 }
