@@ -233,6 +233,76 @@ static void test_a_failing_disk_leaves_nothing_half_done(void **state)
     assert_true(nth > 5);
 }
 
+/* Directories that were waited for, and whether that fails. */
+static struct {
+    ino_t inodes[8];
+    int n;
+    bool fail;
+} synced;
+
+static int note_fsync(int fd)
+{
+    struct stat st;
+    if (fstat(fd, &st) != 0 || !S_ISDIR(st.st_mode))
+        return os_real.fsync(fd);
+    if (synced.fail)
+        return -EIO;
+    assert_true(synced.n < 8);
+    synced.inodes[synced.n++] = st.st_ino;
+    return os_real.fsync(fd);
+}
+
+static bool is_synced(const char *dir)
+{
+    struct stat st;
+    assert_int_equal(stat(dir, &st), 0);
+    for (int i = 0; i < synced.n; i++)
+        if (synced.inodes[i] == st.st_ino)
+            return true;
+    return false;
+}
+
+static int put_noting(struct fixture *f, bool fail, struct blob_info *info)
+{
+    struct os_ops noting = os_real;
+    struct err e = {0};
+    memset(&synced, 0, sizeof synced);
+    synced.fail = fail;
+    noting.fsync = note_fsync;
+    os = &noting;
+    int rc = blob_put_bytes(f->store, "hello\n", 6, info, &e);
+    os = &os_real;
+    return rc;
+}
+
+/* Whoever made the name, or the folder, may have ended, or failed, before it was on the disk. */
+static void test_a_blob_that_is_kept_has_a_durable_name(void **state)
+{
+    struct fixture *f = *state;
+    struct blob_info info;
+    struct err e = {0};
+    char folder[80];
+    snprintf(folder, sizeof folder, "%s/%.2s", f->dir, hello_name);
+    assert_int_equal(put_noting(f, true, &info), -EIO); /* the file has its name now */
+    assert_int_equal(count_blobs(f), 1);
+    assert_int_equal(put_noting(f, true, &info), -EIO);
+    assert_int_equal(count_tmp(f), 0);
+    assert_int_equal(put_noting(f, false, &info), 0);
+    assert_false(info.fresh);
+    assert_true(is_synced(folder));
+    assert_true(is_synced(f->dir));
+    assert_int_equal(put_noting(f, false, &info), 0);
+    assert_true(is_synced(folder));
+    assert_false(is_synced(f->dir)); /* once is enough */
+    blobs_close(f->store); /* a later process */
+    assert_int_equal(blobs_open(&f->store, f->dir, &e), 0);
+    assert_int_equal(blob_delete(f->store, hello_name, &e), 0);
+    assert_int_equal(put_noting(f, false, &info), 0);
+    assert_true(info.fresh);
+    assert_true(is_synced(folder));
+    assert_true(is_synced(f->dir));
+}
+
 static void test_a_kept_upload_goes_on_with_its_digests(void **state)
 {
     struct fixture *f = *state;
@@ -505,6 +575,7 @@ int main(void)
         TEST(test_a_kept_upload_goes_on_with_its_digests),
         TEST(test_kept_bytes_count_for_the_quota_until_they_go),
         TEST(test_a_failing_disk_leaves_nothing_half_done),
+        TEST(test_a_blob_that_is_kept_has_a_durable_name),
         TEST(test_a_file_that_a_client_staged_is_taken),
         TEST(test_a_staged_file_that_is_not_right_is_dropped),
         TEST(test_a_file_that_a_client_linked_is_copied),

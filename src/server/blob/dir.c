@@ -129,7 +129,27 @@ static int drop_staged(struct blobs *b, int64_t seconds, int64_t *dropped_bytes,
     return n;
 }
 
-/* Rename into place and make the new name durable. */
+static int sync_dir(const char *path)
+{
+    int fd = os->open(path, O_RDONLY | O_DIRECTORY, 0);
+    int rc = fd < 0 ? fd : os->fsync(fd);
+    if (fd >= 0)
+        os->close(fd);
+    return rc;
+}
+
+/* Make a blob's name durable, and once also that of its folder: whoever made either may not have got so far. */
+static int keep_name(struct blobs *b, const char *name)
+{
+    char dir[PATH_MAX];
+    atomic_bool *is_kept = &b->kept_folders[hex_digit(name[0]) * 16 + hex_digit(name[1])];
+    snprintf(dir, sizeof dir, "%s/%.2s", b->dir, name);
+    int rc = sync_dir(dir);
+    if (rc == 0 && !atomic_load(is_kept) && (rc = sync_dir(b->dir)) == 0)
+        atomic_store(is_kept, true);
+    return rc;
+}
+
 static int rename_into_place(struct blobs *b, const char *tmp, const char *name, const char *path)
 {
     char dir[PATH_MAX];
@@ -137,31 +157,29 @@ static int rename_into_place(struct blobs *b, const char *tmp, const char *name,
     int rc = os->rename(tmp, path);
     if (rc == -ENOENT && (rc = os_mkdirs(dir, 0700)) == 0) /* the first of its folder */
         rc = os->rename(tmp, path);
-    if (rc == 0) {
-        int fd = os->open(dir, O_RDONLY | O_DIRECTORY, 0);
-        rc = fd < 0 ? fd : os->fsync(fd);
-        if (fd >= 0)
-            os->close(fd);
-    }
     return rc;
 }
 
-/* An existing blob of that name has the same bytes: the upload is dropped. */
+/* An existing blob of that name has the same bytes, which were on the disk before it got the name: the upload is
+ * dropped. */
 static int settle(struct blobs *b, struct blob_put *p, struct blob_info *info, struct err *e)
 {
     char path[PATH_MAX];
     struct stat st;
     path_of(b, info->name, path);
-    int rc = os->fsync(p->fd);
+    info->fresh = !(stat(path, &st) == 0 && st.st_size == p->size_bytes);
+    int rc = info->fresh ? os->fsync(p->fd) : 0;
     if (rc < 0)
         return blob_fail(e, rc, "cannot write", p->tmp);
-    info->fresh = !(stat(path, &st) == 0 && st.st_size == p->size_bytes);
-    if (!info->fresh) {
+    if (info->fresh)
+        rc = rename_into_place(b, p->tmp, info->name, path);
+    if (rc == 0)
+        rc = keep_name(b, info->name);
+    if (rc < 0)
+        return blob_fail(e, rc, "cannot keep", path);
+    if (!info->fresh)
         os->unlink(p->tmp);
-        return 0;
-    }
-    rc = rename_into_place(b, p->tmp, info->name, path);
-    return rc < 0 ? blob_fail(e, rc, "cannot keep", path) : 0;
+    return 0;
 }
 
 static int open_blob(struct blobs *b, const char *name, int64_t first, int64_t n, int *fd, int64_t *size_bytes,

@@ -10,6 +10,7 @@
 #include <limits.h>
 #include <openssl/evp.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 enum { BLOB_COPY_BYTES = 256 * 1024 };
 
@@ -48,6 +49,7 @@ struct blobs {
     char dir[PATH_MAX - 128]; /* where uploads are staged: room there is watched */
     char *staging;            /* absolute, of dir.c; NULL: clients may not put files there */
     char kept_prefix[32];     /* of dir.c: another for each server that shares the directory */
+    atomic_bool kept_folders[256]; /* of dir.c: their own names are durable */
     pthread_mutex_t lock;     /* of the figures below */
     int64_t keep_free_bytes, quota_bytes, used_bytes;
     int64_t kept_bytes;       /* staged under a key */
