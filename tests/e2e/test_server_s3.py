@@ -126,6 +126,22 @@ def test_large_files_go_in_parts(tmp_path, s3):
         assert len(s3.objects) == 1 and not s3.uploads, "parts of a failed upload were left"
 
 
+def test_a_lost_answer_to_joining_the_parts_costs_nothing(tmp_path, s3):
+    data = os.urandom(12 << 20)
+    with start(tmp_path, s3, "&part=5") as server:
+        s3.faults = [("POST", "none"), ("POST", "lost")]
+        assert put(server, "large", data) == 200
+        assert not s3.faults and s3.objects == {key_of(data): data}
+        assert server.request("GET", url_of(server, "large"), key=None)[2] == data
+
+
+def test_an_upload_that_the_store_has_forgotten_may_be_tried_again(tmp_path, s3):
+    with start(tmp_path, s3, "&part=5") as server:
+        s3.faults = [("POST", "none"), ("POST", 404)]
+        assert put(server, "large", bytes(12 << 20)) == 500, "clients take a 404 for final"
+        assert put(server, "large", bytes(12 << 20)) == 200
+
+
 @pytest.mark.parametrize("fault", [500, 503, 429, "drop", "hang"])
 def test_faults_that_pass_are_passed_over(tmp_path, s3, fault):
     data = os.urandom(50_000)

@@ -35,7 +35,8 @@ class S3Server:
         self.objects: dict[str, bytes] = {}
         self.uploads: dict[str, dict[int, bytes]] = {}
         self.requests: list[tuple[str, str]] = []
-        # (method, what): used up in order by requests of the method. what: a status, "hang", "cut", "drop"
+        # (method, what): used up in order by requests of the method. what: a status, "hang", "cut", "drop",
+        # "lost" (it is done, but the answer does not arrive), "none"
         self.faults: list[tuple[str, int | str]] = []
         self.always: int | None = None
         self.page = 1000
@@ -50,6 +51,9 @@ class S3Server:
                 pass
 
             def answer(self, status: int, body: bytes = b"", **headers):
+                if self.is_lost:
+                    self.close_connection = True
+                    return
                 self.send_response(status)
                 for name, value in headers.items():
                     self.send_header(name.replace("_", "-"), value)
@@ -89,6 +93,7 @@ class S3Server:
                 with store.lock:
                     store.requests.append((self.command, self.path))
                 what = self.fault()
+                self.is_lost = what == "lost"
                 if what == "hang":
                     time.sleep(8)
                 if what in ("hang", "drop"):
@@ -165,7 +170,9 @@ class S3Server:
                     store.uploads["up/load 1"] = {}
                     return self.answer(200, b"<InitiateMultipartUploadResult><UploadId>up/load 1</UploadId>"
                                             b"</InitiateMultipartUploadResult>")
-                parts = store.uploads.pop(asked["uploadId"])
+                parts = store.uploads.pop(asked["uploadId"], None)
+                if parts is None:
+                    return self.error(404, "NoSuchUpload")
                 listed = re.findall(rb'<PartNumber>(\d+)</PartNumber><ETag>"([0-9a-f]+)"</ETag>', body)
                 if [(int(n), tag.decode()) for n, tag in listed] != [
                         (n, hashlib.md5(parts[n]).hexdigest()) for n in sorted(parts)]:

@@ -353,7 +353,14 @@ static int settle(struct blobs *b, struct blob_put *p, struct blob_info *info, s
     info->fresh = size != p->size_bytes;
     if (!info->fresh)
         return 0;
-    return p->size_bytes > s->part_bytes ? put_parts(s, p, info->name, e) : put_whole(s, p, info->name, e);
+    struct err why = {0};
+    bool is_in_parts = p->size_bytes > s->part_bytes;
+    int rc = is_in_parts ? put_parts(s, p, info->name, &why) : put_whole(s, p, info->name, &why);
+    /* "No such upload" also of parts that were joined, where the answer to that was lost. Otherwise the client may
+     * try again, which it would not after a 404. */
+    if (rc == TARE_ENOTFOUND && is_in_parts && size_of(b, info->name, NULL) == p->size_bytes)
+        return 0;
+    return rc < 0 ? err_set(e, rc == TARE_ENOTFOUND ? TARE_EIO : rc, "%s", why.text[0] ? why.text : err_text(rc)) : 0;
 }
 
 /* ---- reading ---- */
