@@ -6,6 +6,9 @@
 #include "base/path.h"
 #include "base/str.h"
 #include "cli/writers.h"
+#include "journal/format.h"
+#include "journal/reader.h"
+#include "journal/replay.h"
 #include "service/stream/start_state.h"
 
 #include <dirent.h>
@@ -46,6 +49,32 @@ static bool is_there(const struct unsynced *u, const char *path)
     return false;
 }
 
+/* The program of an offline run has ended, and its service has not come to closing the file: right after the program
+ * that may be, and nothing more is written. (It is still at bringing an online run.) The exit is at the end. */
+static bool is_over(const char *journal)
+{
+    struct journal_reader reader;
+    struct journal_item item;
+    struct replay r;
+    struct stat st;
+    if (!str_starts(path_base(path_dir(str_of(journal))), STR("offline-")) || stat(journal, &st) < 0 ||
+        journal_reader_open(&reader, journal, NULL) < 0)
+        return false;
+    uint64_t last_block = (uint64_t)st.st_size / JOURNAL_BLOCK_BYTES;
+    reader.live = true;
+    if (last_block > 1)
+        journal_reader_seek(&reader, (last_block - 1) * JOURNAL_BLOCK_BYTES);
+    replay_init(&r, NULL, NULL);
+    r.skip_rows = true;
+    for (int got; (got = journal_reader_next(&reader, &item)) > 0;)
+        if (got == JOURNAL_RECORD)
+            replay_record(&r, item.bytes);
+    bool over = r.exited;
+    replay_fini(&r);
+    journal_reader_close(&reader);
+    return over;
+}
+
 static void add(struct unsynced *u, const char *given, bool by_name)
 {
     AUTO_FREE char *path = realpath(given, NULL);
@@ -53,7 +82,7 @@ static void add(struct unsynced *u, const char *given, bool by_name)
         return;
     if (is_synced(path) && !u->with_synced) {
         u->n_synced++;
-    } else if (!u->with_running && writers_hold(path)) {
+    } else if (!u->with_running && writers_hold(path) && !is_over(path)) {
         u->n_running++;
     } else if (!by_name && !u->with_online && was_online(path)) {
         u->n_online++;

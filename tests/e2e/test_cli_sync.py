@@ -232,6 +232,24 @@ def test_live_is_not_held_up_and_ends_with_the_program(tmp_path, backend):
         assert mark(run).exists() == (run is runs[0])
 
 
+@pytest.mark.parametrize("n", [10, 5000])
+def test_a_run_that_has_ended_is_brought_though_its_service_has_not_closed_it(tmp_path, backend, n):
+    """A sync right behind the program."""
+    ended, other = Run(tmp_path, "ended0"), Run(tmp_path, "other0")
+    with Service(tmp_path) as service:
+        client = service.connect()
+        for run in (ended, other):
+            start_run(client, run)
+            client.send(*[run.history(x=i) for i in range(n)])
+            client.must(run.request("get_summary"))
+        client.must(ended.exit())
+        assert "Left out: 1 still being written" in sync(tmp_path, backend)
+        client.must(ended.finish())
+        end_run(client, other)
+    assert rows(backend, "ended0") == list(range(n)) and mark(ended).exists()
+    assert "other0" not in backend.runs and backend.runs["ended0"].exit_code == 0
+
+
 def test_ctrl_c_ends_it_and_it_can_go_on(tmp_path, backend):
     run = make_run(tmp_path, "ctrlc0")
     backend.fault("file_stream", "hole", times=-1)
