@@ -250,8 +250,7 @@ def test_detached_service_lives_and_ends(runtime, tmp_path):
 
 
 def test_detached_service_ends_when_idle(runtime):
-    tare("service", "start", "--idle-timeout", "300ms", env=runtime)
-    pid = json.loads(tare("service", "status", "--json", env=runtime).stdout)["pid"]
+    pid = json.loads(tare("service", "start", "--json", "--idle-timeout", "2s", env=runtime).stdout)["pid"]
     wait_for(lambda: not alive(pid))
     assert tare("service", "status", env=runtime).returncode == 1
     assert tare("service", "start", env=runtime).returncode == 0  # what it left is not in the way

@@ -91,7 +91,7 @@ def test_a_mirror_that_is_away_is_said_and_brought_later(tmp_path):
     with RecordingBackend() as first, RecordingBackend() as second:
         second.down()
         done = run_script(tmp_path, first.url, PROGRAM, TARE_MIRROR=f"{second.url} {'m' * 40}",
-                          WANDB_FINISH_TIMEOUT="3", **FAST)
+                          WANDB_FINISH_TIMEOUT="10", **FAST)
         assert done.returncode == 0, done.stdout
         check_recording(first)
         assert f"[{second.url}] The backend cannot be reached and is being tried again" in done.stdout

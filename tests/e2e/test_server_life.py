@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import signal
 import socket
 import sqlite3
@@ -391,15 +392,26 @@ class Asking(threading.Thread):
             self.answer = None, repr(e)
 
 
+def busy_workers(server):
+    """That which says so among them."""
+    text = server.request("GET", "/metrics")[2].decode()
+    return int(re.search(r"^tare_workers_busy (\d+)", text, re.M)[1])
+
+
 def end_in_the_middle(server, query):
+    idle = busy_workers(server)
     asking = Asking(server, query)
-    time.sleep(1.5)
+    deadline = time.monotonic() + 60
+    while busy_workers(server) <= idle:
+        assert asking.answer is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    time.sleep(0.5)
     assert asking.answer is None, "it was to take long"
     start = time.monotonic()
     assert server.stop() == 0
     seconds = time.monotonic() - start
     asking.join()
-    assert seconds < 10, seconds  # five of them are grace
+    assert seconds < 25, seconds  # five of them are grace; it would take for ever
     assert asking.answer[0] == 503 and b"ending" in asking.answer[1], asking.answer
     return seconds
 
@@ -429,10 +441,10 @@ def locked_sqlite(s):
 
 @contextlib.contextmanager
 def locked_postgres(url):
-    with subprocess.Popen(["psql", "-q", url], stdin=subprocess.PIPE, text=True) as lock:
-        lock.stdin.write("BEGIN; LOCK TABLE runs IN SHARE MODE;\n")
+    with subprocess.Popen(["psql", "-q", url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as lock:
+        lock.stdin.write("BEGIN; LOCK TABLE runs IN SHARE MODE;\n\\echo locked\n")
         lock.stdin.flush()
-        time.sleep(1)
+        assert lock.stdout.readline() == "locked\n"
         yield
 
 

@@ -14,6 +14,7 @@ import stat
 import struct
 import subprocess
 import sys
+import tempfile
 import termios
 import threading
 import time
@@ -226,21 +227,21 @@ def test_a_run_that_has_exited_keeps_its_exit_code(tmp_path):
 
 
 def test_detached_ends_when_idle_for_long(tmp_path):
-    with Service(tmp_path, "--detached", "--idle-timeout", "3s") as s:
+    with Service(tmp_path, "--detached", "--idle-timeout", "5s") as s:
         c, run = s.connect(), Run(tmp_path, "r")
         start_run(c, run)
-        time.sleep(3.5)
+        time.sleep(5.5)
         assert s.proc.poll() is None  # a client is there
         c.send(run.history(x=1))
         c.close()
         time.sleep(1)
         c = s.connect()
-        time.sleep(2.5)
+        time.sleep(4.5)
         assert s.proc.poll() is None
         t = time.monotonic()
         c.close()
         assert s.wait() == 0
-        assert 2.9 < time.monotonic() - t < 20
+        assert 4.9 < time.monotonic() - t < 25
         recs = records(run.file)
         assert recs[-1].HasField("exit") and len(steps(recs)) == 1
     with Service(tmp_path, "--detached", "--idle-timeout", "300ms") as s:
@@ -510,14 +511,33 @@ def waiting_bytes(sock) -> int:
     return struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))[0]
 
 
-def test_kill_9_of_the_service_at_random_moments(tmp_path):
+def waited_for_a_core(pid: int) -> float:
+    """Seconds, of all its threads together."""
+    total = 0
+    for task in pathlib.Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        with contextlib.suppress(OSError):
+            total += int(task.read_text().split()[1])
+    return total / 1e9
+
+
+@pytest.fixture
+def in_memory(tmp_path):
+    if not os.access("/dev/shm", os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(prefix="tare-test-", dir="/dev/shm") as folder:
+        yield folder
+
+
+def test_kill_9_of_the_service_at_random_moments(tmp_path, in_memory):
     """The file is a valid beginning, at most the last 50 ms of what the service has read are missing, and nothing is
-    in the way of the next service."""
+    in the way of the next service. The time in which it would run but has no core does not count; the files are in
+    memory, since a disk that others write to would make it wait."""
     rng = random.Random(6)
     late, n_read = [], 0
     for n in range(KILLS):
         s = Service(tmp_path)
-        c, run = s.connect(), Run(tmp_path, f"r{n}")
+        c, run = s.connect(), Run(in_memory, f"r{n}")
         start_run(c, run)
         ends, read_at = [], []  # of each row: up to which byte it was sent, and when it was seen to have been read
         until = time.monotonic() + rng.random() * 0.06
@@ -527,10 +547,12 @@ def test_kill_9_of_the_service_at_random_moments(tmp_path):
             ends.append((ends[-1] if ends else 0) + len(row))
             read = ends[-1] - waiting_bytes(c.sock)
             while len(read_at) < len(ends) and ends[len(read_at)] <= read:
-                read_at.append(time.monotonic())
+                if len(read_at) % 5 == 0:
+                    waited = waited_for_a_core(s.pid)
+                read_at.append(time.monotonic() - waited)
             if rng.random() < 0.1:
                 time.sleep(0.001)
-        killed = time.monotonic()
+        killed = time.monotonic() - waited_for_a_core(s.pid)
         s.proc.kill()
         s.proc.wait()
         s.log.close()
@@ -542,5 +564,5 @@ def test_kill_9_of_the_service_at_random_moments(tmp_path):
         n_read += len(read_at)
         shutil.rmtree(os.path.dirname(s.unix))
     assert n_read > 10 * KILLS
-    # Two processes share the machine's cores with other tests: the odd one may be later.
+    # The odd one may be later: a virtual machine's cores may themselves be held up.
     assert sum(x > 0.05 for x in late) <= KILLS // 100, sorted(late)[-5:]

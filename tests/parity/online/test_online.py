@@ -19,6 +19,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -36,6 +37,7 @@ SCRIPTS = sorted(HERE.glob("scripts/[a-z]*.py")) + sorted(harness.SCRIPTS.glob("
 FEWEST_SCRIPTS = 80
 KEY = "l" * 40
 IDLE_S = 180  # no script takes longer
+OUTLIVES_S = 60  # a service its program, at most
 # A program that dies or forks, or captures the process's own descriptors.
 ALONE = {"attach_child", "console_progress", "console_redirect", "exception", "exit_code",
          "fork_child", "module_api", "settings_file", "quiet"}
@@ -168,12 +170,14 @@ def environment(root, core, backend):
     return env
 
 
-def is_running(path):
+def running(path):
+    """The processes of a program."""
+    found = []
     for entry in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
             if entry.read_bytes().startswith(path):
-                return True
-    return False
+                found.append(int(entry.parent.name))
+    return found
 
 
 class Side:
@@ -221,8 +225,13 @@ class Side:
                 n_over, since = now, time.monotonic()
             if time.monotonic() - since > IDLE_S:
                 os.killpg(driver.pid, 9)
-        while is_running(core):  # the service may outlive a program that was killed
+        since = time.monotonic()
+        while left := running(core):  # the service may outlive a program that was killed
             time.sleep(0.05)
+            if self.binary == harness.THEIRS and time.monotonic() - since > OUTLIVES_S:  # a hung one for ever
+                for pid in left:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
         if len(scripts) == 1 and not self.is_over(scripts[0]) and driver.returncode >= 0:
             (self.root / scripts[0].stem / "exit").write_text(str(driver.returncode))
 
