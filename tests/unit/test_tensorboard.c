@@ -536,6 +536,25 @@ static void test_folders_below_are_no_part_of_a_folder(void **state)
     tb_reader_fini(&r);
 }
 
+/* Opening one to read would wait for a writer, and the run's end for that. */
+static void test_a_pipe_in_a_folder_holds_nothing_up(void **state)
+{
+    struct fixture *f = *state;
+    struct tb_reader r;
+    open_reader(f, &r);
+    char path[256];
+    snprintf(path, sizeof path, "%s/events.out.tfevents.1.h", f->logs);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    AUTO_BUF file = {0};
+    put_scalar_event(&file, 0, "x", 1);
+    append_file(f, "events.out.tfevents.2.h", &file);
+    alarm(20);
+    assert_true(tb_reader_read(&r, 1, true, &f->records));
+    alarm(0);
+    assert_records(&f->records, "x=1 global_step=0 _timestamp=1700000000.5 \n");
+    tb_reader_fini(&r);
+}
+
 static void test_torn_file_is_left_for_the_next_one_in_time(void **state)
 {
     struct fixture *f = *state;
@@ -694,6 +713,7 @@ int main(void)
         F(malformed_events_are_counted),
         F(files_are_read_as_they_grow),
         F(folders_below_are_no_part_of_a_folder),
+        F(a_pipe_in_a_folder_holds_nothing_up),
         F(torn_file_is_left_for_the_next_one_in_time),
         F(damage_is_read_again_and_then_given_up),
         F(two_folders_give_the_root),

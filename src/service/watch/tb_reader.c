@@ -142,7 +142,7 @@ static void take_events(struct tb_reader *r, struct buf *records)
 static size_t read_current(struct tb_reader *r, size_t budget, struct buf *records)
 {
     AUTO_FREE char *path = path_join(r->dir, r->current);
-    int fd = path ? os->open(path, O_RDONLY, 0) : TARE_ENOMEM;
+    int fd = path ? os->open(path, O_RDONLY | O_NONBLOCK, 0) : TARE_ENOMEM; /* a pipe must not hold up the worker */
     size_t n_read = 0;
     if (r->damaged)
         buf_clear(&r->data);
