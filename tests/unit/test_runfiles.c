@@ -219,6 +219,25 @@ static void test_code_is_saved_where_asked(void **state)
     assert_non_null(memmem(f->kept[0].data, f->kept[0].len, "code/src/train.py", 17));
 }
 
+/* A program that came through a pipe: reading that once more would wait for ever, and the run's end with it. */
+static void test_code_from_a_pipe_holds_nothing_up(void **state)
+{
+    struct fixture *f = *state;
+    char program[128];
+    snprintf(program, sizeof program, "%s/piped.py", f->dir);
+    assert_int_equal(mkfifo(program, 0600), 0);
+    set_flag(f, 115, true);
+    set_flag(f, 63, true);
+    set_text(f, 96, "piped.py");
+    set_text(f, 159, program);
+    start(f);
+    runfiles_start(f->r, STR(""));
+    alarm(20);
+    run_jobs(f);
+    alarm(0);
+    assert_int_equal(f->n_kept, 0);
+}
+
 static void test_code_path_may_not_leave_the_folder(void **state)
 {
     struct fixture *f = *state;
@@ -374,6 +393,7 @@ int main(void)
         T(offline_leaves_no_metadata_file),
         T(machine_info_can_be_switched_off),
         T(code_is_saved_where_asked),
+        T(code_from_a_pipe_holds_nothing_up),
         T(code_path_may_not_leave_the_folder),
         T(output_is_written_in_time_and_at_the_end),
         T(output_that_cannot_be_written_ends),

@@ -351,7 +351,7 @@ static void make_code(struct file_job *job)
     const char *from = buf_z(&job->in), *z = buf_z(&name);
     AUTO_FREE char *path = z ? path_join(job->files_dir, z) : NULL;
     struct stat st;
-    if (!from || !path || stat(from, &st) != 0)
+    if (!from || !path || stat(from, &st) != 0 || !S_ISREG(st.st_mode)) /* not a pipe, which is read only once */
         return;
     if (stat(path, &st) != 0 && copy_file(from, job->files_dir, z) < 0)
         return;
