@@ -257,6 +257,7 @@ static void on_stream_finished(void *ctx, int error)
 /* Let go of everything that could still bring something. */
 static void give_up(struct sender *s)
 {
+    sender_progress(s, &s->progress);
     cursor_free(s->cursor);
     s->cursor = NULL;
     artifacts_free(s->artifacts);
@@ -509,7 +510,7 @@ bool sender_should_stop(const struct sender *s)
 
 void sender_progress(const struct sender *s, struct files_progress *to)
 {
-    *to = (struct files_progress){0};
+    *to = s->progress;
     if (s->files)
         files_progress(s->files, to);
     if (s->artifacts)

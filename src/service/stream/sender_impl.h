@@ -111,6 +111,7 @@ struct sender {
     struct filestream *filestream;
     struct files *files;
     struct artifacts *artifacts;
+    struct files_progress progress; /* what those two had done when they were given up */
     struct job *job;           /* NULL: none is to be made */
     struct job_call *job_call; /* being made */
     struct upsert upsert;

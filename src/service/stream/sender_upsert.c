@@ -154,8 +154,21 @@ static void refuse(struct sender *s, const struct run_error *e)
     sender_run_refused(s, e);
 }
 
+/* It failed as often as the settings allow. */
+static void explain_tries(const struct sender *s, const struct graphql_call *call, struct run_error *e)
+{
+    char status[16] = "", text[sizeof call->why + sizeof status];
+    if (call->status)
+        snprintf(status, sizeof status, "HTTP %d: ", call->status);
+    snprintf(text, sizeof text, "%s%s", status, call->why);
+    e->code = 0;
+    snprintf(e->message, sizeof e->message,
+             "Error initializing run: POST %.200s/graphql giving up after %u attempt(s)%s%s\nwhile retrying: %s",
+             backend_url(s->backend), call->n_tries, call->status ? "" : ": ", call->status ? "" : call->why, text);
+}
+
 /* Words of the peer's runupdateerror.go. */
-static void explain(const struct graphql_call *call, struct run_error *e)
+static void explain(const struct sender *s, const struct graphql_call *call, struct run_error *e)
 {
     static const char hint[] = "Consider increasing the init_timeout setting:\n"
                                "  wandb.init(settings=wandb.Settings(init_timeout=...))";
@@ -163,6 +176,8 @@ static void explain(const struct graphql_call *call, struct run_error *e)
     if (call->error == TARE_ETIMEOUT) {
         snprintf(e->message, sizeof e->message, "Timed out %s%s\n%s",
                  *call->why ? "while retrying: " : "initializing run", call->why, hint);
+    } else if (call->n_tries) {
+        explain_tries(s, call, e);
     } else if (call->status >= 400) {
         snprintf(e->message, sizeof e->message, "%s", *call->why ? call->why : "<no message>");
     } else {
@@ -310,7 +325,7 @@ static void on_asked(struct sender *s, const struct graphql_call *call)
     bool rewind = strcmp(call->operation, "RewindRun") == 0;
     int rc = -1;
     if (call->error == TARE_ETIMEOUT)
-        explain(call, &e);
+        explain(s, call, &e);
     else if (call->error && rewind)
         snprintf(e.message, sizeof e.message, "failed to rewind run: %s", call->why);
     else if (call->error)
@@ -332,7 +347,7 @@ static void on_made(struct sender *s, const struct graphql_call *call)
     struct upsert *u = &s->upsert;
     struct run_error e = {0};
     if (call->error) {
-        explain(call, &e);
+        explain(s, call, &e);
         refuse(s, &e);
         return;
     }

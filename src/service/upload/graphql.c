@@ -169,13 +169,18 @@ static void explain_try(struct graphql_work *w)
     }
 }
 
-static bool is_again(const struct graphql_work *w)
+static bool may_pass(const struct graphql_work *w)
 {
     const struct retry_policy *p = backend_policy(w->backend, BACKEND_GRAPHQL);
-    if (w->n_tries > p->max || (w->http.status == 429 && w->call->hands_back_429))
+    if (w->http.status == 429 && w->call->hands_back_429)
         return false;
     bool is_conflict = w->http.status == 409 && strcmp(w->call->operation, "UpsertBucket") == 0;
     return is_conflict || retry_again(p, &w->http) || backend_renews(w->backend, &w->http);
+}
+
+static bool is_again(const struct graphql_work *w)
+{
+    return w->n_tries <= backend_policy(w->backend, BACKEND_GRAPHQL)->max && may_pass(w);
 }
 
 /* Wait and try again, or until there is no time left. */
@@ -214,6 +219,8 @@ static void on_answer(struct http_request *r)
         end(w, TARE_ETIMEOUT); /* `why` is the last try's */
         return;
     }
+    if (!again && may_pass(w))
+        w->call->n_tries = w->n_tries;
     if (!again && !r->error) {
         take_answer(w);
         return;
@@ -309,6 +316,7 @@ void graphql_send(struct backend *b, struct graphql_call *c)
     c->work = w;
     c->error = c->status = 0;
     c->why[0] = '\0';
+    c->n_tries = 0;
     c->data = (struct str){0};
     c->answer = (struct buf){0};
     put_body(&w->body, c);

@@ -30,6 +30,7 @@ struct graphql_call {
                       * TARE_EPERM (401, 403), TARE_ENOTFOUND (404), TARE_ECONFLICT (409),
                       * TARE_EPROTO (refused: see why), ... */
     int status;      /* of HTTP, 0 if none came */
+    uint32_t n_tries; /* made in vain, when there were as many as the settings allow; else 0 */
     char why[512];   /* for a person: the server's own words where it gave any (with status 200 as
                       * the peer shows them, "input: ..."); of TARE_ETIMEOUT the last try's, or "" */
     struct str data; /* raw JSON of "data", even beside errors; valid until graphql_call_fini */
