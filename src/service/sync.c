@@ -384,8 +384,8 @@ static void on_mark(struct work *w)
 {
     struct item *it = (struct item *)((char *)w - offsetof(struct item, work));
     char path[PATH_MAX];
-    snprintf(path, sizeof path, "%s.synced", it->path);
-    int fd = os->open(path, O_WRONLY | O_CREAT | O_TRUNC, 0666);
+    bool fits = snprintf(path, sizeof path, "%s.synced", it->path) < (int)sizeof path; /* cut off, it could name the journal */
+    int fd = fits ? os->open(path, O_WRONLY | O_CREAT | O_TRUNC, 0666) : -ENAMETOOLONG;
     it->look.rc = fd < 0 ? fd : os->close(fd);
 }
 

@@ -156,6 +156,28 @@ def test_a_killed_program_has_failed(tmp_path, backend):
     assert backend.runs[run.id].exit_code == 1
 
 
+def test_a_path_without_room_for_the_mark_loses_nothing(tmp_path, backend):
+    """The longest path there is: that of the mark, cut off, would be the journal's own."""
+    data = make_run(tmp_path, "r1").file.read_bytes()
+    before, folder, name, longest = os.getcwd(), str(tmp_path), "run-r1.wandb", 4095
+    os.chdir(folder)
+    try:
+        while len(folder) + 1 + len(name) < longest:
+            left = longest - len(folder) - 2 - len(name)
+            part = "d" * (left if left <= 200 else min(200, left - 2))
+            os.mkdir(part)
+            os.chdir(part)
+            folder += "/" + part
+        path = pathlib.Path(folder) / name
+        path.write_bytes(data)
+        assert len(str(path)) == longest
+        sync(tmp_path, backend, path)
+        assert path.read_bytes() == data
+        assert rows(backend, "r1") == list(range(10))
+    finally:
+        os.chdir(before)
+
+
 def test_what_is_refused_is_not_marked(tmp_path, backend):
     good, bad = make_run(tmp_path, "good00"), make_run(tmp_path, "refus0")
     backend.fault("UpsertBucket", "403", times=1)
