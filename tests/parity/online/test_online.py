@@ -120,6 +120,7 @@ def without_words_of_schedulers(side):
 
 def without_how_to_bring_the_rest(side):
     side["warnings"].pop()  # the peer's says that some data are not there, ours has the run's folder in it
+    without_number_of_tries(side)
 
 
 def without_cloud_headers(side):
