@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 /* ---- routes ---------------------------------------------------------------------------- */
@@ -214,7 +215,15 @@ static void wait_stuck(struct http_request *r)
     http_reply_str(r, 200, "text/plain", STR("free"));
 }
 
+static struct http_server *begun; /* what http_open gives */
+
+static void tell_begun(struct http_request *r)
+{
+    http_reply_str(r, 200, "text/plain", begun ? STR("whole") : STR("half"));
+}
+
 static const struct http_route routes[] = {
+    {"GET", "/begun", .open = true, .quick = true, .handle = tell_begun},
     {"GET", "/open", .open = true, .quick = true, .handle = reply_late},
     {"GET", "/params/{x}", .handle = reply_params},
     {"POST", "/body", .body = HTTP_KEPT, .max_body = 100000, .handle = reply_body},
@@ -727,6 +736,49 @@ static void test_who_asks_on_while_the_server_ends_is_refused(void **state)
     sem_destroy(&stuck);
 }
 
+/* The answer of a server that is not there yet; heap. */
+static void *ask_early(void *path)
+{
+    static const char request[] = "GET /begun HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    struct buf *all = mem_calloc(1, sizeof *all);
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    strcpy(a.sun_path, path);
+    while (connect(fd, (struct sockaddr *)&a, sizeof a) < 0)
+        ;
+    send(fd, request, sizeof request - 1, MSG_NOSIGNAL);
+    ssize_t n;
+    while ((n = read(fd, buf_reserve(all, 4096), 4096)) > 0)
+        all->len += (size_t)n;
+    close(fd);
+    return all;
+}
+
+/* Its first request may come before http_open has returned. */
+static void test_who_asks_while_the_server_begins_finds_it_whole(void **state)
+{
+    enum { TIMES = 40 };
+    char dir[] = "/tmp/tare_test_http_dir_XXXXXX", path[64], listen[80];
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/socket", dir);
+    snprintf(listen, sizeof listen, "unix:%s", path);
+    for (int i = 0; i < TIMES; i++) {
+        struct http_options o = {.listen = listen, .routes = routes, .authorize = authorize, .threads = 4};
+        struct buf *all;
+        struct err e;
+        pthread_t client;
+        begun = NULL;
+        pthread_create(&client, NULL, ask_early, path);
+        assert_int_equal(http_open(&o, &begun, &e), 0);
+        pthread_join(client, (void **)&all);
+        assert_has(buf_z(all), "\r\n\r\nwhole");
+        buf_fini(all);
+        mem_free(all);
+        http_close(begun, 2000);
+    }
+    rmdir(dir);
+}
+
 static void test_url_encoding(void **state)
 {
     AUTO_BUF b = {0};
@@ -761,6 +813,7 @@ int main(void)
         cmocka_unit_test(test_who_is_too_slow),
         cmocka_unit_test(test_connections_are_used_again),
         cmocka_unit_test(test_who_asks_on_while_the_server_ends_is_refused),
+        cmocka_unit_test(test_who_asks_while_the_server_begins_finds_it_whole),
         cmocka_unit_test(test_url_encoding),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -564,6 +564,7 @@ int http_open(const struct http_options *o, struct http_server **out, struct err
     s->memory.max_bytes = s->o.max_memory;
     s->workers = workers_new(s->o.max_workers, MAX_QUEUE);
     int rc = open_socket(s, o->listen, e);
+    *out = s; /* the first request may be answered before the daemon's start returns */
     if (!rc)
         rc = start_daemon(s, e);
     if (!rc && pthread_create(&s->watcher, NULL, http_watch_main, s)) {
@@ -572,11 +573,10 @@ int http_open(const struct http_options *o, struct http_server **out, struct err
         rc = err_set(e, TARE_ENOMEM, "the HTTP server's watcher could not be started");
     }
     if (rc) {
+        *out = NULL;
         server_free(s);
-        return rc;
     }
-    *out = s;
-    return 0;
+    return rc;
 }
 
 /* Wait until no request is under way. A suspended connection must not meet MHD_stop_daemon. */
