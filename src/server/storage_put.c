@@ -397,9 +397,11 @@ static struct blob_put *adopt(struct http_request *r, struct upload *u)
 static struct blob_put *take_put(struct http_request *r, struct upload *u)
 {
     struct server *s = r->app;
-    struct blob_put *put = *u->local ? adopt(r, u) : u->put;
+    struct blob_put *put = u->put;
+    if (*u->local)
+        return adopt(r, u); /* `u` may be gone, if it has replied */
     u->put = NULL;
-    if (put || *u->local)
+    if (put)
         return put;
     int64_t bytes = partial_size(&u->turn);
     if (bytes == u->range.total && (put = partial_finish(&u->turn)))

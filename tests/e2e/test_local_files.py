@@ -14,7 +14,7 @@ import urllib.parse
 
 import pytest
 
-from server_support import Server
+from server_support import ROOT, Server
 from test_upload_artifacts import Asker, Proxy, read_back
 from test_upload_resume import MIB, SAVE, Wire, service_env
 
@@ -183,6 +183,40 @@ def test_what_is_named_must_be_a_file_of_the_staging_folder(server, tmp_path):
     path.write_bytes(b"y" * 10)
     assert put(f"{name} 10") == 200 and not path.exists()
     assert server.request("GET", "/files/local/up/maker/named")[2] == b"y" * 10
+
+
+@pytest.mark.skipif("TARE_SERVER" in os.environ, reason="sanitizers want to be loaded first, and find this by themselves")
+def test_what_is_answered_is_let_go_of(tmp_path):
+    """Who answers does not touch the request any more: it may be gone by then, and another's be in its place."""
+    library = tmp_path / "guard.so"
+    subprocess.run(["cc", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", str(library),
+                    str(ROOT / "tests" / "support" / "guard.c")], check=True)
+    with Server(tmp_path, env={"LD_PRELOAD": str(library)}) as server:
+        server.graphql('mutation{upsertBucket(input:{entityName:"local",modelName:"up",name:"maker"}){inserted}}')
+        url = upload_url(server, "named").split("#")[0]
+        name, stream = "local-" + "0" * 32, "/files/local/up/%s/file_stream"
+
+        def put(body=b"", **headers):
+            return server.request("PUT", url, body, key=None, **headers)[0]
+
+        assert put(X_Tare_Local=f"{name} 10") == 404
+        (staging(server) / name).write_bytes(b"y" * 10)
+        assert put(X_Tare_Local=f"{name} 11") == 400
+        (staging(server) / name).write_bytes(b"y" * 10)
+        assert put(X_Tare_Local=f"{name} 10") == 200
+        assert put(b"whole") == 200
+        assert put(b"wrong", Content_MD5="AAAAAAAAAAAAAAAAAAAAAA==") == 400
+        assert put(X_Tare_Upload="k", Content_Range="bytes */3") == 308
+        assert put(b"ab", X_Tare_Upload="k", Content_Range="bytes 0-1/3") == 308
+        assert put(b"c", X_Tare_Upload="k", Content_Range="bytes 2-2/3") in (200, 503)
+        assert server.request("POST", stream % "maker", b"{}")[0] == 200
+        assert server.request("POST", stream % "nobody", b"{}")[0] == 404
+        assert server.request("POST", stream % "maker", b"{")[0] == 400
+        assert server.request("GET", "/files/local/up/maker/named")[0] == 200
+        assert server.request("GET", "/files/local/up/maker/none")[0] == 404
+        assert server.request("POST", "/graphql", b"{")[0] == 400
+        assert server.request("GET", "/metrics")[0] == 200
+        assert server.process.poll() is None
 
 
 class Watching(Proxy):
