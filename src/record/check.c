@@ -76,3 +76,46 @@ bool record_check(const ProtobufCMessageDescriptor *type, struct str message)
 {
     return check(type, message, 0);
 }
+
+/* ---- mending ---- */
+
+static void mend(const ProtobufCMessageDescriptor *type, struct str message, unsigned depth);
+
+static void mend_text(char *p, size_t n)
+{
+    uint32_t cp;
+    for (size_t i = 0, took; i < n; i += took) {
+        took = utf8_decode(p + i, n - i, &cp);
+        if (took == 1 && (p[i] & 0x80))
+            p[i] = '?';
+    }
+}
+
+static void mend_field(const ProtobufCFieldDescriptor *d, const struct wire_field *f, unsigned depth)
+{
+    if (f->type != WIRE_BYTES || !f->bytes.n)
+        return;
+    if (d->type == PROTOBUF_C_TYPE_MESSAGE)
+        mend(d->descriptor, f->bytes, depth + 1);
+    else if ((d->type == PROTOBUF_C_TYPE_STRING || d->type == PROTOBUF_C_TYPE_BYTES) &&
+             !utf8_valid(f->bytes.p, f->bytes.n))
+        mend_text((char *)f->bytes.p, f->bytes.n);
+}
+
+static void mend(const ProtobufCMessageDescriptor *type, struct str message, unsigned depth)
+{
+    struct wire_reader r = wire_open(message);
+    struct wire_field f = {0};
+    if (depth > MAX_DEPTH)
+        return;
+    while (wire_next(&r, &f) == 1) {
+        const ProtobufCFieldDescriptor *d = protobuf_c_message_descriptor_get_field(type, f.number);
+        if (d)
+            mend_field(d, &f, depth);
+    }
+}
+
+void record_mend_texts(const ProtobufCMessageDescriptor *type, char *message, size_t n)
+{
+    mend(type, str_make(message, n), 0);
+}

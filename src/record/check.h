@@ -14,4 +14,9 @@
  * skipped. Allocates nothing. */
 bool record_check(const ProtobufCMessageDescriptor *type, struct str message);
 
+/* Every byte of a string that belongs to no character becomes '?', in nested messages too; nothing changes its length.
+ * For what is said to a client: a reader refuses the whole message otherwise, and texts quote what others sent (pages
+ * of proxies, names of files), or are cut where room ends. Allocates nothing. */
+void record_mend_texts(const ProtobufCMessageDescriptor *type, char *message, size_t n);
+
 #endif

@@ -402,3 +402,55 @@ def test_a_broken_export_is_told(tmp_path, monkeypatch):
 def test_bad_answers_message_by_message(tmp_path, monkeypatch):
     compare(tmp_path, monkeypatch, [(m, w) for m, a in REQUESTS for w in WRONG
                                     if "server" not in m.get("features_request", {})])
+
+
+ASKED = [m for m, _ in REQUESTS if "read_run_history_request" not in m and "server" not in m.get("features_request", {})
+         and not {"download_file_request", "upload_file_request"} & m.keys()]
+
+
+def answered(tmp_path, monkeypatch, core, requests):
+    with scripted_server() as server:
+        url = f"http://127.0.0.1:{server.server_port}"
+        found, _, _ = ask_all(tmp_path, core, url, server, requests, monkeypatch)
+    return [normalised(one) for one in found]
+
+
+def test_what_is_no_answer_does_not_pass_for_one(tmp_path, monkeypatch):
+    """status 200 and JSON, but no object, or errors that are no list: a run is not stopped by that"""
+    requests = [(m, (200, body)) for m in ASKED for body in (b"[]", b"12", b'"ok"', {"errors": "text"})]
+    for core in (PEER, TARE):
+        for message, answer, response, sent in answered(tmp_path, monkeypatch, core, requests):
+            assert list(response) == ["apiErrorResponse"] or not sent, (core, message, answer, response)
+
+
+def test_pages_in_other_encodings_are_quoted(tmp_path, monkeypatch):
+    """What a client cannot decode ends it: the peer closes the connection."""
+    page = "<html>Zugriff nicht m\xf6glich</html>".encode("latin-1")
+    long = json.dumps({"errors": [{"message": "a" + "\u7981\u6b62" * 600}]}, ensure_ascii=False).encode()
+    all_asked = [m for m, _ in REQUESTS if "scan_run_history_cleanup" not in json.dumps(m)]
+    requests = [(m, (status, body)) for m in all_asked for status, body in ((404, page), (200, page), (400, long))]
+    found = answered(tmp_path, monkeypatch, TARE, requests)  # decodes every one
+    texts = json.dumps([response for _, _, response, _ in found], ensure_ascii=False)
+    assert "nicht m?glich" in texts and "\u7981\u6b62" in texts
+
+
+def test_headers_of_an_upload_do_not_change_its_length(tmp_path, monkeypatch):
+    headers = {"content-length": "5", "Transfer-Encoding": "identity", "Host": "elsewhere", "bad name": "x", "X-A": "b"}
+    message = {"upload_file_request": {"path": "up.bin", "url": "URL/upload", "headers": headers}}
+    for _, _, response, sent in answered(tmp_path, monkeypatch, TARE, [(message, (200, b"ok"))] * 2):
+        assert list(response) == ["uploadFileResponse"]
+        ((method, path, came, body),) = sent
+        assert body == repr(b"up" * 100000) and came["X-A"] == "b" and "Bad Name" not in came
+
+
+def test_what_cannot_be_asked_is_told(tmp_path, monkeypatch):
+    requests = [{"graphql_request": {"query": "{ b }", "variables_json": "[1]"}},
+                {"graphql_request": {"query": "{ b }", "variables_json": '"text"'}},
+                {"upload_file_request": {"path": "none.bin", "url": "URL/upload"}},
+                {"upload_file_request": {"path": ".", "url": "URL/upload"}}]
+    both = [answered(tmp_path, monkeypatch, core, [(m, (200, {"data": {}})) for m in requests]) for core in (PEER, TARE)]
+    for theirs, ours in zip(*both):
+        start = "decode GraphQL variables: " if "graphql_request" in theirs[0] else ""
+        texts = [one[2]["apiErrorResponse"]["message"].lower() for one in (theirs, ours)]
+        assert texts[0] == texts[1] or start and all(text.startswith(start.lower()) for text in texts), texts
+        assert theirs[3] == ours[3] == []

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/unit/unit.h"
 
+#include "record/check.h"
 #include "record/record.h"
 
 /* A request that publishes a history row of two items and a console line with a NUL in it. */
@@ -128,6 +129,44 @@ static void test_a_list_grows_in_place_of_its_owner(void **state)
     arena_fini(&a);
 }
 
+static void test_texts_are_mended_where_they_stand(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *is, *becomes;
+    } texts[] = {
+        {"", ""},
+        {"plain, \xC3\xA9 and \xF0\x9F\x98\x80", "plain, \xC3\xA9 and \xF0\x9F\x98\x80"},
+        {"m\xF6glich", "m?glich"},
+        {"cut \xE4\xB8", "cut ??"}, /* the start of a character */
+        {"\x80\xC0\xAF\xED\xA0\x80 \xEF\xBF\xBD", "?????? \xEF\xBF\xBD"},
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        struct arena a;
+        arena_init(&a, 0);
+        Pb__ServerErrorResponse error = PB__SERVER_ERROR_RESPONSE__INIT;
+        error.message = (char *)texts[i].is;
+        Pb__ServerResponse in = PB__SERVER_RESPONSE__INIT, *out = NULL;
+        in.request_id = (char *)texts[i].is;
+        in.server_response_type_case = PB__SERVER_RESPONSE__SERVER_RESPONSE_TYPE_ERROR_RESPONSE;
+        in.error_response = &error;
+        AUTO_BUF b = {0};
+        assert_int_equal(record_encode(&b, &in.base), 0);
+        record_mend_texts(&pb__server_response__descriptor, b.data, b.len);
+        assert_true(record_check(&pb__server_response__descriptor, buf_str(&b)));
+        assert_int_equal(record_decode_response(&a, b.data, b.len, &out, NULL), 0);
+        assert_string_equal(out->request_id, texts[i].becomes);
+        assert_string_equal(out->error_response->message, texts[i].becomes);
+        arena_fini(&a);
+    }
+    for (size_t n = 0; n < 64; n++) { /* what is no message is left alone */
+        char junk[64];
+        memset(junk, 0xFF, sizeof junk);
+        record_mend_texts(&pb__server_response__descriptor, junk, n);
+        assert_int_equal((unsigned char)junk[0], 0xFF);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -136,6 +175,7 @@ int main(void)
         cmocka_unit_test(test_every_cut_of_a_message_is_malformed_or_whole),
         cmocka_unit_test(test_the_arena_limit_stops_a_bomb),
         cmocka_unit_test(test_a_list_grows_in_place_of_its_owner),
+        cmocka_unit_test(test_texts_are_mended_where_they_stand),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -84,6 +84,10 @@ static void on_uploaded(struct transfer *x)
         buf_puts(&t->why, "file transfer: upload: failed to upload: status: ");
         download_put_status(&t->why, x->status);
         buf_printf(&t->why, ": body: %.1024s", x->http.answer.len ? buf_z(&x->http.answer) : "");
+    } else if (x->work_error == UV_EISDIR) {
+        buf_printf(&t->why, "file transfer: upload: cannot upload directory %s", t->path);
+    } else if (x->error && x->work_error) {
+        buf_printf(&t->why, "open %s: %s", t->path, err_text(x->work_error));
     } else if (x->error) {
         buf_puts(&t->why, x->why[0] ? x->why : err_text(x->error));
     }
@@ -96,12 +100,7 @@ static void put_headers(struct buf *to, struct str request)
     for (struct wire_reader r = wire_open(request); wire_next(&r, &f) > 0;) {
         if (f.number != HEADERS || f.type != WIRE_BYTES)
             continue;
-        struct str name = wire_find_bytes(f.bytes, 1), value = wire_find_bytes(f.bytes, 2);
-        bool is_one = name.n && !memchr(name.p, '\n', name.n) &&
-                      !(value.n && memchr(value.p, '\n', value.n)) &&
-                      !(value.n && memchr(value.p, '\r', value.n));
-        if (is_one)
-            buf_printf(to, "%.*s: %.*s\n", STR_ARG(name), STR_ARG(value));
+        transfer_put_header(to, wire_find_bytes(f.bytes, 1), wire_find_bytes(f.bytes, 2));
     }
 }
 

@@ -26,8 +26,8 @@ static void start(struct api_task *t)
     struct graphql_task *g = (struct graphql_task *)t;
     struct str request = buf_str(&t->request), variables = wire_find_bytes(request, VARIABLES_JSON);
     struct err e = {0};
-    if (variables.n && !json_valid(variables)) {
-        api_fail(t, 0, "decode GraphQL variables: no valid JSON");
+    if (variables.n && (!json_valid(variables) || !strchr("{n", *json_skip_space(variables.p, variables.p + variables.n)))) {
+        api_fail(t, 0, "decode GraphQL variables: no JSON object");
         return;
     }
     if (gqlcompat_rewrite(&g->document, wire_find_bytes(request, QUERY), request, &e) != 0) {

@@ -5,8 +5,9 @@
 #include "base/clock.h"
 #include "base/diag.h"
 #include "base/err.h"
-#include "base/utf8.h"
+#include "record/check.h"
 #include "record/frame.h"
+#include "record/record.h"
 #include "record/wire.h"
 #include "service/intake/router.h"
 #include "service/limits.h"
@@ -160,27 +161,32 @@ static char *room(struct connection *c, size_t n)
     return at + FRAME_HEADER;
 }
 
+/* It is written: from `end` back to where room() said. */
+static void sent(char *start, const char *end)
+{
+    record_mend_texts(&pb__server_response__descriptor, start, (size_t)(end - start));
+}
+
 static size_t id_size(struct str request_id)
 {
     return request_id.n ? wire_bytes_size(RESPONSE_REQUEST_ID, request_id.n) : 0;
 }
 
-static void put_id(char *at, struct str request_id)
+static char *put_id(char *at, struct str request_id)
 {
-    if (request_id.n)
-        wire_put_bytes(at, RESPONSE_REQUEST_ID, request_id);
+    return request_id.n ? wire_put_bytes(at, RESPONSE_REQUEST_ID, request_id) : at;
 }
 
 void connection_respond(struct connection *c, struct str request_id, uint32_t number,
                         struct str body)
 {
     size_t own = number ? wire_bytes_size(number, body.n) : 0;
-    char *at = room(c, own + id_size(request_id));
+    char *start = room(c, own + id_size(request_id)), *at = start;
     if (!at)
         return;
     if (number)
         at = wire_put_bytes(at, number, body);
-    put_id(at, request_id);
+    sent(start, put_id(at, request_id));
 }
 
 void connection_respond_result(struct connection *c, struct str request_id, struct str slot,
@@ -188,7 +194,7 @@ void connection_respond_result(struct connection *c, struct str request_id, stru
 {
     size_t control = slot.n ? wire_bytes_size(CONTROL_MAILBOX_SLOT, slot.n) : 0;
     size_t n = result.n + (slot.n ? wire_bytes_size(RESULT_CONTROL, control) : 0);
-    char *at = room(c, wire_bytes_size(RESPONSE_RESULT, n) + id_size(request_id));
+    char *start = room(c, wire_bytes_size(RESPONSE_RESULT, n) + id_size(request_id)), *at = start;
     if (!at)
         return;
     at = wire_put_tag(at, RESPONSE_RESULT, WIRE_BYTES);
@@ -201,7 +207,7 @@ void connection_respond_result(struct connection *c, struct str request_id, stru
         at = wire_put_varint(at, control);
         at = wire_put_bytes(at, CONTROL_MAILBOX_SLOT, slot);
     }
-    put_id(at, request_id);
+    sent(start, put_id(at, request_id));
 }
 
 void connection_respond_error(struct connection *c, struct str request_id, const char *message)
@@ -209,11 +215,7 @@ void connection_respond_error(struct connection *c, struct str request_id, const
     if (!request_id.n)
         return;
     AUTO_BUF body = {0};
-    AUTO_FREE char *text = xmem_strdup(message);
-    for (char *p = text; *p && !utf8_valid(text, strlen(text)); p++)
-        if (*p & 0x80)
-            *p = '?'; /* an id of the client's that is no text must not cost it the message */
-    if (wire_buf_bytes(&body, ERROR_MESSAGE, str_of(text)) == 0)
+    if (wire_buf_bytes(&body, ERROR_MESSAGE, str_of(message)) == 0)
         connection_respond(c, request_id, RESPONSE_ERROR, buf_str(&body));
 }
 

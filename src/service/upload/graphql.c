@@ -132,6 +132,19 @@ static void say(struct graphql_work *w, struct buf *words)
     snprintf(w->call->why, sizeof w->call->why, "%.*s", STR_ARG(buf_str(words)));
 }
 
+static char first_char(struct str json)
+{
+    const char *end = json.p + json.n, *at = json.n ? json_skip_space(json.p, end) : end;
+    return at < end ? *at : '\0';
+}
+
+/* An object (or null) whose errors are a list: what else a server says with status 200 must not pass for done. */
+static bool is_answer(struct str body)
+{
+    char errors = first_char(json_at(body, "errors"));
+    return json_valid(body) && strchr("{n", first_char(body)) && (errors == '\0' || strchr("[n", errors));
+}
+
 /* An answer that ends it. */
 static void take_answer(struct graphql_work *w)
 {
@@ -141,8 +154,8 @@ static void take_answer(struct graphql_work *w)
         gql_put_messages(&words, body);
         say(w, &words);
         end(w, error_of_status(w->http.status));
-    } else if (!json_valid(body)) {
-        snprintf(w->call->why, sizeof w->call->why, "the answer is no JSON: %.*s",
+    } else if (!is_answer(body)) {
+        snprintf(w->call->why, sizeof w->call->why, "the answer is no %s: %.*s", json_valid(body) ? "GraphQL" : "JSON",
                  (int)(body.n < 200 ? body.n : 200), body.n ? body.p : "");
         end(w, TARE_EFORMAT);
     } else if (gql_has_errors(body)) {

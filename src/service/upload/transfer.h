@@ -125,6 +125,10 @@ void place_drop(struct transfer *t);
  * what is no header, or would be two, is left out. */
 void transfer_put_headers(struct buf *to, struct str json);
 
+/* Append "name: value\n", unless it is no header, would be two, or is one that goes by the request's own body and
+ * address (as in Go, which the peer leaves it to). */
+void transfer_put_header(struct buf *to, struct str name, struct str value);
+
 /* Is there such a header among "Name: value\n..."? `headers` NULL: none. */
 bool transfer_has_header(const char *headers, const char *name);
 /* Append the X-Tare-Upload that names these bytes of this state of a file: a later process that finds it the

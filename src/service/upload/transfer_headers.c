@@ -27,6 +27,23 @@ static bool is_value(struct str value)
     return true;
 }
 
+/* What only the client itself can say of a request: curl would send them as they are, and a length that is not the
+ * body's leaves the rest of it to be taken for the next request. */
+static bool is_own(struct str name)
+{
+    static const char *const names[] = {"Host", "Content-Length", "Transfer-Encoding", "Trailer"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (name.n == strlen(names[i]) && strncasecmp(name.p, names[i], name.n) == 0)
+            return true;
+    return false;
+}
+
+void transfer_put_header(struct buf *to, struct str name, struct str value)
+{
+    if (is_token(name) && is_value(value) && !is_own(name))
+        buf_printf(to, "%.*s: %.*s\n", STR_ARG(name), STR_ARG(value));
+}
+
 static struct str trimmed(struct str s)
 {
     while (s.n > 0 && (*s.p == ' ' || *s.p == '\t'))
@@ -52,8 +69,7 @@ void transfer_put_headers(struct buf *to, struct str json)
             continue;
         struct str name = str_make(text.data, (size_t)(colon - text.data));
         struct str value = trimmed(str_make(colon + 1, (size_t)(text.data + text.len - colon - 1)));
-        if (is_token(name) && is_value(value))
-            buf_printf(to, "%.*s: %.*s\n", STR_ARG(name), STR_ARG(value));
+        transfer_put_header(to, name, value);
     }
 }
 
