@@ -35,12 +35,49 @@ struct writer {
     void *ctx;
 };
 
+static bool starts(const char *p, size_t n, const char *with)
+{
+    return n >= strlen(with) && memcmp(p, with, strlen(with)) == 0;
+}
+
+/* Those lines of a file's header that are about modes, or the others. */
+static int write_header_lines(struct writer *w, const char *p, const char *end, bool modes)
+{
+    for (const char *next; p < end; p = next) {
+        const char *eol = memchr(p, '\n', (size_t)(end - p));
+        size_t n = (size_t)((eol ? eol : end) - p);
+        bool is_name = starts(p, n, "--- ") || starts(p, n, "+++ ");
+        next = p + n + (eol != NULL);
+        if ((starts(p, n, "old mode ") || starts(p, n, "new mode ")) != modes)
+            continue;
+        if (w->write(w->ctx, p, n) != 0)
+            return GIT_EUSER;
+        if (is_name && memchr(p + 4, ' ', n - 4) && w->write(w->ctx, "\t", 1) != 0)
+            return GIT_EUSER;
+        if (eol && w->write(w->ctx, "\n", 1) != 0)
+            return GIT_EUSER;
+    }
+    return 0;
+}
+
+/* As git itself writes it: modes before a rename, a tab behind names with spaces. */
+static int write_header(struct writer *w, const char *p, size_t n)
+{
+    const char *eol = memchr(p, '\n', n), *rest = eol ? eol + 1 : p + n;
+    if (w->write(w->ctx, p, (size_t)(rest - p)) != 0)
+        return GIT_EUSER;
+    int rc = write_header_lines(w, rest, p + n, true);
+    return rc ? rc : write_header_lines(w, rest, p + n, false);
+}
+
 static int on_line(const git_diff_delta *delta, const git_diff_hunk *hunk, const git_diff_line *line,
                    void *payload)
 {
     (void)delta;
     (void)hunk;
     struct writer *w = payload;
+    if (line->origin == GIT_DIFF_LINE_FILE_HDR)
+        return write_header(w, line->content, line->content_len);
     bool has_mark = line->origin == GIT_DIFF_LINE_CONTEXT || line->origin == GIT_DIFF_LINE_ADDITION ||
                     line->origin == GIT_DIFF_LINE_DELETION;
     if (has_mark && w->write(w->ctx, &line->origin, 1) != 0)
@@ -48,16 +85,66 @@ static int on_line(const git_diff_delta *delta, const git_diff_hunk *hunk, const
     return w->write(w->ctx, line->content, line->content_len) != 0 ? GIT_EUSER : 0;
 }
 
+/* In the middle of a merge a path has several entries: one of them instead, so that its file is compared, as by
+ * `git diff`. In memory only. */
+static int settle_conflicts(git_index *index)
+{
+    int rc = 0;
+    for (size_t left = git_index_entrycount(index); rc == 0 && left > 0 && git_index_has_conflicts(index); left--) {
+        const git_index_entry *base = NULL, *ours = NULL, *theirs = NULL;
+        git_index_conflict_iterator *it = NULL;
+        rc = git_index_conflict_iterator_new(&it, index);
+        if (rc == 0)
+            rc = git_index_conflict_next(&base, &ours, &theirs, it);
+        git_index_conflict_iterator_free(it);
+        if (rc != 0)
+            break;
+        const git_index_entry *kept = ours ? ours : theirs ? theirs : base;
+        char *path = strdup(kept->path);
+        git_index_entry entry = {.mode = kept->mode, .id = kept->id, .path = path};
+        rc = path ? git_index_conflict_remove(index, path) : GIT_ERROR;
+        if (rc == 0)
+            rc = git_index_add(index, &entry);
+        free(path);
+    }
+    return rc == GIT_ITEROVER ? 0 : rc;
+}
+
+/* Of the tree to what is in the folder, with what `git add` has told of. */
+static int diff_to_folder(git_diff **diff, git_repository *repo, git_tree *tree)
+{
+    git_diff_options options = GIT_DIFF_OPTIONS_INIT;
+    git_diff_find_options find = GIT_DIFF_FIND_OPTIONS_INIT; /* renames, as the configuration says */
+    git_diff *rest = NULL;
+    git_index *index = NULL;
+    find.rename_limit = 1000; /* git's own */
+    int rc = git_repository_index(&index, repo);
+    if (rc == 0)
+        rc = git_index_read(index, false);
+    if (rc == 0)
+        rc = settle_conflicts(index);
+    if (rc == 0)
+        rc = git_diff_tree_to_index(diff, repo, tree, index, &options);
+    if (rc == 0)
+        rc = git_diff_index_to_workdir(&rest, repo, index, &options);
+    if (rc == 0)
+        rc = git_diff_merge(*diff, rest);
+    if (rc == 0)
+        rc = git_diff_find_similar(*diff, &find);
+    git_diff_free(rest);
+    git_index_free(index);
+    return rc;
+}
+
 static int print_diff(git_repository *repo, const char *revision, struct writer *w)
 {
     git_object *tree = NULL;
     git_diff *diff = NULL;
-    git_diff_options options = GIT_DIFF_OPTIONS_INIT;
     char spec[128];
     snprintf(spec, sizeof spec, "%s^{tree}", revision);
     int rc = git_revparse_single(&tree, repo, spec);
     if (rc == 0)
-        rc = git_diff_tree_to_workdir_with_index(&diff, repo, (git_tree *)tree, &options);
+        rc = diff_to_folder(&diff, repo, (git_tree *)tree);
     if (rc == 0)
         rc = git_diff_print(diff, GIT_DIFF_FORMAT_PATCH, on_line, w);
     git_diff_free(diff);
