@@ -316,6 +316,7 @@ def test_runs_of_the_peers_service_are_seen_alive(tmp_path):
     p = subprocess.Popen(words, env=clean_env(WANDB_MODE="offline"), stdout=subprocess.PIPE, text=True)
     wait_for(lambda: "RUN" in p.stdout.readline())
     journal = wait_for(lambda: list(tmp_path.glob("wandb/offline-run-*/run-*.wandb")))[0]
+    wait_for(lambda: has_begun(tmp_path))
     os.utime(journal, (0, 0))
     assert wait_for(lambda: the_run(tmp_path)["state"]) == "running"
     p.kill()

@@ -40,7 +40,7 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
 
-class _Http(ThreadingHTTPServer):
+class Http(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 256  # clients open many connections at once
 
@@ -52,7 +52,7 @@ class LocalHttp:
         raise NotImplementedError
 
     def __enter__(self):
-        self.http = _Http(("127.0.0.1", 0), self.handler())
+        self.http = Http(("127.0.0.1", 0), self.handler())
         self.url = f"http://127.0.0.1:{self.http.server_port}"
         threading.Thread(target=self.http.serve_forever, daemon=True).start()
         return self

@@ -10,6 +10,9 @@ import signal
 import subprocess
 
 
+n_ended = 0  # services that had to be ended in this process's tests
+
+
 def run(words, timeout: float, **options) -> subprocess.CompletedProcess:
     """As subprocess.run. At its end the SDK sends a teardown, hangs up and waits for its service without a bound; a
     wandb-core that finds nobody to take an answer that it still owes ("flush error: broken pipe" in its log) closes the
@@ -29,8 +32,10 @@ def run(words, timeout: float, **options) -> subprocess.CompletedProcess:
 
 
 def end_peers_services(pid: int) -> None:
+    global n_ended
     for listed in pathlib.Path(f"/proc/{pid}/task").glob("*/children"):
         with contextlib.suppress(OSError):
             for child in map(int, listed.read_text().split()):
                 if os.readlink(f"/proc/{child}/exe").endswith("/wandb/bin/wandb-core"):
                     os.kill(child, signal.SIGTERM)
+                    n_ended += 1

@@ -12,7 +12,9 @@ import re
 import threading
 import time
 import urllib.parse
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from local_http import Http
 
 KEY_ID, SECRET, REGION, BUCKET = "AKIDTEST", "wJalr/XUtn+FEMI", "eu-test-1", "bucket-1"
 
@@ -187,7 +189,7 @@ class S3Server:
                     store.objects.pop(name, None)
                 self.answer(204)
 
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.http = Http(("127.0.0.1", 0), Handler)
         self.endpoint = f"http://127.0.0.1:{self.http.server_port}"
         self.env = {"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET}
         threading.Thread(target=self.http.serve_forever, daemon=True).start()
