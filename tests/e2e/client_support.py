@@ -39,7 +39,7 @@ def environment(service: str, **more) -> dict[str, str]:
     return env
 
 
-def drive(*args, service="tare", env=None, timeout=60, **kwargs) -> dict[str, list[str]]:
+def drive(*args, service="tare", env=None, timeout=120, **kwargs) -> dict[str, list[str]]:
     """Run the driver to its end; its lines by their first word."""
     p = subprocess.run(
         [DRIVER, *map(str, args)],

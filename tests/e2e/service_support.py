@@ -235,7 +235,7 @@ class Service:
         sock.connect(self.unix)
         return Client(sock)
 
-    def wait(self, timeout: float = 30.0) -> int:
+    def wait(self, timeout: float = 60.0) -> int:
         """Exit code; fails the test if the service does not end."""
         return self.proc.wait(timeout)
 
@@ -268,7 +268,7 @@ class Service:
         self.log.close()
 
 
-def read_port_file(path, proc=None, timeout: float = 30.0) -> tuple[str, int]:
+def read_port_file(path, proc=None, timeout: float = 60.0) -> tuple[str, int]:
     end = time.monotonic() + timeout
     while time.monotonic() < end:
         with contextlib.suppress(FileNotFoundError):

@@ -132,7 +132,7 @@ def test_a_server_that_dies_holds_nothing_up_and_sync_brings_the_rest(own, tmp_p
     began = time.monotonic()
     p = tare("run", "--", sys.executable, "-c", SERVER_DIES, env=own, cwd=tmp_path)
     assert p.returncode == 0, p.stderr
-    assert time.monotonic() - began < 60  # it would be held up for ever
+    assert time.monotonic() - began < 110  # it would be held up for ever
     assert "what has not arrived there is kept on disk, `tare sync` brings it" in p.stderr
     assert "started a server" in tare("sync", env=own, cwd=tmp_path).stderr
     shown = json.loads(tare("show", "--json", "local/p/dies", env=own).stdout)

@@ -206,8 +206,8 @@ def test_a_finish_that_is_interrupted_before_the_exit_says_what_it_waits_for(tmp
             backend.come_back()
         began = time.monotonic()
         rest = program.end()  # the service holds the output, too
-        assert time.monotonic() - began < 25  # or ten minutes
-        wait_for(lambda: not os.path.exists(f"/proc/{service}"), 5)
+        assert time.monotonic() - began < 50  # or ten minutes
+        wait_for(lambda: not os.path.exists(f"/proc/{service}"))
     assert ("wandb sync" in rest) == bool(again), rest
     journal, = tmp_path.glob("wandb/run-*/run-abc.wandb")
     assert any(r.HasField("exit") for r in records(journal))

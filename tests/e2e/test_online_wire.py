@@ -28,7 +28,7 @@ def online_run(tmp_path, backend, run_id="abc", **settings):
                x_file_stream_retry_wait_min_seconds=0.05, x_file_transfer_retry_wait_min_seconds=0.05, **settings)
 
 
-def wait_for(what, seconds=30):
+def wait_for(what, seconds=60):
     end = time.monotonic() + seconds
     while not (value := what()):
         assert time.monotonic() < end, "it does not come"
@@ -169,7 +169,7 @@ def test_a_teardown_while_an_exit_waits_ends_the_service(tmp_path, backend, serv
         client.close()
     began = time.monotonic()
     assert service.wait() == 0
-    assert time.monotonic() - began < 25  # the backend does not come back
+    assert time.monotonic() - began < 50  # the backend does not come back
     found = records(run.file)
     assert [r.exit.exit_code for r in found if r.HasField("exit")] == [5]  # that of the program, and once
     assert len(steps(found)) == 1
@@ -182,7 +182,7 @@ def test_a_teardown_keeps_to_the_finish_timeout(tmp_path, backend, service, exit
     began = time.monotonic()
     client.send(*[run.exit()] * exit_first, teardown(3))
     assert service.wait() == 0
-    assert 1 < time.monotonic() - began < 25
+    assert 1 < time.monotonic() - began < 50
     assert [r.exit.exit_code for r in records(run.file) if r.HasField("exit")] == [0 if exit_first else 3]
 
 

@@ -133,7 +133,7 @@ def test_run_with_a_server_of_ones_own(tmp_path):
     seen = []
     for i in range(2):
         done = subprocess.run([tare, "run", "--server", "--", sys.executable, "-c", text], env=env, text=True,
-                              capture_output=True, timeout=60, cwd=tmp_path)
+                              capture_output=True, timeout=140, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert ("started now" in done.stderr) == (i == 0)
         seen.append(done.stdout.split())

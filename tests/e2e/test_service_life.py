@@ -241,7 +241,7 @@ def test_detached_ends_when_idle_for_long(tmp_path):
         t = time.monotonic()
         c.close()
         assert s.wait() == 0
-        assert 4.9 < time.monotonic() - t < 25
+        assert 4.9 < time.monotonic() - t < 50
         recs = records(run.file)
         assert recs[-1].HasField("exit") and len(steps(recs)) == 1
     with Service(tmp_path, "--detached", "--idle-timeout", "300ms") as s:
@@ -335,7 +335,7 @@ def start_below_a_parent(tmp_path, *args):
     return parent, pid, Client(sock), path
 
 
-def wait_gone(pid: int, timeout: float = 20) -> None:
+def wait_gone(pid: int, timeout: float = 60) -> None:
     end = time.monotonic() + timeout
     while time.monotonic() < end:
         try:

@@ -350,7 +350,7 @@ def test_a_gpu_library_that_hangs_costs_only_its_figures(tmp_path, how):
             answer = c.must(run.request("get_system_metrics")).result_communicate.response
             return len(answer.get_system_metrics_response.system_metrics["memory_percent"].record)
 
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while samples() < 8 and time.monotonic() < until:
             time.sleep(0.1)
         assert samples() >= 8
@@ -359,4 +359,4 @@ def test_a_gpu_library_that_hangs_costs_only_its_figures(tmp_path, how):
         c.must(run.finish())
         c.send(teardown())
         assert s.wait() == 0
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - began < 50  # it hangs for ever

@@ -76,7 +76,7 @@ def done_of(answer):
     return answer.sweep_scheduler_next_task_response.done
 
 
-def wait_for(what, seconds=30):
+def wait_for(what, seconds=60):
     end = time.monotonic() + seconds
     while not (value := what()):
         assert time.monotonic() < end, "it does not come"

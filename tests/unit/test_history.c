@@ -311,8 +311,9 @@ static void test_very_many_keys(void **state)
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &end);
     db_read_end(c);
     int n = 0;
-    for (const char *p = buf_z(&out); (p = strstr(p, "\"count\":1}")); p++)
-        n++;
+    const char *text = buf_z(&out), counted[] = "\"count\":1}";
+    for (const char *p = text; (p = strchr(p, '}')); p++) /* a sanitizer's strstr measures all that follows */
+        n += p + 2 - text >= (long)sizeof counted && memcmp(p + 2 - sizeof counted, counted, sizeof counted - 1) == 0;
     assert_int_equal(n, N_LINES * N_KEYS);
     assert_non_null(strstr(buf_z(&out), "\"same\":{\"typeCounts\":[{\"type\":\"number\",\"count\":8}]"));
     assert_true(end.tv_sec - start.tv_sec < MOST_CPU_S);
