@@ -313,3 +313,65 @@ def test_names_that_no_url_can_hold_are_refused(server):
         assert made["data"]["upsertBucket"]["inserted"], name
     out = server.script("import wandb\nwandb.init(project='..')", check=False)
     assert "invalid project name" in out
+
+
+def test_system_metrics_are_those_of_the_last_sample(server):
+    server.graphql('mutation { upsertBucket(input: {name: "sys", modelName: "system"}) { inserted } }')
+    read = """
+import json, wandb
+print(json.dumps([wandb.Api().run("system/sys").system_metrics, wandb.Api().runs("system")[0].system_metrics]))
+"""
+    assert server.script(read) == [{}, {}]
+    lines = [json.dumps({"_timestamp": 10 + i, "_wandb": True, "system.cpu": i / 2, "system.gpu.0.temp": 30 + i}) for i in range(3)]
+    body = {"files": {"wandb-events.jsonl": {"offset": 0, "content": lines}}}
+    assert server.request("POST", "/files/local/system/sys/file_stream", json.dumps(body).encode())[0] == 200
+    assert server.script(read) == [json.loads(lines[2])] * 2
+
+
+def test_states_that_the_api_sets(server):
+    got = server.script("""
+import json, wandb
+api = wandb.Api()
+def become(run, state):
+    try:
+        return [run.update_state(state), run.state]
+    except wandb.Error as e:
+        return str(e)
+r = api.create_run(project="states", run_id="s1")
+out = [become(r, s) for s in ("pending", "failed", "pending", "finished")]
+wandb.init(project="states", id="s2").finish()
+out += [become(api.run("states/s2"), s) for s in ("pending", "failed")]
+print(json.dumps(out + [[x.state for x in wandb.Api().runs("states")]]))
+""")
+    assert got[:3] == [[True, "pending"], [True, "failed"], [True, "pending"]]
+    assert "cannot become finished" in got[3] and "cannot become pending" in got[4] and "cannot become failed" in got[5]
+    assert got[6] == ["pending", "finished"]
+
+
+def test_clients_that_share_a_run_leave_each_other_what_they_logged(server):
+    """mode="shared": each sends its own whole summary and config, and numbers its own console lines from 0."""
+    text = """
+import wandb
+s = wandb.Settings(mode="shared", x_primary={0}, x_label="{1}", x_update_finish_state={0}, x_disable_stats=True)
+with wandb.init(project="shared", id="sh", config={{"of {1}": 1}}, settings=s) as run:
+    for i in range(3):
+        run.log({{"{1}": i}})
+        print("{1} says", i)
+    run.summary["sum {1}"] = 7
+    run.config["late {1}"] = 2
+"""
+    for primary, label in ((True, "one"), (False, "two"), (False, "three")):
+        server.script(text.format(primary, label), check=False)
+    got = server.script("""
+import json, wandb
+r = wandb.Api().run("shared/sh")
+print(json.dumps([{k: v for k, v in r.summary_metrics.items() if k[0] != "_"}, r.config,
+                  [(l.number, l.label, l.content) for l in r.console_logs()],
+                  sorted((x["_step"], k) for x in r.scan_history() for k in x if k[0] != "_"), r.state]))
+""")
+    names = ["one", "two", "three"]
+    assert got[0] == {**{n: 2 for n in names}, **{"sum " + n: 7 for n in names}}
+    assert got[1] == {**{"of " + n: 1 for n in names}, **{"late " + n: 2 for n in names}}
+    lines = [[n, f"{n} says {i}"] for n in names for i in range(3)]
+    assert got[2] == [[i, *line] for i, line in enumerate(lines)]
+    assert got[3] == sorted([i, n] for n in names for i in range(3))

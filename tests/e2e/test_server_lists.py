@@ -18,7 +18,8 @@ QUERY = """query($f: JSONString, $o: String, $n: Int = 50, $a: String) { project
 def server(tmp_path_factory):
     with Server(tmp_path_factory.mktemp("server")) as s:
         for i in range(7):
-            upsert(s, f"r{i}", config={"lr": {"value": i / 10}, "opt": {"value": {"kind": "adam" if i % 2 else "sgd"}}},
+            upsert(s, f"r{i}", config={"lr": {"value": i / 10}, "opt": {"value": {"kind": "adam" if i % 2 else "sgd"}},
+                                     "a.b": {"value": {"c": i}}},
                    summary={"loss": 1 - i / 10 if i else float("nan"), "deep": {"x": i}}, tags=["even"] if i % 2 == 0 else [],
                    group="g" if i > 4 else None)
         yield s
@@ -57,6 +58,9 @@ def names(server, filters=None, order=None, first=50):
     ({"config.lr": {"$gte": 0.4}}, "r4 r5 r6"),
     ({"config.lr.value": {"$lt": 0.2}}, "r0 r1"),
     ({"config.opt.kind": "adam"}, "r1 r3 r5"),
+    ({"config.a.b.c": 3}, "r3"),
+    ({"group": {"$exists": False}}, "r0 r1 r2 r3 r4"),
+    ({"sweep": {"$exists": True}}, ""),
     ({"summary_metrics.loss": {"$lt": 0.65}}, "r4 r5 r6"),
     ({"summary_metrics.deep.x": 2}, "r2"),
     ({"$or": [{"name": "r1"}, {"$and": [{"group": "g"}, {"name": {"$ne": "r5"}}]}]}, "r1 r6"),

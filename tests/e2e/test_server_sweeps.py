@@ -19,6 +19,11 @@ def server(tmp_path_factory):
 def test_grid_goes_through_all_points_once_and_ends(server):
     got = server.script("""
 import json, wandb
+def refused(run):
+    try:
+        return str(run.update_state("failed"))
+    except wandb.Error as e:
+        return str(e)
 sid = wandb.sweep({"name": "g", "method": "grid", "metric": {"name": "loss", "goal": "minimize"},
                    "parameters": {"a": {"values": [1, 2, 3]}, "net": {"parameters": {"d": {"values": ["x", "y"]}}}}},
                   project="sw")
@@ -32,8 +37,9 @@ s = wandb.Api().sweep(f"local/sw/{sid}")
 best = s.best_run()
 print(json.dumps(dict(seen=seen, state=s.state, n=len(s.runs), expected=s.expected_run_count, best=[best.config["a"], best.config["net"]["d"]],
     states=sorted({r.state for r in s.runs}), sweep_of=s.runs[0].sweep.id == sid, agents=[len(s.agents()), s.agents()[0].total_runs],
-    of_agent=len(list(s.agents()[0].runs(per_page=2))))))
+    of_agent=len(list(s.agents()[0].runs(per_page=2))), refused=refused(s.runs[0]))))
 """)
+    assert "a sweep's run" in got["refused"]
     assert got["seen"] == [[a, d] for a in (1, 2, 3) for d in ("x", "y")]
     assert got["state"] == "FINISHED" and got["n"] == got["expected"] == 6 and got["states"] == ["finished"]
     assert got["best"] == [2, "x"] and got["sweep_of"] is True

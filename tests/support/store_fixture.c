@@ -58,7 +58,7 @@ void store_fixture_make_runs(struct fixture *f)
 static int forget_last_migrations(struct db_conn *c, void *arg, struct err *e)
 {
     (void)arg;
-    int rc = db_script(c, e, "ALTER TABLE artifacts DROP COLUMN merged_into; ALTER TABLE artifacts DROP COLUMN dedup; "
+    int rc = db_script(c, e, "DROP TABLE console_places; ALTER TABLE artifacts DROP COLUMN merged_into; ALTER TABLE artifacts DROP COLUMN dedup; "
                              "ALTER TABLE blobs DROP COLUMN xxh128; DROP TABLE artifact_references; DROP INDEX artifact_files_digest; DROP TABLE triggers; DROP TABLE integrations; DROP TABLE launch_agents; DROP TABLE run_queue_items;"
                              "DROP TABLE run_queues; DROP TABLE resource_configs; DROP TABLE webhook_deliveries; DROP TABLE webhooks; CREATE TABLE webhooks (id BIGINT);"
                              "ALTER TABLE alerts ADD tries BIGINT; ALTER TABLE alerts ADD delivered_at BIGINT;"

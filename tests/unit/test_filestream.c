@@ -45,12 +45,12 @@ static void on_done(int rc, const struct filestream_answer *answer, const struct
     pthread_mutex_unlock(&w->lock);
 }
 
-static int post_str(struct fixture *f, int64_t run, struct str body)
+static int post_of(struct fixture *f, int64_t run, int64_t writer, struct str body)
 {
     struct waiter w = {.lock = PTHREAD_MUTEX_INITIALIZER, .done = PTHREAD_COND_INITIALIZER};
     struct buf copy = {0};
     buf_put_str(&copy, body);
-    int rc = filestream_post(f->db, run, 0, &copy, on_done, &w, &f->e);
+    int rc = filestream_post(f->db, run, writer, &copy, on_done, &w, &f->e);
     assert_null(copy.data); /* taken, whatever came of it */
     if (rc)
         return rc;
@@ -61,6 +61,11 @@ static int post_str(struct fixture *f, int64_t run, struct str body)
     last_answer = w.answer;
     f->e = w.e;
     return w.rc;
+}
+
+static int post_str(struct fixture *f, int64_t run, struct str body)
+{
+    return post_of(f, run, 0, body);
 }
 
 static int post(struct fixture *f, const char *body)
@@ -258,6 +263,12 @@ static int write_lines(struct db_conn *c, void *arg, struct err *e)
     return console_write(c, 1, at[0], lines, (size_t)at[1], e);
 }
 
+static int clear_console(struct db_conn *c, void *arg, struct err *e)
+{
+    (void)arg;
+    return console_clear(c, 1, e);
+}
+
 static void test_console_lines_may_be_written_again(void **state)
 {
     struct fixture *f = *state;
@@ -281,6 +292,47 @@ static void test_console_lines_may_be_written_again(void **state)
         p += n;
     }
     assert_string_equal(p, "");
+}
+
+static void post_lines(struct fixture *f, int64_t writer, int offset, const char *lines)
+{
+    char body[500];
+    snprintf(body, sizeof body, "{\"files\":{\"output.log\":{\"offset\":%d,\"content\":[%s]}}}", offset, lines);
+    assert_int_equal(post_of(f, 1, writer, str_of(body)), 0);
+}
+
+static void test_clients_that_share_a_run_keep_their_console_lines(void **state)
+{
+    struct fixture *f = *state;
+    post_lines(f, 5, 0, "\"a0\",\"a1\"");
+    post_lines(f, 7, 0, "\"b0\"");
+    post_lines(f, 5, 2, "\"a2\"");
+    post_lines(f, 7, 1, "\"b1\",\"b2\"");
+    post_lines(f, 7, 3, "\"b3\"");
+    assert_string_equal(console(f, 0, 50), "0:a0\n1:a1\n2:b0\n3:a2\n4:b1\n5:b2\n6:b3\n");
+    post_lines(f, 5, 2, "\"a2\""); /* again */
+    post_lines(f, 5, 1, "\"A1\",\"A2\",\"a3\"");
+    post_lines(f, 7, 0, "\"B0\",\"B1\"");
+    post_lines(f, 9, 10, "\"c10\"");
+    post_lines(f, 9, 8, "\"c8\",\"c9\",\"C10\",\"c11\"");
+    assert_string_equal(console(f, 0, 50),
+                        "0:a0\n1:A1\n2:B0\n3:A2\n4:B1\n5:b2\n6:b3\n7:a3\n8:C10\n9:c8\n10:c9\n11:c11\n");
+    assert_run(f, "log_lines", "12");
+    assert_int_equal(db_write(f->db, clear_console, NULL, &f->e), 0);
+    post_lines(f, 5, 2, "\"new\"");
+    assert_string_equal(console(f, 0, 50), "0:new\n");
+}
+
+static void test_clients_that_share_a_run_keep_their_summaries(void **state)
+{
+    struct fixture *f = *state;
+#define SUMMARY(text) STR("{\"files\":{\"wandb-summary.json\":{\"offset\":0,\"content\":[\"" text "\"]}}}")
+    assert_int_equal(post_of(f, 1, 5, SUMMARY("{\\\"loss\\\":1,\\\"a\\\":{\\\"x\\\":1}}")), 0);
+    assert_int_equal(post_of(f, 1, 7, SUMMARY("{\\\"loss\\\":2,\\\"b\\\":NaN}")), 0);
+    assert_int_equal(post_of(f, 1, 5, SUMMARY("{}")), 0);
+    assert_run(f, "summary", "{\"a\":{\"x\":1},\"loss\":2,\"b\":NaN}");
+    assert_int_equal(post_of(f, 1, 0, SUMMARY("{\\\"c\\\":1}")), 0); /* an only client's stands alone */
+    assert_run(f, "summary", "{\"c\":1}");
 }
 
 static void test_console_pages(void **state)
@@ -490,6 +542,8 @@ int main(void)
         TEST(test_states),
         TEST(test_malformed_bodies_are_refused_and_store_nothing),
         TEST(test_console_lines_may_be_written_again),
+        TEST(test_clients_that_share_a_run_keep_their_console_lines),
+        TEST(test_clients_that_share_a_run_keep_their_summaries),
         TEST(test_console_pages),
         TEST(test_what_console_lines_say),
         TEST(test_the_tail_of_a_run_that_ended_is_merged),

@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/number.h"
 #include "base/spare.h"
+#include "server/store/shared.h"
 
 #include <string.h>
 
@@ -409,11 +410,10 @@ void filestream_fini(struct filestream *fs)
 /* Counters, summary, heartbeat and state. (One statement with RETURNING would take SQLite half as long again:
  * it is then prepared to undo it alone.) A run that has ended stays so, whatever late
  * retry arrives; asked to stop and ended badly is "killed", suspended and ended badly "preempted". */
-static int update_run(struct db_conn *c, int64_t run, const struct filestream *fs,
+static int update_run(struct db_conn *c, int64_t run, const struct filestream *fs, int64_t log_end, struct str summary,
                       const struct history_change *ch, struct filestream_answer *answer, struct err *e)
 {
     int64_t now_us = clock_wall_ns() / 1000;
-    int64_t log_end = fs->console.n ? fs->console.first_line + (int64_t)fs->console.n : 0;
     AUTO_ROWS struct db_rows *rows = NULL;
     int rc = db_exec(
         c, e,
@@ -432,7 +432,7 @@ static int update_run(struct db_conn *c, int64_t run, const struct filestream *f
         "WHERE id = $1 AND deleted_at IS NULL",
         DB_ARGS(db_i(run), db_i(ch->end_line[HISTORY_METRICS]), db_i(ch->end_line[HISTORY_EVENTS]),
                 db_i(log_end), db_i(ch->last_step), db_i(ch->tail_segments), db_i(ch->tail_lines),
-                db_i(ch->n_bytes), db_s(fs->summary.len ? buf_str(&fs->summary) : (struct str){NULL, 0}),
+                db_i(ch->n_bytes), db_s(summary),
                 db_i(now_us), db_i(fs->complete), db_i(fs->exitcode), db_i(fs->preempting)));
     if (rc == 1)
         rc = db_first(c, e, &rows, "SELECT stop_requested, tail_segments FROM runs WHERE id = $1", DB_ARGS(db_i(run)));
@@ -444,6 +444,36 @@ static int update_run(struct db_conn *c, int64_t run, const struct filestream *f
     return rc < 0 ? rc : err_set(e, TARE_ENOTFOUND, "no such run");
 }
 
+/* Console and summary of a run's only client: they stand as it says. */
+static int store_own(struct db_conn *c, int64_t run, const struct filestream *fs, const struct history_change *ch,
+                     struct filestream_answer *answer, struct err *e)
+{
+    int64_t log_end = fs->console.n ? fs->console.first_line + (int64_t)fs->console.n : 0;
+    struct str summary = fs->summary.len ? buf_str(&fs->summary) : (struct str){NULL, 0};
+    int rc = console_write(c, run, fs->console.first_line, fs->console.lines, fs->console.n, e);
+    return rc ? rc : update_run(c, run, fs, log_end, summary, ch, answer, e);
+}
+
+/* The same of one of several: beside what the others have. */
+static int store_shared(struct db_conn *c, int64_t run, int64_t writer, const struct filestream *fs,
+                        const struct history_change *ch, struct filestream_answer *answer, struct err *e)
+{
+    AUTO_ROWS struct db_rows *rows = NULL;
+    AUTO_BUF summary = {0};
+    int64_t log_end = 0;
+    int rc = fs->console.n ? shared_console_write(c, run, writer, fs->console.first_line, fs->console.lines,
+                                                  fs->console.n, &log_end, e)
+                           : 0;
+    if (!rc && fs->summary.len) {
+        rc = db_first(c, e, &rows, "SELECT summary FROM runs WHERE id = $1", DB_ARGS(db_i(run)));
+        if (rc >= 0)
+            rc = shared_merge(rc == 1 ? db_str(rows, 0) : (struct str){0}, buf_str(&fs->summary), &summary);
+    }
+    if (rc < 0)
+        return rc;
+    return update_run(c, run, fs, log_end, summary.len ? buf_str(&summary) : (struct str){NULL, 0}, ch, answer, e);
+}
+
 int filestream_store(struct db_conn *c, int64_t run, int64_t writer, const struct filestream *fs,
                      struct filestream_answer *answer, struct err *e)
 {
@@ -452,9 +482,7 @@ int filestream_store(struct db_conn *c, int64_t run, int64_t writer, const struc
     for (int i = 0; i < HISTORY_STREAMS && !rc; i++)
         if (fs->batches[i].n_lines)
             rc = history_append(c, run, (enum history_stream)i, writer, &fs->batches[i], &change, e);
-    if (!rc)
-        rc = console_write(c, run, fs->console.first_line, fs->console.lines, fs->console.n, e);
-    return rc ? rc : update_run(c, run, fs, &change, answer, e);
+    return rc ? rc : writer ? store_shared(c, run, writer, fs, &change, answer, e) : store_own(c, run, fs, &change, answer, e);
 }
 
 struct post {

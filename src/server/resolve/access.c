@@ -204,7 +204,7 @@ static void keep_run(const struct accessor *a, struct run_row *r)
     struct str *const all[] = {&r->name, &r->display_name, &r->state, &r->group, &r->job_type,
                                &r->sweep_name, &r->description, &r->notes, &r->tags, &r->commit,
                                &r->host, &r->program, &r->repo, &r->username, &r->user_name,
-                               &r->config, &r->summary, &r->system_metrics};
+                               &r->config, &r->summary};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         *all[i] = access_keep(a, *all[i]);
 }

@@ -210,7 +210,7 @@ static int tags_value(const struct accessor *a, const char *sql, int64_t id, str
 
 static void text_value(struct str s, struct filter_value *out)
 {
-    *out = (struct filter_value){.kind = s.p ? FILTER_STRING : FILTER_NULL, .s = s};
+    *out = (struct filter_value){.kind = s.p ? FILTER_STRING : FILTER_MISSING, .s = s};
 }
 
 static void number_value(int64_t v, struct filter_value *out)

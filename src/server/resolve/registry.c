@@ -33,7 +33,7 @@ static int get_of_project(void *ctx, struct str key, struct filter_value *out)
     else
         return TARE_EINVAL;
     if (out->kind == FILTER_STRING && !out->s.p)
-        out->kind = FILTER_NULL;
+        out->kind = FILTER_MISSING;
     return 0;
 }
 

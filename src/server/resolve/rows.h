@@ -46,7 +46,7 @@ struct run_row {
     struct str name, display_name, state, group, job_type, sweep_name, description, notes, tags, commit,
         host, program, repo;
     struct str username, user_name; /* of the user */
-    struct str config, summary, system_metrics; /* {NULL, 0} unless asked for */
+    struct str config, summary; /* {NULL, 0} unless asked for */
     bool has_exitcode, stop_requested;
     int64_t exitcode, created_us, updated_us, heartbeat_us;
     int64_t history_lines, events_lines, log_lines, last_step;

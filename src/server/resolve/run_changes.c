@@ -101,8 +101,23 @@ void resolve_Mutation_deleteRun(struct gql_call *c, const void *obj)
     run_change(c, by_id_job, apply_delete);
 }
 
+/* The moves that W&B's client documents: back to the queue, or given up. A sweep's runs are the sweep's. */
+static bool may_become(const struct run_row *r, struct str state)
+{
+    static const char *const to_pending[] = {"running", "failed", "crashed", "preempted", "pending", NULL};
+    static const char *const to_failed[] = {"pending", "running", "failed", NULL};
+    const char *const *from = str_eqz(state, "pending") ? to_pending : str_eqz(state, "failed") ? to_failed : NULL;
+    while (from && *from && !str_eqz(r->state, *from))
+        from++;
+    return from && *from && !r->sweep_id;
+}
+
 static int apply_state(const struct accessor *a, const struct run_change *ch, const struct run_row *r)
 {
+    struct str state = gql_in_str(ch->in, "state");
+    if (!may_become(r, state))
+        return err_set(a->e, TARE_EINVAL, "a%s run that is %.*s cannot become %.*s", r->sweep_id ? " sweep's" : "",
+                       STR_ARG(r->state), STR_ARG(state));
     return db_exec(a->db, a->e, "UPDATE runs SET state = $2, updated_at = $3 WHERE id = $1",
                    DB_ARGS(db_i(r->id), db_s(gql_in_str(ch->in, "state")), db_i(now_us())));
 }

@@ -31,9 +31,10 @@ static const struct {
 #undef AT
 };
 
+/* What a run was never given is missing, so that {"sweep": {"$exists": false}} finds it. */
 static void take_text(struct str s, struct filter_value *out)
 {
-    *out = s.p ? (struct filter_value){.kind = FILTER_STRING, .s = s} : (struct filter_value){.kind = FILTER_NULL};
+    *out = s.p ? (struct filter_value){.kind = FILTER_STRING, .s = s} : (struct filter_value){.kind = FILTER_MISSING};
 }
 
 static bool take_member(const struct run_row *r, struct str key, struct filter_value *out)
@@ -73,14 +74,16 @@ static int take_config(const struct run_filter_row *row, struct str name, struct
         return filter_value_of(value, row->arena, out);
     if (rc || out->kind != FILTER_MISSING || str_ends(name, STR(".value")))
         return rc;
-    const char *dot = memchr(name.p, '.', name.n); /* a.b: b inside the value of a */
-    if (!dot)
-        return 0;
-    size_t n = (size_t)(dot - name.p);
-    int len = snprintf(path, sizeof path, "%.*s.value%.*s", (int)n, name.p, (int)(name.n - n), dot);
-    if (len < 0 || (size_t)len >= sizeof path)
-        return 0;
-    return filter_value_at(row->run->config, str_make(path, (size_t)len), row->arena, out);
+    /* a.b: b inside the value of a, a.b.c also c inside that of "a.b" */
+    for (size_t n = 1; n < name.n && !rc && out->kind == FILTER_MISSING; n++) {
+        if (name.p[n] != '.')
+            continue;
+        int len = snprintf(path, sizeof path, "%.*s.value%.*s", (int)n, name.p, (int)(name.n - n), name.p + n);
+        if (len < 0 || (size_t)len >= sizeof path)
+            return 0;
+        rc = filter_value_at(row->run->config, str_make(path, (size_t)len), row->arena, out);
+    }
+    return rc;
 }
 
 static void take_duration(const struct run_row *r, struct filter_value *out)

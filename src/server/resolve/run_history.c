@@ -3,6 +3,7 @@
 #include "base/json.h"
 #include "server/graphql/coerce.h"
 #include "server/resolve/fields.h"
+#include "server/resolve/run_rows.h"
 #include "server/store/history.h"
 
 enum { DEFAULT_SAMPLES = 500, MAX_SPEC_KEYS = 1000 };
@@ -168,6 +169,22 @@ void resolve_Run_parquetHistory(struct gql_call *c, const void *obj)
 FIELD_(ParquetHistory, parquetUrls, (void)obj; gql_list_begin(c); gql_list_end(c))
 FIELD_(ParquetHistory, liveData, (void)obj; gql_list_begin(c); gql_list_end(c))
 
+/* What the machine showed last. */
+void resolve_Run_systemMetrics(struct gql_call *c, const void *obj)
+{
+    const struct run_row *r = obj;
+    AUTO_BUF line = {0};
+    struct err e;
+    struct accessor a;
+    if (!accessor_of(c, &e, &a))
+        return;
+    int rc = r->events_lines ? history_last_line(a.db, r->id, HISTORY_EVENTS, &line, &e) : 0;
+    if (rc < 0)
+        fail_with(c, rc, &e);
+    else
+        gql_str(c, line.len ? buf_str(&line) : STR("{}"));
+}
+
 /* ---- rewind ---------------------------------------------------------------------------- */
 
 struct rewind {
@@ -204,7 +221,7 @@ void resolve_Mutation_rewindRun(struct gql_call *c, const void *obj)
     }
     if (!accessor_of(c, &e, &a))
         return;
-    rc = access_run_id(&a, w.run.id, ACCESS_READ, 7, &w.run);
+    rc = access_run_id(&a, w.run.id, ACCESS_READ, RUN_ALL, &w.run);
     if (rc)
         fail_with(c, rc, &e);
     else

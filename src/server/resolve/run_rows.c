@@ -10,11 +10,10 @@ void run_rows_sql(char to[RUN_ROWS_SQL], unsigned columns, const char *where)
                      "SELECT r.id, r.project_id, r.user_id, r.sweep_id, r.name, r.display_name, r.state, r.group_name,"
                      " r.job_type, s.name, r.description, r.notes, r.tags, r.git_commit, r.host, r.program, r.repo,"
                      " u.username, u.name, r.exitcode, r.stop_requested, r.created_at, r.updated_at, r.heartbeat_at,"
-                     " r.history_lines, r.events_lines, r.log_lines, r.last_step, %s, %s, %s"
+                     " r.history_lines, r.events_lines, r.log_lines, r.last_step, %s, %s"
                      " FROM runs r LEFT JOIN users u ON u.id = r.user_id LEFT JOIN sweeps s ON s.id = r.sweep_id"
                      " WHERE %s",
-                     columns & RUN_CONFIG ? "r.config" : "NULL", columns & RUN_SUMMARY ? "r.summary" : "NULL",
-                     columns & RUN_SYSTEM ? "r.system_metrics" : "NULL", where);
+                     columns & RUN_CONFIG ? "r.config" : "NULL", columns & RUN_SUMMARY ? "r.summary" : "NULL", where);
     assert(n > 0 && n < RUN_ROWS_SQL);
 }
 
@@ -39,7 +38,6 @@ void run_rows_take(struct db_rows *rows, unsigned columns, struct run_row *out)
             *numbers[i] = db_int(rows, col);
     out->config = columns & RUN_CONFIG ? db_str(rows, col) : (struct str){0};
     out->summary = columns & RUN_SUMMARY ? db_str(rows, col + 1) : (struct str){0};
-    out->system_metrics = columns & RUN_SYSTEM ? db_str(rows, col + 2) : (struct str){0};
 }
 
 unsigned run_columns_wanted(struct gql_call *c, const char *prefix)
@@ -47,8 +45,7 @@ unsigned run_columns_wanted(struct gql_call *c, const char *prefix)
     static const struct {
         const char *field;
         unsigned columns;
-    } table[] = {{"config", RUN_CONFIG}, {"wandbConfig", RUN_CONFIG}, {"summaryMetrics", RUN_SUMMARY},
-                 {"systemMetrics", RUN_SYSTEM}};
+    } table[] = {{"config", RUN_CONFIG}, {"wandbConfig", RUN_CONFIG}, {"summaryMetrics", RUN_SUMMARY}};
     unsigned columns = 0;
     char path[160];
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {

@@ -8,7 +8,7 @@
 #include "server/store/db.h"
 
 /* Large columns, loaded only where they are selected. */
-enum run_columns { RUN_CONFIG = 1, RUN_SUMMARY = 2, RUN_SYSTEM = 4, RUN_ALL = 7 };
+enum run_columns { RUN_CONFIG = 1, RUN_SUMMARY = 2, RUN_ALL = 3 };
 
 enum { RUN_ROWS_SQL = 8192 };
 

@@ -117,7 +117,7 @@ static int sweep_filter_get(void *ctx, struct str key, struct filter_value *out)
     else
         return TARE_EINVAL;
     if (out->kind == FILTER_STRING && !out->s.p)
-        out->kind = FILTER_NULL;
+        out->kind = FILTER_MISSING;
     return 0;
 }
 

@@ -10,9 +10,11 @@
 #include "server/resolve/fields.h"
 #include "server/resolve/run_rows.h"
 #include "server/store/history.h"
+#include "server/store/shared.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <strings.h>
 
 struct upsert {
     const struct http_user *user;
@@ -21,6 +23,7 @@ struct upsert {
     const char *tags; /* JSON; NULL: leave */
     struct run_row run;
     bool inserted;
+    bool is_shared; /* by a client that shares the run with others */
 };
 
 static const char *const adjectives[] = {
@@ -159,9 +162,28 @@ static int note_fork(const struct accessor *a, struct upsert *u)
     return rc < 0 ? rc : history_copy(a->db, parent, u->run.id, step, &lines, a->e);
 }
 
+/* The configuration to be stored, {NULL, 0} to leave it: of clients that share a run each knows only its own part. */
+static int take_config(const struct accessor *a, struct upsert *u, struct str *config)
+{
+    AUTO_ROWS struct db_rows *rows = NULL;
+    AUTO_BUF all = {0};
+    *config = gql_in_str(u->in, "config");
+    int rc = check_json(a, *config, "config");
+    if (rc || !config->p || !u->is_shared || u->inserted)
+        return rc;
+    rc = db_first(a->db, a->e, &rows, "SELECT config FROM runs WHERE id = $1", DB_ARGS(db_i(u->run.id)));
+    if (rc < 0)
+        return rc;
+    rc = shared_merge(rc == 1 ? db_str(rows, 0) : (struct str){0}, *config, &all);
+    if (rc)
+        return err_set(a->e, rc, "config: %s", err_text(rc));
+    *config = access_keep(a, buf_str(&all));
+    return config->p ? 0 : err_set(a->e, TARE_ENOMEM, "out of memory");
+}
+
 static int change(const struct accessor *a, struct upsert *u)
 {
-    struct str state = gql_in_str(u->in, "state"), display = gql_in_str(u->in, "displayName");
+    struct str config, state = gql_in_str(u->in, "state"), display = gql_in_str(u->in, "displayName");
     bool alive = gql_in_str(u->in, "name").n > 0;
     const struct gql_value *debug = gql_in(u->in, "debug");
     struct db_value sweep;
@@ -170,7 +192,7 @@ static int change(const struct accessor *a, struct upsert *u)
     if (!state.n)
         state = alive ? STR("running") : (struct str){0};
     int rc = sweep_id(a, u, &sweep);
-    if (rc || (rc = check_json(a, gql_in_str(u->in, "config"), "config")) ||
+    if (rc || (rc = take_config(a, u, &config)) ||
         (rc = check_json(a, gql_in_str(u->in, "summaryMetrics"), "summaryMetrics")))
         return rc;
     rc = db_exec(a->db, a->e,
@@ -188,7 +210,7 @@ static int change(const struct accessor *a, struct upsert *u)
                  DB_ARGS(db_i(u->run.id), display.n ? db_s(display) : db_n(), state.n ? db_s(state) : db_n(),
                          db_s(gql_in_str(u->in, "groupName")), db_s(gql_in_str(u->in, "jobType")),
                          db_s(gql_in_str(u->in, "description")), db_s(gql_in_str(u->in, "notes")), db_t(u->tags),
-                         db_s(gql_in_str(u->in, "config")), db_s(gql_in_str(u->in, "summaryMetrics")),
+                         db_s(config), db_s(gql_in_str(u->in, "summaryMetrics")),
                          db_s(gql_in_str(u->in, "host")), db_s(gql_in_str(u->in, "jobProgram")),
                          db_s(gql_in_str(u->in, "jobRepo")), db_s(gql_in_str(u->in, "commit")), sweep,
                          db_i_if(debug && debug->kind == GQL_BOOL, debug && debug->b), db_i(now_us()),
@@ -213,12 +235,14 @@ void resolve_Mutation_upsertBucket(struct gql_call *c, const void *obj)
     struct err e = {0};
     struct accessor a;
     struct upsert u = {.user = q->user, .arena = q->arena, .in = gql_arg(c, "input")};
+    const char *shared = http_header(q->http, "X-WANDB-USE-ASYNC-FILESTREAM");
     const struct gql_value *tags = gql_in(u.in, "tags");
     AUTO_BUF text = {0};
     if (tags && tags->kind == GQL_LIST) {
         gql_value_json(tags, &text);
         u.tags = buf_z(&text);
     }
+    u.is_shared = shared && strcasecmp(shared, "true") == 0;
     int rc = request_write(q, upsert_job, &u, &e);
     if (rc < 0) {
         fail_with(c, rc, &e);

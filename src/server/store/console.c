@@ -183,6 +183,8 @@ int console_clear(struct db_conn *c, int64_t run, struct err *e)
 {
     int rc = db_exec(c, e, "DELETE FROM console_blocks WHERE run_id = $1", DB_ARGS(db_i(run)));
     if (rc >= 0)
+        rc = db_exec(c, e, "DELETE FROM console_places WHERE run_id = $1", DB_ARGS(db_i(run)));
+    if (rc >= 0)
         rc = db_exec(c, e, "UPDATE runs SET log_lines = 0 WHERE id = $1", DB_ARGS(db_i(run)));
     return rc < 0 ? rc : 0;
 }

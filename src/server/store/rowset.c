@@ -179,7 +179,7 @@ static size_t small_int(const char *p, const char *end, int64_t *v)
     while (q < end && (unsigned char)(*q - '0') < 10)
         u = u * 10 + (uint64_t)(*q++ - '0');
     size_t n = (size_t)(q - first);
-    if (n == 0 || n > 18 || q >= end || *q == '.' || *q == 'e' || *q == 'E' || (n > 1 && *first == '0'))
+    if (n == 0 || n > 18 || q >= end || *q == '.' || *q == 'e' || *q == 'E' || (*first == '0' && (n > 1 || first > p)))
         return 0;
     *v = *p == '-' ? -(int64_t)u : (int64_t)u;
     return (size_t)(q - p);
@@ -209,7 +209,7 @@ static const char *take_number(struct rowset *rs, const char *p, const char *end
     if (!n)
         return NULL;
     char last = p[n - 1];
-    if (is_integer_text(p, n)) {
+    if (is_integer_text(p, n) && !(d == 0 && *p == '-')) { /* -0 is no integer: it has a sign to lose */
         if (number_parse_i64(p, n, &i) != n)
             column_add_text(c, rs->n_rows, str_make(p, n)); /* beyond 64 bits */
         else
