@@ -8,8 +8,8 @@ another name with one file added, so that the backend has all but one. The wall 
 log_artifact to wait() in the SDK; CPU (until the service is quiet) and peak memory are the service's alone; `server` is what the server took,
 where both meet. Content is read back from the server's answers by count and size. Prints a markdown table.
 
-With --download the artifacts are logged once, by wandb-core, and each service gets a download_artifact request for them
-(which the SDK does not send by itself): small and large files with an empty cache and past it. What has come
+With --download the artifacts are logged once, by wandb-core (with --own: by each for itself, anew each time), and each
+service gets a download_artifact request for them (which the SDK does not send by itself): small and large files with an empty cache and past it. What has come
 is compared with what was logged. CPU is counted until the service is quiet: wandb-core looks at digests after its answer.
 """
 
@@ -136,15 +136,22 @@ def make_files(small, large, args):
 def downloads(server, folder, args, results):
     source = folder / "source"
     small, large = source / "small", source / "large"
-    make_files(small, large, args)
     want = {"name": "down", "small": str(small), "large": str(large) if args.large else "", "server": server.process.pid}
-    one(server, "peer", want, str(folder))
-    subprocess.run(["rm", "-rf", str(folder / "cache")], check=True)
+    if not args.own:
+        make_files(small, large, args)
+        one(server, "peer", want, str(folder))
+    logged = {}
     for i in range(args.repeats):
         for binary in args.binaries:
+            if args.own:
+                want["name"] = f"down{i}{args.binaries.index(binary)}"
+                subprocess.run(["rm", "-rf", str(source)], check=True)
+                make_files(small, large, args)
+                logged = {f"log {what}": row for what, row in one(server, binary, want, str(folder)).items()}
+            subprocess.run(["rm", "-rf", str(folder / "cache")], check=True)
             work = folder / f"d{i}{args.binaries.index(binary)}"
             work.mkdir()
-            got = one(server, binary, want, str(work), DOWNLOAD)
+            got = logged | one(server, binary, want, str(work), DOWNLOAD)
             results[binary].append(got)
             print(binary, json.dumps(got), file=sys.stderr)
             subprocess.run(["rm", "-rf", str(work)], check=True)
@@ -159,6 +166,7 @@ def main():
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--folder", default=None, help="where the files lie")
     parser.add_argument("--download", action="store_true")
+    parser.add_argument("--own", action="store_true", help="download what the same binary has logged just before")
     args = parser.parse_args()
     results = {b: [] for b in args.binaries}
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
