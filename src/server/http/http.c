@@ -599,14 +599,25 @@ static void cancel(struct http_server *s)
         s->o.cancel(s->o.app);
 }
 
+/* Clients are refused from now on: a pipe in which nothing comes takes the place of the listening socket, under its number;
+ * the library closes it. MHD_quiesce_daemon would do, but it takes the socket out of a thread's epoll set while that thread,
+ * which sees the end already, may do the same; the second to come finds nothing and aborts the program (0.9.75). Without a
+ * descriptor left for the pipe clients wait until the end. */
+static void stop_listening(struct http_server *s, int nobody[2])
+{
+    if (pipe(nobody) == 0) {
+        dup2(nobody[0], s->listen_fd);
+        close(nobody[0]);
+    }
+    s->listen_fd = -1;
+}
+
 void http_close(struct http_server *s, int grace_ms)
 {
     if (!s)
         return;
-    MHD_socket fd = MHD_quiesce_daemon(s->daemon);
-    if (fd != MHD_INVALID_SOCKET)
-        close(fd);
-    s->listen_fd = -1;
+    int nobody[2] = {-1, -1};
+    stop_listening(s, nobody);
     drain(s, grace_ms);
     atomic_store(&s->ending, true);
     while (!workers_stop(s->workers, CANCEL_MS)) /* then what they were at is answered */
@@ -624,6 +635,8 @@ void http_close(struct http_server *s, int grace_ms)
     pthread_mutex_unlock(&s->lock);
     pthread_join(s->watcher, NULL);
     MHD_stop_daemon(s->daemon);
+    if (nobody[1] >= 0)
+        close(nobody[1]);
     server_free(s);
 }
 
